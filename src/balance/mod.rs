@@ -1,0 +1,3 @@
+//! The balance room.
+mod counts;
+pub use counts::*;

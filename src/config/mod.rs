@@ -1,0 +1,3 @@
+//! TOML text to a checked `Config`.
+mod model;
+pub use model::*;

@@ -1,0 +1,341 @@
+//! What a checked configuration is: plain structs, their defaults in one place, every key by the name
+//! that the contract gives it.
+//!
+//! Here: the types that all other rooms read. Not here: reading TOML and finding faults
+//! (`read.rs`, `check.rs` beside this file). Lengths of time are [`Micros`], sizes are bytes, and a
+//! reference to a pool is its index in [`Config::pools`], so nothing can dangle.
+
+use crate::time::Micros;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// A whole configuration, checked: every reference resolves and every value is possible.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[runtime]`
+    pub runtime: Runtime,
+    /// `[admin]`
+    pub admin: Admin,
+    /// `[log]`
+    pub log: Log,
+    /// `[[listener]]`, in the file's order.
+    pub listeners: Vec<Listener>,
+    /// `[[route]]`, in the file's order.
+    pub routes: Vec<Route>,
+    /// `[pool.NAME]`, in the file's order.
+    pub pools: Vec<Pool>,
+}
+
+/// Which cores the shards run on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cores {
+    /// Every core that the process may use.
+    Auto,
+    /// The first so many of them.
+    Count(usize),
+    /// These, one shard an entry; a core named twice gets two shards.
+    List(Vec<usize>),
+}
+
+/// `[runtime]`: shards, rings and the process's life.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Runtime {
+    /// Which cores the shards run on.
+    pub cores: Cores,
+    /// How long an idle shard looks at its ring before it sleeps.
+    pub spin: Micros,
+    /// How often at most a shard reports its in-flight counts.
+    pub sync: Micros,
+    /// Downstream connections a shard.
+    pub max_connections: usize,
+    /// After SIGTERM: how long weir is not ready any more but still accepts.
+    pub shutdown_delay: Micros,
+    /// Then: how long in-flight work may take.
+    pub grace: Micros,
+    /// Entries in a shard's submission queue; a power of two.
+    pub ring_entries: u32,
+    /// Bytes of one receive buffer.
+    pub buffer_size: usize,
+    /// Receive buffers a shard.
+    pub buffers: u16,
+}
+
+impl Default for Runtime {
+    fn default() -> Self {
+        Self {
+            cores: Cores::Auto,
+            spin: Micros::ZERO,
+            sync: Micros::from_ms(1),
+            max_connections: 65_536,
+            shutdown_delay: Micros::ZERO,
+            grace: Micros::from_s(30),
+            ring_entries: 4096,
+            buffer_size: 16 << 10,
+            buffers: 1024,
+        }
+    }
+}
+
+/// `[admin]`: where the admin surface listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Loopback addresses and Unix sockets; none switches the admin surface off.
+    pub listen: Vec<ListenAddress>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: vec![ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 9900)))] }
+    }
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    /// The least severe level that is written.
+    pub level: LogLevel,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// The severities of the log, most severe first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Something is broken.
+    Error,
+    /// Something will break.
+    Warn,
+    /// What an operator wants to know.
+    #[default]
+    Info,
+    /// What a developer wants to know.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// An address that weir listens on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ListenAddress {
+    /// An IP address and a port.
+    Tcp(SocketAddr),
+    /// A Unix socket's path, written "unix:/path".
+    Unix(PathBuf),
+}
+
+/// `[[listener]]`: an address on which weir accepts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    /// Its name in routes, logs and metrics; by default its address.
+    pub name: String,
+    /// Where it accepts.
+    pub address: ListenAddress,
+    /// The default route's pool, an index into [`Config::pools`].
+    pub pool: Option<usize>,
+    /// Connections that may wait to be accepted.
+    pub backlog: u32,
+    /// From a request's first byte to the end of its head.
+    pub head_timeout: Micros,
+    /// Between two requests on a connection.
+    pub idle_timeout: Micros,
+    /// Bytes per second below which a body that is sent or read too slowly is given up; 0: none.
+    pub body_min_rate_per_s: u64,
+    /// Bytes of a request head.
+    pub max_head: usize,
+    /// Fields of a request head.
+    pub max_headers: usize,
+    /// Bytes of a request body; 0: no limit.
+    pub max_body: u64,
+    /// What is done to the `X-Forwarded-*` fields.
+    pub forwarded: Forwarded,
+}
+
+/// `listener.forwarded`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Forwarded {
+    /// Append to what a trusted proxy sent; replace what anybody else sent.
+    #[default]
+    Append,
+    /// Replace whatever came.
+    Replace,
+    /// Pass through what came, add nothing.
+    Off,
+}
+
+/// `[[route]]`: host and path prefix on a listener, pointing to a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// An index into [`Config::listeners`].
+    pub listener: usize,
+    /// `None`: any host.
+    pub host: Option<HostPattern>,
+    /// A prefix on whole segments, "/" first; `None`: any path.
+    pub path: Option<String>,
+    /// An index into [`Config::pools`].
+    pub pool: usize,
+}
+
+/// What a route asks of the host; always in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum HostPattern {
+    /// This host.
+    Exact(String),
+    /// Any host that ends in this, which begins with a dot: ".example.org" for "*.example.org".
+    Suffix(String),
+}
+
+/// `[pool.NAME]`: a group of backends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// NAME.
+    pub name: String,
+    /// How a backend is picked.
+    pub policy: Policy,
+    /// `[pool.NAME.timeouts]`
+    pub timeouts: Timeouts,
+    /// `[pool.NAME.upstream]`
+    pub upstream: Upstream,
+    /// `[[pool.NAME.backend]]`, at least one.
+    pub backends: Vec<Backend>,
+    /// `[pool.NAME.health]`; `None`: no check.
+    pub health: Option<Health>,
+}
+
+/// `pool.policy`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// Smooth weighted round robin.
+    RoundRobin,
+    /// Fewest exchanges in flight for its weight, over all shards.
+    #[default]
+    LeastConn,
+    /// The same client, the same backend.
+    IpHash,
+    /// The less busy of two picked at random.
+    RandomTwo,
+}
+
+/// `[pool.NAME.timeouts]`; zero: no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To connect to a backend.
+    pub connect: Micros,
+    /// From the request's end to the first byte of the response.
+    pub response: Micros,
+    /// Between two bytes of the response.
+    pub between_bytes: Micros,
+    /// Without a byte in either direction of a tunnel.
+    pub tunnel_idle: Micros,
+    /// For the whole exchange.
+    pub total: Micros,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Micros::from_s(1),
+            response: Micros::from_s(30),
+            between_bytes: Micros::from_s(30),
+            tunnel_idle: Micros::from_s(3600),
+            total: Micros::ZERO,
+        }
+    }
+}
+
+/// `[pool.NAME.upstream]`: connections to the backends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Idle connections kept to one backend, over all shards.
+    pub idle_per_backend: usize,
+    /// How long one is kept; a backend's own `Keep-Alive` may shorten it.
+    pub idle_timeout: Micros,
+    /// Connections to one backend, over all shards; 0: no limit.
+    pub max_connections: usize,
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self { idle_per_backend: 256, idle_timeout: Micros::from_s(4), max_connections: 0 }
+    }
+}
+
+/// `[[pool.NAME.backend]]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// Its name in logs and metrics; by default its address.
+    pub name: String,
+    /// Where it is.
+    pub address: BackendAddress,
+    /// 1 to 256.
+    pub weight: u16,
+    /// Traffic only when no other is usable.
+    pub backup: bool,
+}
+
+/// Where a backend is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum BackendAddress {
+    /// An IP address and a port.
+    Tcp(SocketAddr),
+    /// A host name, resolved at start, and a port.
+    Name(String, u16),
+    /// A Unix socket's path, written "unix:/path".
+    Unix(PathBuf),
+}
+
+/// `[pool.NAME.health]`: how a backend is checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Health {
+    /// What is asked.
+    pub check: Check,
+    /// The port to ask; 0: the backend's.
+    pub port: u16,
+    /// Between two checks.
+    pub interval: Micros,
+    /// Between two checks of a backend that is down.
+    pub interval_down: Micros,
+    /// Share of the interval by which a check may come earlier or later, 0 to 1.
+    pub jitter: f64,
+    /// How long one check may take.
+    pub timeout: Micros,
+    /// Checks passed in a row that bring a backend up.
+    pub rise: u32,
+    /// Checks failed in a row that take it down.
+    pub fall: u32,
+}
+
+/// `health.type` and what belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// It accepts a connection.
+    Tcp,
+    /// It answers a request as expected.
+    Http(HttpCheck),
+}
+
+/// The request of an HTTP check and what its answer must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpCheck {
+    /// The request's target.
+    pub path: String,
+    /// The request's method.
+    pub method: String,
+    /// The request's Host; `None`: the backend's address.
+    pub host: Option<String>,
+    /// Further fields, in the file's order.
+    pub headers: Vec<(String, String)>,
+    /// The statuses that pass, as inclusive ranges.
+    pub expect: Vec<(u16, u16)>,
+    /// What the body must contain; `None`: anything.
+    pub body_contains: Option<String>,
+}

@@ -1,0 +1,35 @@
+//! weir: a thread-per-core HTTP/1.1 load balancer on io_uring.
+//!
+//! One process: a control thread and N shards, each shard pinned to one core and owning all that a
+//! request needs. Nothing on the request path is shared between cores; what must cross them crosses as
+//! messages. The rooms, in the order in which they may use each other (a room uses only rooms above
+//! it; `tests/rooms.rs` holds the code to it). Those marked ★ are pure: no socket, clock, thread or
+//! randomness inside.
+//!
+//! | room | what lives there |
+//! |---|---|
+//! | [`time`] ★ | lengths and points of time, deadline queue |
+//! | [`config`] ★ | TOML text to a checked `Config` |
+//! | [`http1`] ★ | heads, framing, chunked coding, head rewriting |
+//! | [`health`] ★ | check rules: what state a backend is in, and why |
+//! | [`balance`] ★ | views, snapshots, reports; the policies that pick |
+//! | [`route`] ★ | listener + host + path → pool |
+//! | [`exchange`] ★ | the decisions of one exchange |
+//! | [`sys`] | the kernel's surface: sockets, CPU sets, limits, the clock |
+//! | [`ring`] | one io_uring per shard as safe async operations |
+//! | [`metrics`] | counters, histograms, exact merge, exposition |
+//! | [`log`] | the structured log |
+//! | [`mesh`] | mailboxes and doorbells between cores |
+//! | [`upstream`] | a shard's connections to backends |
+//! | [`proxy`] | the life of one downstream connection |
+//! | [`shard`] | a pinned core: executor, accept loops, mailbox loop |
+//! | [`control`] | starts and stops shards, signals, prober, merging of reports |
+//! | [`admin`] | the admin HTTP surface |
+//! | [`cli`] | the command line |
+
+pub mod balance;
+pub mod config;
+pub mod health;
+pub mod http1;
+pub mod route;
+pub mod time;
