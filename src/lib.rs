@@ -31,5 +31,7 @@ pub mod balance;
 pub mod config;
 pub mod health;
 pub mod http1;
+pub mod ring;
 pub mod route;
+pub mod sys;
 pub mod time;

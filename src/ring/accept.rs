@@ -1,0 +1,84 @@
+//! Accepting on a listening socket: one operation that completes for each connection.
+//!
+//! Called by `shard`'s accept loops.
+
+use super::operation::Fault;
+use super::payload::Held;
+use super::slots::Kind;
+use super::{Inner, Ring, Stream};
+use io_uring::{opcode, types::Fd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+/// An accept loop's operation. Dropping it ends it; a connection that was accepted meanwhile is closed.
+pub struct Acceptor {
+    inner: Rc<Inner>,
+    listener: RawFd,
+    key: u32,
+    stopped: bool,
+}
+
+impl Ring {
+    /// Accepts on `listener`, which must stay open as long as the acceptor lives.
+    pub fn acceptor(&self, listener: BorrowedFd<'_>) -> Acceptor {
+        let key = self.0.core.borrow_mut().slots.take(Kind::Accept, Held::Nothing);
+        Acceptor { inner: self.0.clone(), listener: listener.as_raw_fd(), key, stopped: false }
+    }
+}
+
+impl Acceptor {
+    /// The next connection; `None` once stopped and all that was accepted before has been handed out.
+    ///
+    /// # Errors
+    /// Accept's errno (`EMFILE` among them): the next call tries again.
+    pub async fn next(&mut self) -> Result<Option<Stream>, Fault> {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// [`Self::next`] for who waits for several things at once.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Stream>, Fault>> {
+        let mut core = self.inner.core.borrow_mut();
+        let slot = core.slots.at(self.key);
+        if let Some(arrival) = slot.arrived.pop_front() {
+            drop(core);
+            return match arrival.result {
+                fd if fd >= 0 => Poll::Ready(Ok(Some(Stream::new(&self.inner, fd)))),
+                errno if errno == -libc::ECANCELED => self.poll_next(cx),
+                errno => Poll::Ready(Err(Fault::Os(-errno))),
+            };
+        }
+        let old = super::wait(slot, cx);
+        let in_kernel = slot.in_kernel;
+        if !in_kernel && self.stopped {
+            drop(core);
+            drop(old);
+            return Poll::Ready(Ok(None));
+        }
+        if !in_kernel {
+            let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+            core.start(self.key, opcode::AcceptMulti::new(Fd(self.listener)).flags(flags).build());
+        }
+        drop(core);
+        drop(old);
+        Poll::Pending
+    }
+
+    /// Accepts no more. What has been accepted so far still comes from [`Self::next`], then `None`.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+        self.inner.core.borrow_mut().cancel(self.key);
+    }
+
+    /// Accepts again after [`Self::stop`].
+    pub fn resume(&mut self) {
+        self.stopped = false;
+    }
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        let left = self.inner.core.borrow_mut().give_up(self.key, None, &self.inner.buffers);
+        drop(left);
+    }
+}

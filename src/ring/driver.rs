@@ -1,0 +1,149 @@
+//! The loop that turns a shard's ring, and how its tasks are started.
+//!
+//! A turn submits what the tasks queued, hands out what completed and lets the woken tasks run. When
+//! nothing is left the shard sleeps *in its own ring*. That is right only if nobody is runnable and
+//! nothing but this ring can wake the shard. So each task goes through [`Ring::spawn`], which counts its
+//! polls; the loop yields once more before it sleeps, and sleeps only if that yield polled no task. (All
+//! tasks stand in one queue, first in first out: who was runnable has run by then.)
+//!
+//! Not here: what the tasks do. Called by `shard`.
+
+use super::Ring;
+use crate::sys::clock;
+use crate::time::{Instant, Micros};
+use glommio::{executor, spawn_local, timer::Timer};
+use std::cell::Cell;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// The longest sleep: a shard that lives shows it this often.
+pub const HEARTBEAT: Micros = Micros::from_ms(100);
+
+/// Yields that polled a task before the loop looks at its ring in any case: tasks that wake each other
+/// must not starve it.
+const YIELDS_MAX: u32 = 4;
+
+/// What the driver asks of its shard before and after it sleeps.
+pub trait Sleeper {
+    /// Whether the shard may sleep: no message waits for it.
+    fn may_sleep(&self) -> bool;
+    /// The shard has woken.
+    fn awake(&self);
+}
+
+/// A shard that nobody sends messages to.
+pub struct Undisturbed;
+
+impl Sleeper for Undisturbed {
+    fn may_sleep(&self) -> bool {
+        true
+    }
+    fn awake(&self) {}
+}
+
+/// A task whose polls are counted and whose panics end nothing but itself.
+struct Counted<F> {
+    polls: Rc<Cell<u64>>,
+    task: F,
+}
+
+impl<F: Future<Output = ()>> Future for Counted<F> {
+    type Output = ();
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.polls.set(self.polls.get() + 1);
+        // SAFETY: `task` is pinned with its owner: it is never moved out, `Counted` has no `Drop` that
+        // could, and it is `Unpin` only if the task is.
+        let task = unsafe { self.map_unchecked_mut(|counted| &mut counted.task) };
+        catch_unwind(AssertUnwindSafe(|| task.poll(cx))).unwrap_or_else(|_| {
+            tracing::error!("a task panicked; its connection is closed, the shard goes on");
+            Poll::Ready(())
+        })
+    }
+}
+
+impl Ring {
+    /// Starts a task on this shard. Every task must be started here, or the shard may sleep over it.
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        spawn_local(Counted { polls: self.0.polls.clone(), task }).detach();
+    }
+
+    /// Turns the ring until `stop` holds. `spin`: how long to look at the ring before sleeping.
+    pub async fn drive(&self, spin: Micros, sleeper: &impl Sleeper, stop: &Cell<bool>) {
+        start_safety_net();
+        let mut yields = 0;
+        let mut last_event = clock::now();
+        while !stop.get() {
+            let before = self.0.polls.get();
+            executor().yield_now().await;
+            if self.0.polls.get() != before && yields < YIELDS_MAX {
+                yields += 1;
+                continue;
+            }
+            yields = 0;
+            if self.0.core.borrow_mut().has_queued() || self.0.polls.get() != before {
+                if self.turn() {
+                    last_event = self.now();
+                }
+                continue;
+            }
+            if !spin.is_zero() {
+                if self.turn() {
+                    last_event = self.now();
+                    continue;
+                }
+                if self.now().since(last_event) < spin {
+                    continue;
+                }
+            }
+            if sleeper.may_sleep() {
+                self.park();
+            }
+            sleeper.awake();
+            last_event = self.now();
+        }
+    }
+
+    /// Submits and completes without waiting. Whether anything came.
+    fn turn(&self) -> bool {
+        let mut core = self.0.core.borrow_mut();
+        let came = core.turn(&self.0.buffers);
+        self.tick(&mut core);
+        came
+    }
+
+    fn park(&self) {
+        let mut core = self.0.core.borrow_mut();
+        let now = clock::now();
+        let length = core.deadlines.next().since(now).min(HEARTBEAT);
+        core.park(length);
+        core.take_completions(&self.0.buffers);
+        self.tick(&mut core);
+    }
+
+    /// The turn's one look at the clock.
+    fn tick(&self, core: &mut super::core::Core) {
+        let now = clock::now();
+        self.0.now.set(now);
+        core.fire_deadlines(now);
+    }
+
+    /// The time as of this turn.
+    pub fn now(&self) -> Instant {
+        self.0.now.get()
+    }
+}
+
+/// glommio can park although a task is runnable (its preempt timer fires between its poll and the first
+/// task, and it takes the round for idle). A timer of its own that is always armed bounds that sleep.
+fn start_safety_net() {
+    spawn_local(async {
+        loop {
+            Timer::new(Duration::from_micros(HEARTBEAT.as_us())).await;
+        }
+    })
+    .detach();
+}

@@ -1,0 +1,277 @@
+//! Operations that complete once, as futures: send, connect, sleep, a doorbell's read.
+//!
+//! An operation is queued when its future is made. Dropping the future cancels it; what the kernel may
+//! touch stays in the slot until the kernel's last word. Called by `stream.rs`, `driver.rs` and, through
+//! `Ring`, by `shard` and `upstream`.
+
+use super::gather::Gather;
+use super::payload::Held;
+use super::slots::Kind;
+use super::{Chunk, Inner, Payload, Ring, Stream};
+use crate::sys::socket::{self, Destination, KernelAddress};
+use crate::time::Instant;
+use io_uring::{opcode, squeue, types::Fd};
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, RawFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+/// Why an operation did not do what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Its deadline passed.
+    #[error("timed out")]
+    TimedOut,
+    /// The kernel's errno.
+    #[error("{}", io::Error::from_raw_os_error(*.0))]
+    Os(i32),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Os(error.raw_os_error().unwrap_or(libc::EIO))
+    }
+}
+
+/// One operation under way.
+pub(super) struct Op {
+    inner: Rc<Inner>,
+    key: u32,
+    done: bool,
+    /// A descriptor that is the operation's until it has succeeded, and is closed with it otherwise.
+    owned: Option<RawFd>,
+}
+
+impl Op {
+    /// Queues the entry that `entry` makes of what the slot holds.
+    fn start(
+        inner: &Rc<Inner>,
+        held: Held,
+        due: Instant,
+        entry: impl FnOnce(&mut Held) -> squeue::Entry,
+    ) -> Self {
+        let mut core = inner.core.borrow_mut();
+        let key = core.slots.take(Kind::Once, held);
+        let entry = entry(&mut core.slots.at(key).held);
+        core.start(key, entry);
+        if due != Instant::NEVER {
+            core.set_deadline(key, due);
+        }
+        drop(core);
+        Self { inner: inner.clone(), key, done: false, owned: None }
+    }
+
+    /// The result and what was lent; `None` if the deadline passed first (then the kernel keeps it).
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<(i32, Held)>> {
+        let mut core = self.inner.core.borrow_mut();
+        let slot = core.slots.at(self.key);
+        if let Some(arrival) = slot.arrived.pop_front() {
+            self.done = true;
+            core.deadlines.disarm(self.key);
+            let (held, waker) = core.slots.release(self.key);
+            drop(core);
+            drop(waker);
+            return Poll::Ready(Some((arrival.result, held)));
+        }
+        if slot.expired {
+            return Poll::Ready(None);
+        }
+        let old = super::wait(slot, cx);
+        drop(core);
+        drop(old);
+        Poll::Pending
+    }
+}
+
+impl Drop for Op {
+    fn drop(&mut self) {
+        let mut core = self.inner.core.borrow_mut();
+        if !self.done {
+            let left = core.give_up(self.key, self.owned, &self.inner.buffers);
+            drop(core);
+            drop(left);
+        } else if let Some(fd) = self.owned {
+            core.close(fd);
+        }
+    }
+}
+
+/// How a send ended.
+pub struct Sent {
+    /// Whether every byte was taken by the kernel.
+    pub outcome: Result<(), Fault>,
+    /// The payload back; `None` if the deadline passed, since then the kernel still has it.
+    pub payload: Option<Payload>,
+}
+
+/// A send under way.
+#[must_use = "dropping it cancels the send"]
+pub struct Send {
+    op: Op,
+    len: usize,
+}
+
+impl Send {
+    pub(super) fn start(inner: &Rc<Inner>, fd: RawFd, payload: Payload, due: Instant) -> Self {
+        let len = payload.as_slice().len();
+        let op = Op::start(inner, Held::Payload(payload), due, |held| {
+            let bytes: &[u8] = match held {
+                Held::Payload(payload) => payload.as_slice(),
+                Held::Nothing | Held::Address(_) | Held::Word(_) | Held::Gather(_) => &[],
+            };
+            let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+            opcode::Send::new(Fd(fd), bytes.as_ptr(), bytes.len() as u32).flags(flags).build()
+        });
+        Self { op, len }
+    }
+}
+
+fn all_sent(result: i32, len: usize) -> Result<(), Fault> {
+    match result {
+        errno if errno < 0 => Err(Fault::Os(-errno)),
+        sent if sent as usize == len => Ok(()),
+        // MSG_WAITALL gives up half way only when the connection did.
+        _ => Err(Fault::Os(libc::EPIPE)),
+    }
+}
+
+impl Future for Send {
+    type Output = Sent;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Sent> {
+        let len = self.len;
+        Poll::Ready(match ready!(self.op.poll(cx)) {
+            None => Sent { outcome: Err(Fault::TimedOut), payload: None },
+            Some((result, Held::Payload(payload))) => {
+                Sent { outcome: all_sent(result, len), payload: Some(payload) }
+            }
+            Some((result, _)) => Sent { outcome: all_sent(result, len), payload: None },
+        })
+    }
+}
+
+/// A send of several chunks under way; gives the emptied list back.
+#[must_use = "dropping it cancels the send"]
+pub struct SendGathered {
+    op: Op,
+    len: usize,
+}
+
+impl SendGathered {
+    pub(super) fn start(inner: &Rc<Inner>, fd: RawFd, chunks: Vec<Chunk>, due: Instant) -> Self {
+        let gather = Gather::new(chunks);
+        let len = gather.len();
+        let op = Op::start(inner, Held::Gather(gather), due, |held| {
+            let message = match held {
+                Held::Gather(gather) => gather.message(),
+                Held::Nothing | Held::Address(_) | Held::Word(_) | Held::Payload(_) => std::ptr::null(),
+            };
+            let flags = (libc::MSG_NOSIGNAL | libc::MSG_WAITALL) as u32;
+            opcode::SendMsg::new(Fd(fd), message).flags(flags).build()
+        });
+        Self { op, len }
+    }
+}
+
+impl Future for SendGathered {
+    type Output = Result<Vec<Chunk>, Fault>;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let len = self.len;
+        Poll::Ready(match ready!(self.op.poll(cx)) {
+            None => Err(Fault::TimedOut),
+            Some((result, held)) => all_sent(result, len).map(|()| match held {
+                Held::Gather(gather) => {
+                    let mut chunks = gather.into_chunks();
+                    chunks.clear();
+                    chunks
+                }
+                Held::Nothing | Held::Address(_) | Held::Word(_) | Held::Payload(_) => Vec::new(),
+            }),
+        })
+    }
+}
+
+/// A timer's wait.
+#[must_use = "it waits only while it is awaited"]
+pub struct Sleep {
+    inner: Rc<Inner>,
+    key: u32,
+}
+
+impl Future for Sleep {
+    type Output = ();
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut core = self.inner.core.borrow_mut();
+        let slot = core.slots.at(self.key);
+        if slot.expired {
+            return Poll::Ready(());
+        }
+        let old = super::wait(slot, cx);
+        drop(core);
+        drop(old);
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        let left = self.inner.core.borrow_mut().give_up(self.key, None, &self.inner.buffers);
+        drop(left);
+    }
+}
+
+impl Ring {
+    /// Waits until `due`.
+    pub fn sleep_until(&self, due: Instant) -> Sleep {
+        let mut core = self.0.core.borrow_mut();
+        let key = core.slots.take(Kind::Once, Held::Nothing);
+        core.set_deadline(key, due);
+        drop(core);
+        Sleep { inner: self.0.clone(), key }
+    }
+
+    /// Connects to `to` before `due`.
+    ///
+    /// # Errors
+    /// No socket, the connect's errno, or the deadline.
+    pub async fn connect(&self, to: &Destination, due: Instant) -> Result<Stream, Fault> {
+        let address = Box::new(KernelAddress::of(to)?);
+        let fd = socket::unconnected(&address)?.into_raw_fd();
+        let mut op = Op::start(&self.0, Held::Address(address), due, |held| {
+            let (at, len) = match held {
+                Held::Address(address) => address.as_raw(),
+                Held::Nothing | Held::Payload(_) | Held::Word(_) | Held::Gather(_) => (std::ptr::null(), 0),
+            };
+            opcode::Connect::new(Fd(fd), at, len).build()
+        });
+        op.owned = Some(fd);
+        match std::future::poll_fn(|cx| op.poll(cx)).await {
+            None => Err(Fault::TimedOut),
+            Some((result, _)) if result < 0 => Err(Fault::Os(-result)),
+            Some(_) => {
+                op.owned = None;
+                Ok(Stream::new(&self.0, fd))
+            }
+        }
+    }
+
+    /// Reads a doorbell (an eventfd) once it has rung, and so silences it.
+    ///
+    /// # Errors
+    /// The read's errno.
+    pub async fn doorbell(&self, bell: BorrowedFd<'_>) -> Result<(), Fault> {
+        let fd = bell.as_raw_fd();
+        let mut op = Op::start(&self.0, Held::Word(Box::new([0; 8])), Instant::NEVER, |held| {
+            let at = match held {
+                Held::Word(word) => word.as_mut_ptr(),
+                Held::Nothing | Held::Payload(_) | Held::Address(_) | Held::Gather(_) => std::ptr::null_mut(),
+            };
+            opcode::Read::new(Fd(fd), at, 8).build()
+        });
+        match std::future::poll_fn(|cx| op.poll(cx)).await {
+            Some((result, _)) if result < 0 => Err(Fault::Os(-result)),
+            Some(_) | None => Ok(()),
+        }
+    }
+}

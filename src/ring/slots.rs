@@ -1,0 +1,117 @@
+//! The table of operations: for each, what the kernel may touch, what it has said, and who waits.
+//!
+//! A slot owns what its operation lends to the kernel until the last completion has come (one without
+//! `IORING_CQE_F_MORE`), whether or not anybody still waits for it. Slots are used again, with the
+//! capacity of their queue. Pure bookkeeping: the calls into the ring are in `core.rs`.
+
+use super::payload::Held;
+use std::collections::VecDeque;
+use std::os::fd::RawFd;
+use std::task::Waker;
+
+/// A completion that nobody has fetched yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Arrival {
+    /// The operation's result: a count, a descriptor, or a negated errno.
+    pub(super) result: i32,
+    /// The buffer that holds the bytes, for a receive.
+    pub(super) buffer: Option<u16>,
+}
+
+/// Who has a claim on a slot besides the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// Nobody: the slot may be used again.
+    Free,
+    /// A future or a stream.
+    Awaited,
+    /// Nobody any more; the slot waits for the kernel's last word, then closes the descriptor if it has one.
+    Orphan(Option<RawFd>),
+}
+
+/// What kind of operation a slot stands for; decides what an unwanted result needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// One completion, nothing to undo.
+    Once,
+    /// Receives again and again, into buffers that must be given back.
+    Receive,
+    /// Accepts again and again: an unwanted descriptor must be closed.
+    Accept,
+}
+
+/// One operation.
+pub(super) struct Slot {
+    pub(super) owner: Owner,
+    pub(super) kind: Kind,
+    /// Submitted or queued, and its last completion not yet seen.
+    pub(super) in_kernel: bool,
+    /// A cancel is on its way.
+    pub(super) cancelling: bool,
+    /// The deadline has passed since it was last set.
+    pub(super) expired: bool,
+    /// End of stream or an error was fetched: there is nothing more to receive.
+    pub(super) ended: bool,
+    pub(super) waker: Option<Waker>,
+    pub(super) arrived: VecDeque<Arrival>,
+    pub(super) held: Held,
+}
+
+/// All slots of a ring.
+#[derive(Default)]
+pub(super) struct Slots {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+}
+
+impl Slots {
+    /// A slot for a new operation, awaited.
+    pub(super) fn take(&mut self, kind: Kind, held: Held) -> u32 {
+        if let Some(key) = self.free.pop() {
+            let slot = &mut self.slots[key as usize];
+            slot.owner = Owner::Awaited;
+            slot.kind = kind;
+            slot.held = held;
+            return key;
+        }
+        self.slots.push(Slot {
+            owner: Owner::Awaited,
+            kind,
+            in_kernel: false,
+            cancelling: false,
+            expired: false,
+            ended: false,
+            waker: None,
+            arrived: VecDeque::new(),
+            held,
+        });
+        (self.slots.len() - 1) as u32
+    }
+
+    /// The slot with this number.
+    pub(super) fn at(&mut self, key: u32) -> &mut Slot {
+        &mut self.slots[key as usize]
+    }
+
+    /// Makes the slot free. Returns what it held and its waker, to be dropped where nothing is borrowed.
+    pub(super) fn release(&mut self, key: u32) -> (Held, Option<Waker>) {
+        let slot = &mut self.slots[key as usize];
+        debug_assert!(!slot.in_kernel && slot.owner != Owner::Free && slot.arrived.is_empty());
+        slot.owner = Owner::Free;
+        slot.cancelling = false;
+        slot.expired = false;
+        slot.ended = false;
+        self.free.push(key);
+        (std::mem::take(&mut slot.held), slot.waker.take())
+    }
+
+    /// Whether the kernel may still touch anything.
+    pub(super) fn any_in_kernel(&self) -> bool {
+        self.slots.iter().any(|slot| slot.in_kernel)
+    }
+
+    /// Slots in use.
+    pub(super) fn used(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+}

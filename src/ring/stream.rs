@@ -1,0 +1,125 @@
+//! A connected socket on the ring: an armed receive whose completions wait in its slot, and sends.
+//!
+//! The receive stays armed between messages (multishot), so that the next one needs no submission and a
+//! closed idle connection is seen. It is bounded: with a few completions unread it is cancelled, and armed
+//! again by whoever reads the last of them, so back-pressure reaches the peer. Called by `proxy` and
+//! `upstream`.
+
+use super::buffers::GROUP;
+use super::operation::{Fault, Send, SendGathered};
+use super::payload::{Held, Payload};
+use super::slots::Kind;
+use super::{Chunk, Inner};
+use crate::sys::socket;
+use crate::time::Instant;
+use io_uring::{opcode, types::Fd};
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+/// A connected socket. Dropping it cancels the receive and closes the socket after the kernel's last word.
+pub struct Stream {
+    inner: Rc<Inner>,
+    fd: RawFd,
+    key: u32,
+}
+
+impl Stream {
+    pub(super) fn new(inner: &Rc<Inner>, fd: RawFd) -> Self {
+        let key = inner.core.borrow_mut().slots.take(Kind::Receive, Held::Nothing);
+        Self { inner: inner.clone(), fd, key }
+    }
+
+    /// The next bytes; `None` at the end of the stream. Waits until `due` at most.
+    ///
+    /// # Errors
+    /// The deadline, or the socket's errno; after an errno or the end there is never more.
+    pub async fn receive(&self, due: Instant) -> Result<Option<Chunk>, Fault> {
+        poll_fn(|cx| self.poll_receive(cx, due)).await
+    }
+
+    /// [`Self::receive`] for who waits for several things at once.
+    pub fn poll_receive(&self, cx: &mut Context<'_>, due: Instant) -> Poll<Result<Option<Chunk>, Fault>> {
+        let mut core = self.inner.core.borrow_mut();
+        let slot = core.slots.at(self.key);
+        if let Some(arrival) = slot.arrived.pop_front() {
+            slot.ended = arrival.result <= 0;
+            core.deadlines.disarm(self.key);
+            drop(core);
+            return Poll::Ready(match (arrival.result, arrival.buffer) {
+                (len, Some(id)) if len > 0 => Ok(Some(Chunk::new(self.inner.clone(), id, len as usize))),
+                (errno, _) if errno < 0 => Err(Fault::Os(-errno)),
+                _ => Ok(None),
+            });
+        }
+        if slot.ended {
+            return Poll::Ready(Ok(None));
+        }
+        if slot.expired {
+            slot.expired = false;
+            return Poll::Ready(Err(Fault::TimedOut));
+        }
+        let old = super::wait(slot, cx);
+        let armed = slot.in_kernel;
+        core.set_deadline(self.key, due);
+        if !armed && !core.is_starved(self.key) {
+            let entry = opcode::RecvMulti::new(Fd(self.fd), GROUP).build();
+            core.start(self.key, entry);
+        }
+        drop(core);
+        drop(old);
+        Poll::Pending
+    }
+
+    /// A chunk that has come and waits unread, without waiting for one.
+    pub fn received(&self) -> Option<Chunk> {
+        let mut core = self.inner.core.borrow_mut();
+        let slot = core.slots.at(self.key);
+        let (len, id) = slot.arrived.front().and_then(|next| Some((next.result, next.buffer?)))?;
+        if len <= 0 {
+            return None;
+        }
+        slot.arrived.pop_front();
+        drop(core);
+        Some(Chunk::new(self.inner.clone(), id, len as usize))
+    }
+
+    /// Whether nothing has come since the last read: no bytes, no end, no error. What an idle connection
+    /// must be to be used again.
+    pub fn is_quiet(&self) -> bool {
+        let mut core = self.inner.core.borrow_mut();
+        let slot = core.slots.at(self.key);
+        slot.arrived.is_empty() && !slot.ended
+    }
+
+    /// Sends all of `payload`, which must happen before `due`.
+    pub fn send(&self, payload: Payload, due: Instant) -> Send {
+        Send::start(&self.inner, self.fd, payload, due)
+    }
+
+    /// Sends all of `chunks`, in order, by one operation, which must happen before `due`.
+    pub fn send_gathered(&self, chunks: Vec<Chunk>, due: Instant) -> SendGathered {
+        SendGathered::start(&self.inner, self.fd, chunks, due)
+    }
+
+    /// Says to the peer that nothing more will be sent.
+    pub fn shutdown_write(&self) {
+        let entry = opcode::Shutdown::new(Fd(self.fd), libc::SHUT_WR).build();
+        self.inner.core.borrow_mut().push_unheard(entry);
+    }
+
+    /// The other end's address; `None` for a Unix socket, or when it is already gone.
+    pub fn peer(&self) -> Option<IpAddr> {
+        // SAFETY: the stream owns the descriptor and closes it only when it is dropped.
+        socket::peer_address(unsafe { BorrowedFd::borrow_raw(self.fd) })
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let left = self.inner.core.borrow_mut().give_up(self.key, Some(self.fd), &self.inner.buffers);
+        drop(left);
+    }
+}

@@ -1,0 +1,11 @@
+//! The kernel's surface outside the ring: the clock, sockets and their options, CPU sets, limits, the
+//! kernel's version.
+//!
+//! Here: thin, safe calls through nix and core_affinity. Not here: operations that wait (`ring`), and
+//! any decision. Called by `ring`, `shard`, `control` and `cli`.
+
+pub mod clock;
+pub mod cpu;
+pub mod kernel;
+pub mod limits;
+pub mod socket;

@@ -1,0 +1,187 @@
+//! Sockets: listening ones, unconnected ones, and their options.
+//!
+//! Here: making and setting. Not here: accept, connect, send, receive, close (`ring` does those as
+//! operations). Every descriptor is close-on-exec and non-blocking.
+
+use crate::config::ListenAddress;
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, getsockname, listen,
+    setsockopt, socket, sockopt,
+};
+use nix::sys::socket::{SockaddrIn, SockaddrIn6, SockaddrLike};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Where to connect: a backend's address after its name was resolved.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Destination {
+    /// An IP address and a port.
+    Tcp(SocketAddr),
+    /// A Unix socket's path.
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for Destination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// An address in the kernel's form.
+pub enum KernelAddress {
+    /// IPv4 or IPv6.
+    Ip(SockaddrStorage),
+    /// A Unix socket's path.
+    Unix(UnixAddr),
+}
+
+impl KernelAddress {
+    /// The kernel's form of `to`.
+    ///
+    /// # Errors
+    /// A path longer than 107 bytes.
+    pub fn of(to: &Destination) -> io::Result<Self> {
+        Ok(match to {
+            Destination::Tcp(address) => Self::Ip((*address).into()),
+            Destination::Unix(path) => Self::Unix(UnixAddr::new(path)?),
+        })
+    }
+
+    /// Where the address stands in memory, and its length in bytes; valid while `self` is not moved.
+    pub fn as_raw(&self) -> (*const libc::sockaddr, libc::socklen_t) {
+        match self {
+            Self::Ip(address) => (address.as_ptr(), address.len()),
+            Self::Unix(address) => (address.as_ptr().cast(), address.len()),
+        }
+    }
+
+    fn family(&self) -> AddressFamily {
+        match self {
+            Self::Ip(address) => address.family().unwrap_or(AddressFamily::Inet),
+            Self::Unix(_) => AddressFamily::Unix,
+        }
+    }
+}
+
+fn stream(family: AddressFamily) -> nix::Result<OwnedFd> {
+    socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)
+}
+
+/// A stream socket fit to connect to `address`, without Nagle's delay.
+///
+/// # Errors
+/// The kernel's, `EMFILE` among them.
+pub fn unconnected(address: &KernelAddress) -> io::Result<OwnedFd> {
+    let fd = stream(address.family())?;
+    if !matches!(address, KernelAddress::Unix(_)) {
+        setsockopt(&fd, sockopt::TcpNoDelay, &true)?;
+    }
+    Ok(fd)
+}
+
+/// Why a listening socket could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {step} {address}: {source}{}", remedy(.source))]
+pub struct ListenError {
+    /// The address as the configuration has it.
+    pub address: String,
+    /// The call that failed.
+    pub step: &'static str,
+    /// What the kernel said.
+    pub source: io::Error,
+}
+
+fn remedy(source: &io::Error) -> &'static str {
+    match source.raw_os_error() {
+        Some(libc::EADDRINUSE) => "; another process holds it: stop that one, or choose another port",
+        Some(libc::EACCES) => "; ports below 1024 need CAP_NET_BIND_SERVICE, a Unix socket a writable folder",
+        Some(libc::EADDRNOTAVAIL) => "; no interface of this host has this address",
+        _ => "",
+    }
+}
+
+/// Whether other sockets may listen on the same address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// One socket of a group; the kernel spreads connections over the group.
+    ReusePort,
+    /// The address is this socket's alone.
+    Alone,
+}
+
+/// A listening socket. A Unix socket's path is taken over if nobody listens there any more.
+///
+/// # Errors
+/// The step that failed, the address and the kernel's word.
+pub fn listening(address: &ListenAddress, backlog: u32, sharing: Sharing) -> Result<OwnedFd, ListenError> {
+    let named = match address {
+        ListenAddress::Tcp(address) => address.to_string(),
+        ListenAddress::Unix(path) => format!("unix:{}", path.display()),
+    };
+    let failed = |step| {
+        let address = named.clone();
+        move |errno: Errno| ListenError { address, step, source: errno.into() }
+    };
+    let backlog = Backlog::new(i32::try_from(backlog).unwrap_or(i32::MAX)).unwrap_or(Backlog::MAXCONN);
+    let fd = match address {
+        ListenAddress::Tcp(address) => {
+            let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+            let fd = stream(family).map_err(failed("open a socket for"))?;
+            setsockopt(&fd, sockopt::ReuseAddr, &true).map_err(failed("set SO_REUSEADDR on"))?;
+            // Accepted connections inherit it: no call for each.
+            setsockopt(&fd, sockopt::TcpNoDelay, &true).map_err(failed("set TCP_NODELAY on"))?;
+            if sharing == Sharing::ReusePort {
+                setsockopt(&fd, sockopt::ReusePort, &true).map_err(failed("set SO_REUSEPORT on"))?;
+            }
+            if address.is_ipv6() {
+                // "[::]" and "0.0.0.0" are two listeners, as nginx has it.
+                setsockopt(&fd, sockopt::Ipv6V6Only, &true).map_err(failed("set IPV6_V6ONLY on"))?;
+            }
+            bind(fd.as_raw_fd(), &SockaddrStorage::from(*address)).map_err(failed("bind"))?;
+            fd
+        }
+        ListenAddress::Unix(path) => {
+            let fd = stream(AddressFamily::Unix).map_err(failed("open a socket for"))?;
+            remove_stale(path);
+            let kernel = UnixAddr::new(path.as_path()).map_err(failed("use"))?;
+            bind(fd.as_raw_fd(), &kernel).map_err(failed("bind"))?;
+            fd
+        }
+    };
+    listen(&fd, backlog).map_err(failed("listen on"))?;
+    Ok(fd)
+}
+
+/// Removes a Unix socket's file that a dead process left behind: one that refuses connections.
+fn remove_stale(path: &Path) {
+    let refused = std::os::unix::net::UnixStream::connect(path)
+        .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+    if refused {
+        // If it cannot be removed, `bind` fails next and says so.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// The address that a listening socket really has: its port, where 0 was asked for.
+pub fn local_address(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
+    let storage: SockaddrStorage = getsockname(fd.as_raw_fd()).ok()?;
+    socket_address(&storage)
+}
+
+/// The address of a connection's other end; `None` for a Unix socket or one that is already gone.
+pub fn peer_address(fd: BorrowedFd<'_>) -> Option<IpAddr> {
+    let storage: SockaddrStorage = nix::sys::socket::getpeername(fd.as_raw_fd()).ok()?;
+    socket_address(&storage).map(|address| address.ip())
+}
+
+fn socket_address(storage: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = |a: &SockaddrIn| SocketAddr::from((a.ip(), a.port()));
+    let v6 = |a: &SockaddrIn6| SocketAddr::from((a.ip(), a.port()));
+    storage.as_sockaddr_in().map(v4).or_else(|| storage.as_sockaddr_in6().map(v6))
+}
