@@ -67,8 +67,6 @@ impl Core {
         };
         // NO_SQARRAY came with 6.6.
         let uring = build(true).or_else(|_| build(false)).map_err(RingRefused::from_setup)?;
-        // Spares the kernel a look-up at each enter; not to be had before 5.18, and not needed.
-        let _ = uring.submitter().register_ring_fd();
         Ok(Self {
             uring,
             slots: Slots::default(),
