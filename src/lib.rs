@@ -31,5 +31,8 @@ pub mod balance;
 pub mod config;
 pub mod health;
 pub mod http1;
+pub mod log;
+pub mod mesh;
+pub mod metrics;
 pub mod route;
 pub mod time;
