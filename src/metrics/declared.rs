@@ -1,0 +1,123 @@
+//! Every metric that weir exports, each declared once: name, help, kind, unit, labels.
+//!
+//! Only declarations. The exposition, the reference page and the tests read them here, so a name or a
+//! help text exists in one place.
+
+/// What a metric's samples mean to Prometheus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Stands for now.
+    Gauge,
+    /// A distribution: buckets, sum and count.
+    Histogram,
+}
+
+/// What a metric counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Things, or a share.
+    One,
+    /// Seconds; recorded in µs, divided in one place, the exposition.
+    Seconds,
+    /// Bytes.
+    Bytes,
+}
+
+/// A metric's declaration.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// Ends in its unit, and in `_total` if it is a counter.
+    pub name: &'static str,
+    /// One sentence.
+    pub help: &'static str,
+    /// What its samples mean.
+    pub kind: Kind,
+    /// What it counts.
+    pub unit: Unit,
+    /// Names of the labels, in the order in which their values are given.
+    pub labels: &'static [&'static str],
+}
+
+/// Declares the metrics and the list of all of them.
+macro_rules! metrics {
+    ($($name:ident: $kind:ident $text:literal $unit:ident [$($label:literal),*] $help:literal;)+) => {
+        $(
+            #[doc = $help]
+            pub const $name: Metric = Metric {
+                name: $text,
+                help: $help,
+                kind: Kind::$kind,
+                unit: Unit::$unit,
+                labels: &[$($label),*],
+            };
+        )+
+
+        /// All metrics, in the order in which they are exported.
+        pub const ALL: &[&Metric] = &[$(&$name),+];
+    };
+}
+
+metrics! {
+    BUILD: Gauge "weir_build_info" One ["version"]
+        "Always 1; its label says which weir this is.";
+    UPTIME: Gauge "weir_uptime_seconds" Seconds []
+        "Time since the process began.";
+    READY: Gauge "weir_ready" One []
+        "1 while /readyz says so.";
+    SHARDS: Gauge "weir_shards" One ["state"]
+        "Shards that serve, and shards that ended.";
+    CONNECTIONS: Gauge "weir_connections" One ["shard"]
+        "Open connections with clients.";
+    IMBALANCE: Gauge "weir_connections_imbalance" One []
+        "The most connections with clients on one shard over the mean of all shards; 1 is even.";
+    IDLE_UPSTREAM: Gauge "weir_upstream_connections_idle" One ["shard"]
+        "Idle connections with backends, kept for the next request.";
+    ACCEPTED: Counter "weir_connections_accepted_total" One ["shard"]
+        "Connections accepted from clients.";
+    ACCEPT_PAUSES: Counter "weir_accept_pauses_total" One ["shard"]
+        "Times that accepting was paused, for want of descriptors or at runtime.max_connections.";
+    RING_TURNS: Counter "weir_ring_turns_total" One ["shard"]
+        "Turns of the shard's loop.";
+    RING_COMPLETIONS: Counter "weir_ring_completions_total" One ["shard"]
+        "Completions that the shard's ring delivered.";
+    RING_PARKS: Counter "weir_ring_parks_total" One ["shard"]
+        "Times that the shard slept in the kernel.";
+    RING_NO_BUFFERS: Counter "weir_ring_no_buffers_total" One ["shard"]
+        "Receives that had to wait for a buffer; raise runtime.buffers if it grows.";
+    RING_BUFFERS: Gauge "weir_ring_buffers_in_use" One ["shard"]
+        "Receive buffers in use, out of runtime.buffers.";
+    REQUESTS: Counter "weir_requests_total" One ["pool", "backend", "class"]
+        "Answers of a backend that were passed on, by the status's class.";
+    IN_FLIGHT: Gauge "weir_in_flight" One ["pool", "backend"]
+        "Exchanges assigned to a backend and not finished, as the shards last reported them.";
+    RETRIES: Counter "weir_retries_total" One ["pool", "backend"]
+        "Requests sent elsewhere after this backend failed them.";
+    FAILURES: Counter "weir_upstream_failures_total" One ["pool", "backend", "cause"]
+        "Attempts that a backend failed.";
+    CONNECTS: Counter "weir_upstream_connects_total" One ["pool", "backend"]
+        "New connections made to a backend.";
+    CONNECT_TIME: Counter "weir_upstream_connect_seconds_total" Seconds ["pool", "backend"]
+        "Time that making new connections to a backend took, in all.";
+    BYTES_IN: Counter "weir_request_body_bytes_total" Bytes ["pool", "backend"]
+        "Body bytes passed from clients to a backend.";
+    BYTES_OUT: Counter "weir_response_body_bytes_total" Bytes ["pool", "backend"]
+        "Body bytes passed from a backend to clients.";
+    REFUSALS: Counter "weir_refusals_total" One ["cause", "status"]
+        "Requests that weir answered by itself (status), or gave up without an answer (status none).";
+    STATE: Gauge "weir_backend_state" One ["pool", "backend", "state"]
+        "Always 1; its label says what state the backend is in.";
+    USABLE: Gauge "weir_backend_usable" One ["pool", "backend"]
+        "1 while the backend may be picked.";
+    TRANSITIONS: Counter "weir_backend_transitions_total" One ["pool", "backend"]
+        "Changes of a backend's state.";
+    PROBES: Counter "weir_probes_total" One ["pool", "backend", "result"]
+        "Health checks of a backend that ended, passed or failed.";
+    PROBE_TIME: Gauge "weir_probe_duration_seconds" Seconds ["pool", "backend"]
+        "How long the last health check of a backend took.";
+    VIEW_AGE: Histogram "weir_view_age_seconds" Seconds []
+        "Age of a shard's view of the other shards' in-flight counts, at each pick.";
+    PHASES: Histogram "weir_phase_seconds" Seconds ["pool", "backend", "phase"]
+        "Length of a part of an exchange: connect, first_byte, whole, and own, which is weir's share.";
+}

@@ -1,0 +1,19 @@
+//! Counters and latency histograms: recorded by shards, merged exactly by control, written as text.
+//!
+//! Here: [`ShardStats`] (what one shard recorded since it was last asked), [`Totals`] (all of it, since
+//! the start), the declarations of every metric and the Prometheus exposition over them. Not here: when
+//! to collect (`control`), HTTP (`admin`). A shard records into a box of its own, without locks, atomics
+//! or allocation, and swaps it for an empty one when control asks; so nothing is shared while recording,
+//! and the merge is an addition, exact whatever the number of shards.
+
+pub mod declared;
+mod exposition;
+mod histogram;
+mod page;
+mod stats;
+mod totals;
+
+pub use histogram::{LONGEST, Series};
+pub use page::{BackendFacts, Facts, page};
+pub use stats::{BackendStats, Phase, Refusal, RingCounters, ShardStats, UpstreamFailure};
+pub use totals::{BackendTotals, ShardTotals, Totals};

@@ -1,0 +1,319 @@
+//! What one shard recorded since control last asked.
+//!
+//! Counters and histograms are deltas, gauges and the ring's counters stand for now. Owned by a shard,
+//! recorded into without locks or allocation, swapped whole by [`ShardStats::swap`]. Merged by
+//! [`super::Totals`].
+
+use super::Series;
+use crate::balance::BackendId;
+use crate::time::Micros;
+
+/// Makes an enum of causes that are counters' labels: its list and its words in one place.
+macro_rules! labelled {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $label:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+
+        impl $name {
+            /// All of them, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// Its word in metrics and logs.
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$variant => $label),+ }
+            }
+        }
+    };
+}
+
+labelled! {
+    /// A part of an exchange whose length is recorded.
+    Phase {
+        /// From the pick to an upstream connection that can be written to.
+        Connect = "connect",
+        /// From the request's last byte to the backend to the first byte of its response.
+        FirstByte = "first_byte",
+        /// From the request's first byte to the response's last.
+        Whole = "whole",
+        /// The whole without waiting for the backend and the client: what weir itself costs.
+        Own = "own",
+    }
+}
+
+labelled! {
+    /// How a backend failed an attempt.
+    UpstreamFailure {
+        /// The connection was refused, reset or unreachable.
+        Connect = "connect",
+        /// No connection within `timeouts.connect`.
+        ConnectTimeout = "connect_timeout",
+        /// The connection ended before a byte of the response.
+        NoResponse = "no_response",
+        /// No response within `timeouts.response`.
+        ResponseTimeout = "response_timeout",
+        /// A head or a framing that is not HTTP.
+        BadResponse = "bad_response",
+        /// The connection ended before the response did.
+        Truncated = "truncated",
+        /// Nothing of the response for `timeouts.between_bytes`, or not whole within `timeouts.total`.
+        BodyTimeout = "body_timeout",
+    }
+}
+
+labelled! {
+    /// Why weir itself answered a request, or gave it up, instead of passing on a backend's answer.
+    Refusal {
+        /// A request head that is not HTTP, or is framed in two ways.
+        BadHead = "bad_head",
+        /// The head is over `max_head` or has more than `max_headers` fields.
+        HeadTooLarge = "head_too_large",
+        /// The body is over `max_body`.
+        BodyTooLarge = "body_too_large",
+        /// A chunked body that is not one.
+        BadBody = "bad_body",
+        /// A feature that weir does not pass on.
+        Unsupported = "unsupported",
+        /// No route for this host and path.
+        NoRoute = "no_route",
+        /// The pool has no usable backend.
+        NoBackend = "no_backend",
+        /// No attempt at a backend succeeded.
+        UpstreamFailed = "upstream_failed",
+        /// No whole head within `head_timeout`.
+        HeadTimeout = "head_timeout",
+        /// The body came more slowly than `body_min_rate_per_s`.
+        BodyTimeout = "body_timeout",
+        /// The client read the response more slowly than `body_min_rate_per_s`.
+        SlowReader = "slow_reader",
+        /// The client went away before its answer was whole.
+        ClientGone = "client_gone",
+        /// The shard has `max_connections` already.
+        TooManyConnections = "too_many_connections",
+        /// `grace` was over before the exchange was.
+        Stopped = "stopped",
+    }
+}
+
+/// The classes of statuses that are told apart: "1xx" to "5xx", and what is no status.
+pub(super) const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
+
+fn class(status: u16) -> usize {
+    match status {
+        100..=599 => usize::from(status / 100) - 1,
+        _ => CLASSES.len() - 1,
+    }
+}
+
+/// What a shard's ring has done since it began: absolute, set by the shard before the box goes back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RingCounters {
+    /// Turns of the loop.
+    pub turns: u64,
+    /// Completions seen.
+    pub completions: u64,
+    /// Times the shard slept in the kernel.
+    pub parks: u64,
+    /// Receives that found no buffer.
+    pub no_buffers: u64,
+    /// Buffers in use now.
+    pub buffers_in_use: u64,
+}
+
+/// What was recorded about one backend.
+#[derive(Debug, Default)]
+pub struct BackendStats {
+    pub(super) classes: [u64; CLASSES.len()],
+    pub(super) failures: [u64; UpstreamFailure::ALL.len()],
+    pub(super) retries: u64,
+    pub(super) connects: u64,
+    pub(super) connects_us: u64,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+    pub(super) phases: [Series<u32>; Phase::ALL.len()],
+}
+
+/// What one shard recorded since its box was last swapped.
+#[derive(Debug)]
+pub struct ShardStats {
+    pub(super) backends: Box<[BackendStats]>,
+    /// By cause and status; a shard sees a handful of pairs, so it is a list, with room for all of them.
+    pub(super) refusals: Vec<(Refusal, u16, u64)>,
+    pub(super) view_age: Series<u32>,
+    pub(super) accepted: u64,
+    pub(super) accept_pauses: u64,
+    pub(super) connections: u32,
+    pub(super) idle_upstream: u32,
+    /// The ring's own counters.
+    pub ring: RingCounters,
+}
+
+/// Pairs of cause and status that are told apart; weir answers with about two statuses a cause.
+const REFUSALS_MAX: usize = 4 * Refusal::ALL.len();
+
+impl ShardStats {
+    /// Empty, with room for `backends` backends: 53 KiB each, of which only what is used becomes resident.
+    pub fn new(backends: usize) -> Self {
+        Self {
+            backends: (0..backends).map(|_| BackendStats::default()).collect(),
+            refusals: Vec::with_capacity(REFUSALS_MAX),
+            view_age: Series::default(),
+            accepted: 0,
+            accept_pauses: 0,
+            connections: 0,
+            idle_upstream: 0,
+            ring: RingCounters::default(),
+        }
+    }
+
+    /// Puts `spare` in the place of `current` and returns what was there, for
+    /// [`crate::mesh::ToControl::Collected`]. Gauges carry on in the new box.
+    pub fn swap(current: &mut Box<Self>, mut spare: Box<Self>) -> Box<Self> {
+        spare.connections = current.connections;
+        spare.idle_upstream = current.idle_upstream;
+        spare.ring = current.ring;
+        std::mem::replace(current, spare)
+    }
+
+    /// A new connection to a backend was made and took so long.
+    pub fn connected(&mut self, id: BackendId, took: Micros) {
+        let backend = self.backend(id);
+        backend.connects += 1;
+        backend.connects_us = backend.connects_us.saturating_add(took.as_us());
+    }
+
+    /// A part of an exchange took so long. [`Phase::Connect`] is recorded for reused connections too.
+    pub fn record(&mut self, id: BackendId, phase: Phase, length: Micros) {
+        self.backend(id).phases[phase as usize].record(length);
+    }
+
+    /// A backend's answer with this status was passed on.
+    pub fn answered(&mut self, id: BackendId, status: u16) {
+        self.backend(id).classes[class(status)] += 1;
+    }
+
+    /// Body bytes of an exchange: from the client to the backend, and back.
+    pub fn passed(&mut self, id: BackendId, bytes_in: u64, bytes_out: u64) {
+        let backend = self.backend(id);
+        backend.bytes_in += bytes_in;
+        backend.bytes_out += bytes_out;
+    }
+
+    /// An attempt at a backend failed.
+    pub fn failed(&mut self, id: BackendId, failure: UpstreamFailure) {
+        self.backend(id).failures[failure as usize] += 1;
+    }
+
+    /// After a failure at this backend the request was sent to another.
+    pub fn retried(&mut self, id: BackendId) {
+        self.backend(id).retries += 1;
+    }
+
+    /// weir answered by itself with `status`, or with nothing at all (0).
+    pub fn refused(&mut self, status: u16, refusal: Refusal) {
+        let known = self.refusals.iter().position(|(cause, with, _)| (*cause, *with) == (refusal, status));
+        match known {
+            Some(at) => self.refusals[at].2 += 1,
+            None if self.refusals.len() < REFUSALS_MAX => self.refusals.push((refusal, status, 1)),
+            // Only a fault of ours brings so many statuses; counted all the same, under the first.
+            None => self.refusals[0].2 += 1,
+        }
+    }
+
+    /// At a pick, the view of the other shards' counts was so old.
+    pub fn view_age(&mut self, age: Micros) {
+        self.view_age.record(age);
+    }
+
+    /// A downstream connection was accepted.
+    pub fn accepted(&mut self) {
+        self.accepted += 1;
+    }
+
+    /// Accepting was paused: out of descriptors, or at `max_connections`.
+    pub fn accept_paused(&mut self) {
+        self.accept_pauses += 1;
+    }
+
+    /// Open connections now: with clients, and idle ones with backends.
+    pub fn set_connections(&mut self, downstream: u32, upstream_idle: u32) {
+        self.connections = downstream;
+        self.idle_upstream = upstream_idle;
+    }
+
+    /// Empties the box for another round; gauges too.
+    pub fn clear(&mut self) {
+        for backend in &mut self.backends {
+            let BackendStats {
+                classes,
+                failures,
+                retries,
+                connects,
+                connects_us,
+                bytes_in,
+                bytes_out,
+                phases,
+            } = backend;
+            (*classes, *failures) = Default::default();
+            (*retries, *connects, *connects_us, *bytes_in, *bytes_out) = Default::default();
+            phases.iter_mut().for_each(Series::clear);
+        }
+        self.refusals.clear();
+        self.view_age.clear();
+        (self.accepted, self.accept_pauses, self.connections, self.idle_upstream) = Default::default();
+        self.ring = RingCounters::default();
+    }
+
+    /// A backend of another configuration would be a fault of ours: it panics, as an index does.
+    fn backend(&mut self, id: BackendId) -> &mut BackendStats {
+        &mut self.backends[id.0 as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_labels_number_is_its_place_in_the_list_so_counters_are_told_apart() {
+        assert!(Phase::ALL.iter().enumerate().all(|(at, phase)| *phase as usize == at));
+        assert!(UpstreamFailure::ALL.iter().enumerate().all(|(at, failure)| *failure as usize == at));
+        assert_eq!(Refusal::Stopped as usize + 1, Refusal::ALL.len());
+    }
+
+    #[test]
+    fn statuses_fall_into_their_class() {
+        for (status, expected) in [
+            (101, "1xx"),
+            (200, "2xx"),
+            (399, "3xx"),
+            (404, "4xx"),
+            (599, "5xx"),
+            (0, "other"),
+            (600, "other"),
+        ] {
+            assert_eq!(CLASSES[class(status)], expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_swap_keeps_the_gauges_and_takes_the_counters() {
+        let mut current = Box::new(ShardStats::new(1));
+        current.set_connections(7, 3);
+        current.ring.turns = 9;
+        current.accepted();
+        let full = ShardStats::swap(&mut current, Box::new(ShardStats::new(1)));
+        assert_eq!((full.accepted, full.connections), (1, 7));
+        assert_eq!((current.accepted, current.connections, current.idle_upstream), (0, 7, 3));
+        assert_eq!(current.ring.turns, 9);
+    }
+
+    #[test]
+    fn recording_refusals_never_grows_the_list_and_loses_none() {
+        let mut stats = ShardStats::new(0);
+        let room = stats.refusals.capacity();
+        (0..1_000).for_each(|status| stats.refused(status, Refusal::BadHead));
+        assert_eq!(stats.refusals.capacity(), room);
+        assert_eq!(stats.refusals.iter().map(|(_, _, count)| count).sum::<u64>(), 1_000);
+    }
+}

@@ -1,0 +1,238 @@
+//! Everything that all shards recorded since the process began: the exact sum of their boxes.
+//!
+//! [`Totals::absorb`] adds one box and is called by `control` for every
+//! [`crate::mesh::ToControl::Collected`]; the exposition and `admin` read the result.
+
+use super::Series;
+use super::stats::{BackendStats, CLASSES, Phase, Refusal, RingCounters, ShardStats, UpstreamFailure};
+use crate::balance::BackendId;
+use std::collections::BTreeMap;
+
+/// One backend, over all shards.
+#[derive(Debug, Default)]
+pub struct BackendTotals {
+    pub(super) classes: [u64; CLASSES.len()],
+    pub(super) failures: [u64; UpstreamFailure::ALL.len()],
+    pub(super) retries: u64,
+    pub(super) connects: u64,
+    pub(super) connects_us: u64,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+    phases: [Series<u64>; Phase::ALL.len()],
+}
+
+impl BackendTotals {
+    /// Answers passed on.
+    pub fn requests(&self) -> u64 {
+        self.classes.iter().sum()
+    }
+
+    /// The recorded lengths of one phase.
+    pub fn phase(&self, phase: Phase) -> &Series<u64> {
+        &self.phases[phase as usize]
+    }
+}
+
+/// One shard: what only makes sense for each by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShardTotals {
+    /// Downstream connections accepted.
+    pub accepted: u64,
+    /// Times that accepting was paused.
+    pub accept_pauses: u64,
+    /// Downstream connections when last asked.
+    pub connections: u32,
+    /// Idle upstream connections when last asked.
+    pub idle_upstream: u32,
+    /// The ring's counters when last asked.
+    pub ring: RingCounters,
+}
+
+/// All that was recorded since the process began.
+#[derive(Debug)]
+pub struct Totals {
+    pub(super) backends: Box<[BackendTotals]>,
+    pub(super) shards: Box<[ShardTotals]>,
+    /// By cause and status.
+    pub(super) refusals: BTreeMap<(&'static str, u16), u64>,
+    pub(super) view_age: Series<u64>,
+}
+
+impl Totals {
+    /// Nothing yet, of so many backends and shards.
+    pub fn new(backends: usize, shards: usize) -> Self {
+        Self {
+            backends: (0..backends).map(|_| BackendTotals::default()).collect(),
+            shards: vec![ShardTotals::default(); shards].into(),
+            refusals: BTreeMap::new(),
+            view_age: Series::default(),
+        }
+    }
+
+    /// Adds a shard's box, which the caller then [clears](ShardStats::clear) and uses again. A shard
+    /// that is not one of this process is a fault of ours and panics, as an index does.
+    pub fn absorb(&mut self, shard: u16, part: &ShardStats) {
+        for (total, part) in self.backends.iter_mut().zip(&part.backends) {
+            add_backend(total, part);
+        }
+        for (refusal, status, count) in &part.refusals {
+            *self.refusals.entry((Refusal::label(*refusal), *status)).or_default() += count;
+        }
+        self.view_age.add(&part.view_age);
+        let shard = &mut self.shards[usize::from(shard)];
+        shard.accepted += part.accepted;
+        shard.accept_pauses += part.accept_pauses;
+        shard.connections = part.connections;
+        shard.idle_upstream = part.idle_upstream;
+        shard.ring = part.ring;
+    }
+
+    /// A shard is gone, and its connections with it.
+    pub fn shard_ended(&mut self, shard: u16) {
+        let shard = &mut self.shards[usize::from(shard)];
+        (shard.connections, shard.idle_upstream, shard.ring.buffers_in_use) = (0, 0, 0);
+    }
+
+    /// One backend's totals; `None` if there is no such backend.
+    pub fn backend(&self, id: BackendId) -> Option<&BackendTotals> {
+        self.backends.get(id.0 as usize)
+    }
+
+    /// The shards, by their numbers.
+    pub fn shards(&self) -> &[ShardTotals] {
+        &self.shards
+    }
+
+    /// How unevenly downstream connections lie on the shards: the most on one over the mean; 1 is even,
+    /// the number of shards is all on one. `None` without connections.
+    pub fn imbalance(&self) -> Option<f64> {
+        let sum: u64 = self.shards.iter().map(|shard| u64::from(shard.connections)).sum();
+        let most = self.shards.iter().map(|shard| shard.connections).max()?;
+        (sum > 0).then(|| f64::from(most) * self.shards.len() as f64 / sum as f64)
+    }
+}
+
+fn add_backend(total: &mut BackendTotals, part: &BackendStats) {
+    let BackendStats { classes, failures, retries, connects, connects_us, bytes_in, bytes_out, phases } =
+        part;
+    total.classes.iter_mut().zip(classes).for_each(|(total, part)| *total += part);
+    total.failures.iter_mut().zip(failures).for_each(|(total, part)| *total += part);
+    total.retries += retries;
+    total.connects += connects;
+    total.connects_us = total.connects_us.saturating_add(*connects_us);
+    total.bytes_in += bytes_in;
+    total.bytes_out += bytes_out;
+    total.phases.iter_mut().zip(phases).for_each(|(total, part)| total.add(part));
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use crate::time::Micros;
+    use proptest::prelude::*;
+
+    /// One thing that a shard records.
+    #[derive(Clone, Debug)]
+    enum Event {
+        Length(u32, usize, u64),
+        Answer(u32, u16),
+        Failure(u32, usize),
+        Refused(u16, usize),
+        Age(u64),
+        Counted(u32),
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        // Lengths of all magnitudes, beyond the longest too.
+        let length = (0u32..40).prop_flat_map(|bits| 0..(1u64 << bits));
+        prop_oneof![
+            (0u32..3, 0..Phase::ALL.len(), length.clone()).prop_map(|(id, at, us)| Event::Length(id, at, us)),
+            (0u32..3, 0u16..700).prop_map(|(id, status)| Event::Answer(id, status)),
+            (0u32..3, 0..UpstreamFailure::ALL.len()).prop_map(|(id, at)| Event::Failure(id, at)),
+            (400u16..404, 0..Refusal::ALL.len()).prop_map(|(status, at)| Event::Refused(status, at)),
+            length.prop_map(Event::Age),
+            (0u32..3).prop_map(Event::Counted),
+        ]
+    }
+
+    fn record(stats: &mut ShardStats, event: &Event) {
+        match *event {
+            Event::Length(id, at, us) => stats.record(BackendId(id), Phase::ALL[at], Micros::from_us(us)),
+            Event::Answer(id, status) => stats.answered(BackendId(id), status),
+            Event::Failure(id, at) => stats.failed(BackendId(id), UpstreamFailure::ALL[at]),
+            Event::Refused(status, at) => stats.refused(status, Refusal::ALL[at]),
+            Event::Age(us) => stats.view_age(Micros::from_us(us)),
+            Event::Counted(id) => {
+                stats.accepted();
+                stats.retried(BackendId(id));
+                stats.connected(BackendId(id), Micros::from_us(7));
+                stats.passed(BackendId(id), 5, 6);
+            }
+        }
+    }
+
+    /// All that is known of the totals but which shard accepted, as text.
+    fn known(totals: &Totals) -> String {
+        let accepted: u64 = totals.shards.iter().map(|shard| shard.accepted).sum();
+        format!("{accepted} {:?} {:?} {:?}", totals.backends, totals.refusals, totals.view_age)
+    }
+
+    proptest! {
+        #[test]
+        fn the_merge_of_many_shards_boxes_equals_one_that_recorded_everything(
+            steps in prop::collection::vec((0u16..4, event(), prop::bool::weighted(0.1)), 0..300)
+        ) {
+            let (mut merged, mut at_once) = (Totals::new(3, 4), Totals::new(3, 1));
+            let mut all = ShardStats::new(3);
+            let mut shards: Vec<Box<ShardStats>> = (0..4).map(|_| Box::new(ShardStats::new(3))).collect();
+            let mut spare = Box::new(ShardStats::new(3));
+            for (shard, event, collect) in &steps {
+                record(&mut all, event);
+                let stats = &mut shards[usize::from(*shard)];
+                record(stats, event);
+                if *collect {
+                    let full = ShardStats::swap(stats, spare);
+                    merged.absorb(*shard, &full);
+                    spare = full;
+                    spare.clear();
+                }
+            }
+            (0u16..).zip(&shards).for_each(|(shard, stats)| merged.absorb(shard, stats));
+            at_once.absorb(0, &all);
+            prop_assert_eq!(known(&merged), known(&at_once));
+        }
+    }
+
+    #[test]
+    fn imbalance_is_the_most_over_the_mean() {
+        for (connections, expected) in [
+            (vec![5, 5], Some(1.0)),
+            (vec![10, 0], Some(2.0)),
+            (vec![9, 3, 0], Some(2.25)),
+            (vec![0, 0], None),
+            (vec![], None),
+        ] {
+            let mut totals = Totals::new(0, connections.len());
+            for (shard, connections) in (0u16..).zip(&connections) {
+                let mut stats = ShardStats::new(0);
+                stats.set_connections(*connections, 0);
+                totals.absorb(shard, &stats);
+            }
+            assert_eq!(totals.imbalance(), expected, "{connections:?}");
+        }
+    }
+
+    #[test]
+    fn a_gauge_is_what_the_shard_last_said_and_nothing_once_it_ended() {
+        let mut totals = Totals::new(0, 1);
+        let mut stats = ShardStats::new(0);
+        for connections in [9, 4] {
+            stats.set_connections(connections, 1);
+            totals.absorb(0, &stats);
+        }
+        assert_eq!(totals.shards()[0].connections, 4);
+        totals.shard_ended(0);
+        assert_eq!(totals.shards()[0], ShardTotals::default());
+    }
+}
