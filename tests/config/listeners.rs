@@ -173,3 +173,29 @@ fn faults_of_routes_are_found() {
         ),
     ]);
 }
+
+#[test]
+fn routes_that_differ_in_host_path_or_listener_stand_beside_each_other() {
+    let route = |rest: &str| format!("[[route]]\npool = \"rest\"\nlistener = \"rest\"\n{rest}\n");
+    let text = [
+        route("host = \"a.org\"\npath = \"/x\""),
+        route("host = \"*.a.org\"\npath = \"/x\""),
+        route("host = \"a.org\"\npath = \"/y\""),
+        route("path = \"/x\""),
+        route("host = \"a.org\""),
+        route("path = \"/x\"").replace("\"rest\"\npath", "\"web\"\npath"),
+        "[[listener]]\nname = \"web\"\naddress = \"127.0.0.1:9\"".to_owned(),
+    ];
+    assert_eq!(config(&format!("{}{REST}", text.concat())).routes.len(), 6);
+}
+
+#[test]
+fn a_fault_draws_no_others_after_it() {
+    let listener = |rest: &str| format!("[[listener]]\nname = \"web\"\naddress = \"127.0.0.1:9\"\n{rest}");
+    each_is_one_fault(&[
+        // The listener has a route as soon as its name is spelled right.
+        (&listener("[[route]]\nlistener = \"wbe\"\npool = \"rest\""), 5, "route[0].listener", "wbe", "web"),
+        // A pool with a fault is still a pool to those who name it.
+        ("[pool.rest]\npolicy = \"x\"", 2, "pool.rest.policy", "not known", "use"),
+    ]);
+}
