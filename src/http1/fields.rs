@@ -43,22 +43,22 @@ impl Kind {
     #[inline]
     fn of(name: &[u8]) -> Self {
         let first = name.first().map_or(0, |b| b | 0x20);
-        let (kind, known): (Self, &[u8]) = match (name.len(), first) {
-            (2, b't') => (Self::Te, b"te"),
-            (4, b'h') => (Self::Host, b"host"),
-            (6, b'e') => (Self::Expect, b"expect"),
-            (7, b'u') => (Self::Upgrade, b"upgrade"),
-            (7, b't') => (Self::Trailer, b"trailer"),
-            (9, b'f') => (Self::ForwardedOther, b"forwarded"),
-            (10, b'c') => (Self::Connection, b"connection"),
-            (10, b'k') => (Self::KeepAlive, b"keep-alive"),
-            (14, b'c') => (Self::ContentLength, b"content-length"),
-            (16, b'p') => (Self::ProxyConnection, b"proxy-connection"),
-            (17, b't') => (Self::TransferEncoding, b"transfer-encoding"),
+        let (kind, is_it) = match (name.len(), first) {
+            (2, b't') => (Self::Te, is(name, b"te")),
+            (4, b'h') => (Self::Host, is(name, b"host")),
+            (6, b'e') => (Self::Expect, is(name, b"expect")),
+            (7, b'u') => (Self::Upgrade, is(name, b"upgrade")),
+            (7, b't') => (Self::Trailer, is(name, b"trailer")),
+            (9, b'f') => (Self::ForwardedOther, is(name, b"forwarded")),
+            (10, b'c') => (Self::Connection, is(name, b"connection")),
+            (10, b'k') => (Self::KeepAlive, is(name, b"keep-alive")),
+            (14, b'c') => (Self::ContentLength, is(name, b"content-length")),
+            (16, b'p') => (Self::ProxyConnection, is(name, b"proxy-connection")),
+            (17, b't') => (Self::TransferEncoding, is(name, b"transfer-encoding")),
             (_, b'x') => return Self::of_x(name),
             _ => return Self::Plain,
         };
-        if name.eq_ignore_ascii_case(known) { kind } else { Self::Plain }
+        if is_it { kind } else { Self::Plain }
     }
 
     fn of_x(name: &[u8]) -> Self {
@@ -77,6 +77,15 @@ impl Kind {
         }
         Self::ForwardedOther
     }
+}
+
+/// Whether a name, a token, is the `known` one, given in lower case. Its length is a constant here, so it
+/// is compared in a few words; and no byte but a letter's other case differs in bit 5 alone from one that
+/// `known` may have, since control bytes are in no token.
+#[inline]
+fn is<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
+    let Some(name) = name.first_chunk::<N>() else { return false };
+    name.iter().zip(known).fold(0, |differs, (n, k)| differs | ((n | 0x20) ^ k)) == 0
 }
 
 /// A set of kinds.

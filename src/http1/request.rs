@@ -217,13 +217,17 @@ fn skip_empty_lines(window: &[u8]) -> Result<usize, Stop> {
     Ok(at)
 }
 
+const HTTP_1_1: u64 = u64::from_le_bytes(*b"HTTP/1.1");
+const HTTP_1_0: u64 = u64::from_le_bytes(*b"HTTP/1.0");
+
 /// `HTTP/1.x` at `at`, and its length (RFC 9112 §2.3).
 #[inline]
 pub(super) fn read_version(window: &[u8], at: usize) -> Result<(Version, usize), Stop> {
     let rest = &window[at..];
-    match rest.first_chunk::<8>() {
-        Some(b"HTTP/1.1") => Ok((Version::Http11, 8)),
-        Some(b"HTTP/1.0") => Ok((Version::Http10, 8)),
+    // Compared as one word each.
+    match rest.first_chunk::<8>().map(|name| u64::from_le_bytes(*name)) {
+        Some(HTTP_1_1) => Ok((Version::Http11, 8)),
+        Some(HTTP_1_0) => Ok((Version::Http10, 8)),
         _ => unusual_version(rest, at),
     }
 }
