@@ -1,0 +1,135 @@
+//! The head that goes downstream, byte for byte; and weir's own answers.
+
+use super::*;
+
+const AS_IT_CAME: ResponseRewrite = ResponseRewrite {
+    framing: DownstreamFraming::AsReceived,
+    connection: ConnectionField::None,
+    upgrade: false,
+};
+
+fn rewritten(text: &str, rewrite: &ResponseRewrite) -> String {
+    let (head, fields) = response(text, Method::Get);
+    let mut out = Vec::new();
+    write_response(text.as_bytes(), &head, &fields, rewrite, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn an_ordinary_head_goes_on_as_it_came() {
+    for text in [
+        "HTTP/1.1 200 OK\nServer: nginx\nDate: Mon, 05 Jan 2026 10:00:00 GMT\nContent-Length: 5\nETag: \"x\"\n\n",
+        "HTTP/1.1 404 Not Found\nContent-Length: 0\nset-cookie: a\nset-cookie: b\n\n",
+        "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\nTrailer: Digest\nX-Forwarded-For: 1.2.3.4\n\n",
+        "HTTP/1.1 407 x\nProxy-Authenticate: Basic\nContent-Length: 0\n\n",
+        "HTTP/1.1 304 Not Modified\nContent-Length: 5\n\n",
+        "HTTP/1.1 100 Continue\n\n",
+    ] {
+        let text = crlf(text);
+        assert_eq!(rewritten(&text, &AS_IT_CAME), text);
+    }
+}
+
+#[test]
+fn the_status_line_is_ours_with_their_reason() {
+    for (line, expected) in [
+        ("HTTP/1.1 200", "HTTP/1.1 200 "),
+        ("HTTP/1.1 200 ", "HTTP/1.1 200 "),
+        ("HTTP/1.0 299 Odd  one", "HTTP/1.1 299 Odd  one"),
+        ("HTTP/1.7 999 x", "HTTP/1.1 999 x"),
+    ] {
+        let text = format!("{line}\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(rewritten(&text, &AS_IT_CAME), format!("{expected}\r\nContent-Length: 0\r\n\r\n"));
+    }
+}
+
+#[test]
+fn hop_by_hop_fields_are_taken_out() {
+    for (fields, expected) in [
+        ("Connection: keep-alive\nKeep-Alive: timeout=5\nA: b\n", "A: b\n"),
+        ("A: b\nConnection: x-one\nX-One: 1\nX-Two: 2\n", "A: b\nX-Two: 2\n"),
+        ("Connection: set-cookie, date\nSet-Cookie: a\nDate: now\n", "Set-Cookie: a\nDate: now\n"),
+        ("Connection: upgrade\nUpgrade: h2\nProxy-Connection: close\nA:b\n", "A: b\n"),
+    ] {
+        let text = crlf(&format!("HTTP/1.1 200 OK\nContent-Length: 0\n{fields}\n"));
+        let expected = crlf(&format!("HTTP/1.1 200 OK\nContent-Length: 0\n{expected}\n"));
+        assert_eq!(rewritten(&text, &AS_IT_CAME), expected, "{fields}");
+    }
+}
+
+#[test]
+fn the_client_gets_the_framing_that_it_understands() {
+    use DownstreamFraming::{AddChunked, AsReceived, Bare};
+    for (framing, fields, expected) in [
+        (AddChunked, "A: b\n", "A: b\nTransfer-Encoding: chunked\n"),
+        (AddChunked, "", "Transfer-Encoding: chunked\n"),
+        (Bare, "A: b\n", "A: b\n"),
+        (Bare, "A: b\nTransfer-Encoding: chunked\nTrailer: Digest\nC: d\n", "A: b\nC: d\n"),
+        (Bare, "A: b\nTransfer-Encoding: Chunked\n", "A: b\n"),
+        (AsReceived, "transfer-encoding: Chunked\nA: b\n", "transfer-encoding: chunked\nA: b\n"),
+    ] {
+        let text = crlf(&format!("HTTP/1.1 200 OK\n{fields}\n"));
+        let rewrite = ResponseRewrite { framing, ..AS_IT_CAME };
+        let expected = crlf(&format!("HTTP/1.1 200 OK\n{expected}\n"));
+        assert_eq!(rewritten(&text, &rewrite), expected, "{framing:?}, {fields}");
+    }
+}
+
+#[test]
+fn a_status_that_never_has_a_body_loses_its_framing_fields() {
+    for status in [103, 204] {
+        for field in ["Content-Length: 5", "Transfer-Encoding: chunked"] {
+            let text = format!("HTTP/1.1 {status} x\r\nA: b\r\n{field}\r\n\r\n");
+            assert_eq!(rewritten(&text, &AS_IT_CAME), format!("HTTP/1.1 {status} x\r\nA: b\r\n\r\n"));
+        }
+    }
+}
+
+#[test]
+fn the_connection_field_is_ours() {
+    for (connection, expected) in [
+        (ConnectionField::None, ""),
+        (ConnectionField::Close, "Connection: close\r\n"),
+        (ConnectionField::KeepAlive, "Connection: keep-alive\r\n"),
+    ] {
+        let text = "HTTP/1.1 200 OK\r\nConnection: foo\r\nContent-Length: 0\r\n\r\n";
+        let rewrite = ResponseRewrite { connection, ..AS_IT_CAME };
+        let expected = format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{expected}\r\n");
+        assert_eq!(rewritten(text, &rewrite), expected);
+    }
+}
+
+#[test]
+fn an_upgrade_is_passed_on_when_it_is_there_and_wanted() {
+    let text = crlf("HTTP/1.1 101 Switching Protocols\nUpgrade: websocket\nConnection: Upgrade\nA: b\n\n");
+    let passed = crlf("HTTP/1.1 101 Switching Protocols\nUpgrade: websocket\nA: b\nConnection: upgrade\n\n");
+    let upgrade = ResponseRewrite { upgrade: true, connection: ConnectionField::Close, ..AS_IT_CAME };
+    assert_eq!(rewritten(&text, &upgrade), passed);
+    let dropped = crlf("HTTP/1.1 101 Switching Protocols\nA: b\n\n");
+    assert_eq!(rewritten(&text, &AS_IT_CAME), dropped);
+}
+
+#[test]
+fn our_own_answer_is_whole_and_has_no_body_for_head() {
+    for (close, head_only, fields, body) in [
+        (true, false, "Connection: close\n", "no backend is up"),
+        (false, false, "", "no backend is up"),
+        (true, true, "Connection: close\n", ""),
+    ] {
+        let mut out = Vec::new();
+        write_error(503, reason_phrase(503), "no backend is up", close, head_only, &mut out);
+        let head = "HTTP/1.1 503 Service Unavailable\nContent-Type: text/plain\nContent-Length: 16\n";
+        assert_eq!(String::from_utf8(out.clone()).unwrap(), crlf(&format!("{head}{fields}\n{body}")));
+        let method = if head_only { Method::Head } else { Method::Get };
+        let (head, _) = response(&out, method);
+        assert_eq!((head.status, head.keep_alive, head.len + body.len()), (503, !close, out.len()));
+    }
+}
+
+#[test]
+fn every_status_of_a_refusal_has_a_reason_phrase() {
+    for status in [400, 414, 417, 431, 501, 505, 502, 503, 504, 413, 408] {
+        assert_ne!(reason_phrase(status), "", "{status}");
+    }
+    assert_eq!(reason_phrase(299), "");
+}
