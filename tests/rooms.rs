@@ -268,6 +268,7 @@ mod planted {
                 0,
             ),
             ("after a string with slashes", "config/mod.rs", "f(\"http://a\", '\"', crate::sys::a)", 1),
+            ("captures", "config/mod.rs", "fn f<'a>() -> impl A + use<'a> { super::sys::a }", 1),
             ("the crate's root", "main.rs", "use crate::sys;", 0),
         ] {
             let found = downward(&source(path, text), &table());

@@ -135,7 +135,8 @@ pub(super) fn paths(source: &Source) -> Vec<(usize, String)> {
         }
         let module: Vec<&str> =
             source.module.iter().chain(inline.iter().map(|(name, _)| name)).map(String::as_str).collect();
-        if word_at(i) == "use" {
+        // `use<'a>`, what an opaque type captures, names no path.
+        if word_at(i) == "use" && word_at(i + 1) != "<" {
             let (leaves, end) = use_tree(&tokens, i + 1, &[]);
             found.extend(leaves.into_iter().map(|(line, path)| (line, absolute(&module, &path))));
             i = end;
