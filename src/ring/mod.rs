@@ -1,0 +1,3 @@
+//! Stand-in until the room arrives.
+mod refused;
+pub use refused::{OLDEST, RECOMMENDED, RingRefused, probe};
