@@ -1,0 +1,160 @@
+//! `[[listener]]` and `[[route]]`: where weir accepts, and where requests go from there.
+//!
+//! Here: reading both, and the checks between them. Not here: matching a request to a route (`route`).
+
+use super::address::{self, host_pattern, route_path};
+use super::fault::{Place, Wrong};
+use super::model::{Forwarded, HostPattern, ListenAddress, Listener, Route};
+use super::read::{ListenAddresses, claim_address};
+use super::reference::{Claims, find};
+use super::section::{Later, Off, Section};
+use super::values::{A_YEAR, quoted};
+use crate::time::Micros;
+use std::net::SocketAddr;
+
+/// The keys of a listener that are not built yet.
+const LISTENER_LATER: &[Later] = &[
+    ("max_age", Off::Length(Micros::ZERO)),
+    ("max_requests", Off::Number(0.0)),
+    ("trusted_proxies", Off::EmptyList),
+    ("proxy_protocol", Off::Text("off")),
+    ("max_connections", Off::Number(0.0)),
+    ("max_connections_per_client", Off::Number(0.0)),
+    ("requests_per_s_per_client", Off::Number(0.0)),
+    ("limit_key", Off::Text("client")),
+    ("tls", Off::Never),
+];
+
+/// The sizes that a `max_body` and a rate may have: all that a `Content-Length` can say.
+const ANY_SIZE: std::ops::RangeInclusive<u64> = 0..=i64::MAX as u64;
+
+/// Reads listeners and routes; references lead to `pools`, by name.
+pub(super) fn listeners_and_routes(
+    root: &mut Section<'_>,
+    pools: &[String],
+    addresses: &mut ListenAddresses,
+) -> (Vec<Listener>, Vec<Route>) {
+    let mut names = Claims::new();
+    let sections = root.sections("listener");
+    if root.lacks("listener") {
+        let what = "there is none: weir would accept nowhere";
+        root.error("listener", Wrong::new(what, "write [[listener]] with an address and a pool"));
+    }
+    let mut reads = Vec::new();
+    for section in sections {
+        let place = section.place.clone();
+        let has_pool = section.has("pool");
+        let listener = listener(section, pools, &mut names, addresses);
+        reads.push((listener, has_pool, place));
+    }
+    let listener_names: Vec<String> = reads.iter().map(|(listener, ..)| listener.name.clone()).collect();
+    let mut table = RouteTable { pools, listeners: listener_names, taken: Claims::new() };
+    let sections = root.sections("route");
+    let routes: Vec<_> = sections.into_iter().map(|section| table.route(section)).collect();
+    for (index, (listener, has_pool, place)) in reads.iter().enumerate() {
+        // A route that leads to an unknown listener may have been meant for this one.
+        let reached = routes.iter().any(|(to, _)| to.is_none_or(|to| to == index));
+        if !has_pool && !reached {
+            let what = format!("listener {} has neither a pool nor a route", quoted(&listener.name));
+            root.report.error(place, Wrong::new(what, "give it a pool = \"NAME\", or a [[route]]"));
+        }
+        let everything = routes.iter().find(|(to, route)| {
+            *to == Some(index) && route.host.is_none() && route.path.as_ref().is_none_or(|path| path == "/")
+        });
+        if let (true, Some(_)) = (has_pool, everything) {
+            let what = "no request gets to this pool: a route of this listener takes any host and any path";
+            let place = Place { key: format!("{}.pool", place.key), ..place.clone() };
+            root.report.warn(&place, Wrong::new(what, "remove one of the two"));
+        }
+    }
+    let listeners = reads.into_iter().map(|(listener, ..)| listener).collect();
+    (listeners, routes.into_iter().map(|(_, route)| route).collect())
+}
+
+fn listener(
+    mut s: Section<'_>,
+    pools: &[String],
+    names: &mut Claims<String>,
+    addresses: &mut ListenAddresses,
+) -> Listener {
+    const FORWARDED: &[(&str, Forwarded)] =
+        &[("append", Forwarded::Append), ("replace", Forwarded::Replace), ("off", Forwarded::Off)];
+    s.require("address", "\"0.0.0.0:8080\"");
+    let address = s.text("address", address::listen);
+    if let Some(address) = &address {
+        claim_address(s.report, addresses, address, &s.place_of("address"));
+    }
+    let name = s.text("name", address::label).or_else(|| address.as_ref().map(ToString::to_string));
+    if let Some(name) = &name {
+        let key = if s.has("name") { "name" } else { "address" };
+        if let Some(line) = names.take(s.report, name.clone(), &s.place_of(key)) {
+            let what = format!("the listener on line {line} is called {} too", quoted(name));
+            s.error(key, Wrong::new(what, "give each its own name"));
+        }
+    }
+    s.choice("protocol", &[("http", ())], &["tcp"], ());
+    let listener = Listener {
+        name: name.unwrap_or_default(),
+        address: address.unwrap_or(ListenAddress::Tcp(SocketAddr::from(([0; 4], 0)))),
+        pool: s.text("pool", |name| find("pool", name, pools)),
+        backlog: s.integer("backlog", 1..=1 << 20, 4096) as u32,
+        head_timeout: s.length("head_timeout", Micros::ZERO..=A_YEAR, Micros::from_s(10)),
+        idle_timeout: s.length("idle_timeout", Micros::ZERO..=A_YEAR, Micros::from_s(60)),
+        body_min_rate_per_s: s.size("body_min_rate_per_s", ANY_SIZE, 1 << 10),
+        max_head: s.size("max_head", 1 << 10..=1 << 20, 32 << 10) as usize,
+        max_headers: s.integer("max_headers", 1..=4096, 100) as usize,
+        max_body: s.size("max_body", ANY_SIZE, 1 << 30),
+        forwarded: s.choice("forwarded", FORWARDED, &[], Forwarded::default()),
+    };
+    s.finish(LISTENER_LATER);
+    listener
+}
+
+/// What routes are read against.
+struct RouteTable<'p> {
+    pools: &'p [String],
+    listeners: Vec<String>,
+    /// Listener, host and path of the routes so far.
+    taken: Claims<(usize, Option<HostPattern>, String)>,
+}
+
+impl RouteTable<'_> {
+    /// A route and the listener that it leads from, if that is known.
+    fn route(&mut self, mut s: Section<'_>) -> (Option<usize>, Route) {
+        let listener = match s.text("listener", |name| find("listener", name, &self.listeners)) {
+            Some(index) => Some(index),
+            None if s.has("listener") => None,
+            None => self.only_listener(&s),
+        };
+        s.require("pool", "\"NAME\"");
+        let host = s.text("host", host_pattern);
+        let path = s.text("path", route_path);
+        let pool = s.text("pool", |name| find("pool", name, self.pools));
+        let is_whole = (host.is_some() || !s.has("host")) && (path.is_some() || !s.has("path"));
+        if let (Some(listener), true) = (listener, is_whole) {
+            // Any path and "/" are the same: every path that routes look at begins with it.
+            let any = || "/".to_owned();
+            let key = (listener, host.clone(), path.clone().unwrap_or_else(any));
+            if let Some(line) = self.taken.take(s.report, key, &s.place) {
+                let what = format!("the route on line {line} has the same listener, host and path");
+                s.report.error(&s.place, Wrong::new(what, "remove one, or change its host or path"));
+            }
+        }
+        s.finish(&[("timeouts", Off::Never)]);
+        (listener, Route { listener: listener.unwrap_or(0), host, path, pool: pool.unwrap_or(0) })
+    }
+
+    fn only_listener(&self, s: &Section<'_>) -> Option<usize> {
+        match self.listeners.as_slice() {
+            [_] => return Some(0),
+            // That there is none is a fault of its own.
+            [] => {}
+            several => {
+                let names: Vec<_> = several.iter().take(12).map(|name| quoted(name)).collect();
+                let what = format!("missing: there are {} listeners", several.len());
+                s.error("listener", Wrong::new(what, format!("write listener = {}", names.join(" or "))));
+            }
+        }
+        None
+    }
+}
