@@ -57,9 +57,9 @@ fn summary(config: &Config, cores: &[usize]) -> String {
 
 fn forwarded(forwarded: Forwarded) -> &'static str {
     match forwarded {
-        Forwarded::Append => "http, X-Forwarded-* appended",
-        Forwarded::Replace => "http, X-Forwarded-* replaced",
-        Forwarded::Off => "http, X-Forwarded-* left alone",
+        Forwarded::Append => "http, forwarded append",
+        Forwarded::Replace => "http, forwarded replace",
+        Forwarded::Off => "http, forwarded off",
     }
 }
 
@@ -226,8 +226,8 @@ path = "/up"
         let squeezed: Vec<String> =
             summary.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         for expected in [
-            "web 127.0.0.1:8080 http, X-Forwarded-* appended",
-            "local unix:/run/weir.sock http, X-Forwarded-* left alone",
+            "web 127.0.0.1:8080 http, forwarded append",
+            "local unix:/run/weir.sock http, forwarded off",
             "web *.example.org /api to api",
             "web all else to app",
             "local any host any path to api",
