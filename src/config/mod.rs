@@ -1,6 +1,6 @@
 //! TOML text to a checked [`Config`].
 //!
-//! Here: what a configuration is and its defaults ([`model`]), reading it with the line and the dotted
+//! Here: what a configuration is and its defaults (`model.rs`), reading it with the line and the dotted
 //! key of every fault, the checks between its parts, and what it may cost at worst. All faults come at
 //! once, so that an operator mends a file in one go; only a fault in the TOML itself stops at the first,
 //! since nothing after it can be trusted. A walker over the spanned tree does this, not serde's derive:

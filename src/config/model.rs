@@ -2,7 +2,7 @@
 //! that the contract gives it.
 //!
 //! Here: the types that all other rooms read. Not here: reading TOML and finding faults
-//! (`read.rs`, `check.rs` beside this file). Lengths of time are [`Micros`], sizes are bytes, and a
+//! (`read.rs` and those beside it). Lengths of time are [`Micros`], sizes are bytes, and a
 //! reference to a pool is its index in [`Config::pools`], so nothing can dangle.
 
 use crate::time::Micros;
