@@ -3,7 +3,7 @@
 //! Here: the summary, a pure function of the configuration and its cores, and the verdict on the kernel.
 //! Not here: the checks themselves (`config`, `ring`).
 
-use super::{WRONG, load, tell, warn};
+use super::{WRONG, load, say, tell, warn};
 use crate::config::{self, Check, Config, Forwarded, Health, HostPattern, Policy, Pool, Route};
 use crate::ring::{self, RingRefused};
 use crate::sys::{cpu, kernel::KernelVersion};
@@ -23,8 +23,8 @@ pub(super) fn check(file: &Path) -> u8 {
             return WRONG;
         }
     };
-    println!("{} is right.\n\n{}", file.display(), summary(&checked.config, &cores));
-    println!("kernel\n  {}", verdict(&ring::probe()));
+    say(format_args!("{} is right.\n\n{}", file.display(), summary(&checked.config, &cores)));
+    say(format_args!("kernel\n  {}", verdict(&ring::probe())));
     0
 }
 
@@ -243,6 +243,23 @@ path = "/up"
         ] {
             assert!(squeezed.iter().any(|line| line == expected), "{expected}\n{summary}");
         }
+    }
+
+    #[test]
+    fn the_samples_are_right_and_what_cannot_run_here_is_wrong() {
+        let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+        for sample in ["minimal.toml", "demo.toml", "production.toml"] {
+            assert_eq!(check(&samples.join(sample)), 0, "{sample}");
+        }
+        let file = std::env::temp_dir().join(format!("weir-check-{}.toml", std::process::id()));
+        for (case, text) in [
+            ("a core that is not there", TEXT.replace("[runtime]", "[runtime]\ncores = \"1023\"")),
+            ("an unknown key", format!("{TEXT}\npaht = 1")),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(check(&file), WRONG, "{case}");
+        }
+        std::fs::remove_file(&file).unwrap();
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::config::{self, Checked, Fault};
 use clap::{Parser, Subcommand};
 use std::fmt::Display;
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::LazyLock;
@@ -121,6 +122,12 @@ fn load(file: &Path) -> Result<Checked, u8> {
         tell(faults);
         WRONG
     })
+}
+
+/// Writes a line to stdout. Whoever stopped reading (`weir check … | head`) does not want the rest, and
+/// `println!` would panic over it.
+fn say(what: impl Display) {
+    let _ = writeln!(io::stdout(), "{what}");
 }
 
 /// Writes to stderr, every line with "weir: " before it.

@@ -3,6 +3,7 @@
 //! Two ways to the same switch: a small HTTP address, for curl and scripts, and a number and Enter
 //! where a person sits at the terminal. Here: what is answered. Not here: how (`server.rs`).
 
+use super::say;
 use super::server::{Reply, Request, Server};
 use std::fmt::Write as _;
 use std::io::{self, BufRead};
@@ -78,8 +79,8 @@ impl Backends {
     pub(super) fn obey(&self, lines: impl BufRead) {
         for line in lines.lines().map_while(Result::ok).filter(|line| !line.trim().is_empty()) {
             match self.find(line.trim()) {
-                Some(backend) => println!("{}", backend.switch(Switch::Over)),
-                None => println!("Type the number of a backend, 1 to {}, and Enter.", self.0.len()),
+                Some(backend) => say(backend.switch(Switch::Over)),
+                None => say(format_args!("Type the number of a backend, 1 to {}, and Enter.", self.0.len())),
             }
         }
     }
@@ -100,7 +101,7 @@ impl Backends {
             || Reply { status: 404, body: format!("There is no backend {key:?}.\n{}", self.states()) };
         self.find(key).map_or_else(unknown, |backend| {
             let outcome = backend.switch(switch);
-            println!("{outcome}"); // who watches the terminal sees it too
+            say(&outcome); // who watches the terminal sees it too
             Reply::ok(outcome + "\n")
         })
     }

@@ -6,7 +6,7 @@
 mod backends;
 mod server;
 
-use super::{FAILED, tell};
+use super::{FAILED, say, tell};
 use crate::config::{self, ListenAddress};
 use crate::serve::{self, Addresses};
 use crate::sys;
@@ -116,7 +116,7 @@ fn greet(addresses: &Addresses, backends: Backends, switchboard: Server) {
         if let Some(listener) = listener {
             await_page(listener);
         }
-        println!("{text}");
+        say(text);
         if typed {
             backends.obey(io::stdin().lock());
         }
