@@ -308,8 +308,13 @@ mod tests {
     #[test]
     fn a_client_that_asks_for_the_end_gets_it() {
         for head in ["GET / HTTP/1.1\r\nConnection: close\r\n\r\n", "GET / HTTP/1.0\r\n\r\n"] {
-            let answers = exchange(&server(), &format!("{head}{head}")).unwrap_or_default();
-            assert!(answers.matches("HTTP/1.1 200").count() <= 1, "{answers}");
+            let server = server();
+            let mut stream = TcpStream::connect(server.address()).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            stream.write_all(head.as_bytes()).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap(); // ends though our side is open
+            assert!(answer.contains("Connection: close") && answer.ends_with("GET /"), "{answer}");
         }
     }
 
