@@ -288,7 +288,7 @@ mod tests {
             ("a length", "POST /a HTTP/1.1\r\nContent-Length: 5\r\n\r\nGET /"),
             (
                 "chunks",
-                "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nGET /\r\n0\r\nT: 1\r\n\r\n",
+                "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nGET\n/\r\n0\r\nT: 1\r\n\r\n",
             ),
             ("waited for", "PUT /a HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx"),
         ] {
