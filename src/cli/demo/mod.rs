@@ -11,7 +11,6 @@ use crate::config::{self, ListenAddress};
 use crate::serve::{self, Addresses};
 use crate::sys;
 use backends::Backends;
-use server::Server;
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, IsTerminal, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -55,7 +54,8 @@ fn start() -> Result<u8, DemoError> {
     let (listener, admin) = free_ports()?;
     let text = toml(listener, admin, &backends, sys::cpu::available().len());
     let checked = config::parse(&text, "demo")?;
-    Ok(serve::run(checked.config, move |addresses| greet(addresses, backends, switchboard))?)
+    let switches = switchboard.address();
+    Ok(serve::run(checked.config, move |addresses| greet(addresses, backends, switches))?)
 }
 
 /// Ports for the listener and the admin surface. They are held together until both are known, or the
@@ -105,9 +105,9 @@ fall = 2
 }
 
 /// From here on the demo talks and listens on threads of its own: the caller serves.
-fn greet(addresses: &Addresses, backends: Backends, switchboard: Server) {
+fn greet(addresses: &Addresses, backends: Backends, switchboard: SocketAddr) {
     let typed = io::stdin().is_terminal();
-    let text = greeting(addresses, &backends, switchboard.address(), typed);
+    let text = greeting(addresses, &backends, switchboard, typed);
     let listener = addresses.listeners.iter().find_map(|(_, address)| match address {
         ListenAddress::Tcp(address) => Some(*address),
         ListenAddress::Unix(_) => None,
