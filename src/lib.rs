@@ -33,8 +33,5 @@ pub mod cli;
 pub mod config;
 pub mod health;
 pub mod http1;
-pub mod ring;
 pub mod route;
-pub mod serve;
-pub mod sys;
 pub mod time;

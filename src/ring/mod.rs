@@ -1,3 +1,0 @@
-//! Stand-in until the room arrives.
-mod refused;
-pub use refused::{OLDEST, RECOMMENDED, RingRefused, probe};

@@ -1,3 +1,0 @@
-//! Stand-in until the room arrives.
-pub mod cpu;
-pub mod kernel;
