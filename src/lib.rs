@@ -25,9 +25,11 @@
 //! | [`shard`] | a pinned core: executor, accept loops, mailbox loop |
 //! | [`control`] | starts and stops shards, signals, prober, merging of reports |
 //! | [`admin`] | the admin HTTP surface |
+//! | [`serve`] | a checked configuration, run |
 //! | [`cli`] | the command line |
 
 pub mod balance;
+pub mod cli;
 pub mod config;
 pub mod health;
 pub mod http1;

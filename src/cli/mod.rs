@@ -1,0 +1,177 @@
+//! The command line: what can be asked of weir, its help texts, its exit codes.
+//!
+//! Here: the arguments, and reading the configuration file for the commands that have one. Not here:
+//! what a configuration may say (`config`), and running one (`serve`). Called by `main.rs`; nothing
+//! calls this room.
+//!
+//! What was asked for goes to stdout, what went wrong to stderr with "weir: " before each line, so that
+//! a log in which several programs write shows whose it is.
+
+mod check;
+mod demo;
+mod run;
+
+use crate::config::{self, Checked, Fault};
+use clap::{Parser, Subcommand};
+use std::fmt::Display;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::LazyLock;
+
+/// The host refused: a taken port, no io_uring.
+const FAILED: u8 = 1;
+/// The arguments or the configuration are wrong; clap too exits with 2.
+const WRONG: u8 = 2;
+
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
+    format!("{} ({arch}-{os})", env!("CARGO_PKG_VERSION"))
+});
+
+/// A thread-per-core HTTP/1.1 load balancer on io_uring.
+#[derive(Parser)]
+#[command(name = "weir", version = VERSION.as_str(), about, after_help = AFTER_HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 all is well, 1 the host refused (a taken port, no io_uring), 2 the arguments or the \
+configuration are wrong.
+
+weir needs Linux 6.1 or newer (6.12.21 or newer is recommended) with io_uring allowed. Docker's default \
+seccomp profile forbids io_uring: run with --security-opt seccomp=config/seccomp.json.";
+
+#[derive(Subcommand)]
+enum Command {
+    #[command(about = "Balance traffic as FILE says, until SIGTERM or SIGINT", long_about = RUN_HELP)]
+    Run {
+        /// The configuration, in TOML; config/minimal.toml is a beginning
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    #[command(about = "Check FILE and show what it comes to; exits 0 or 2", long_about = CHECK_HELP)]
+    Check {
+        /// The configuration, in TOML
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    #[command(about = "Try weir: three small backends and a balancer in front of them", long_about = DEMO_HELP)]
+    Demo,
+}
+
+// A paragraph is one line, which clap breaks to the terminal's width; tables keep within 80 columns.
+const RUN_HELP: &str = "\
+Balance traffic as FILE says, until SIGTERM or SIGINT.
+
+On the first signal /readyz fails at once; weir goes on accepting for runtime.shutdown_delay (default \
+0s) and then finishes what is in flight for at most runtime.grace (default 30s). A second signal ends it \
+at once. The log goes to stderr, at log.level (default info).
+
+In FILE, lengths of time are strings with a unit (\"250us\", \"500ms\", \"2s\", \"1m\", \"1h\"), sizes too \
+(\"16KiB\", \"64MiB\"), and 0 means no limit. All keys but three have defaults: a listener's address, a \
+route's pool, a backend's address. Those most asked for, with their defaults:
+
+  runtime.cores = \"auto\"            or 2, or \"0-3,8\": one shard a core
+  runtime.spin = \"0us\"              how long an idle shard looks for work
+  runtime.max_connections = 65536   clients' connections, per shard
+  admin.listen = [\"127.0.0.1:9900\"]
+  pool.NAME.policy = \"least_conn\"   or round_robin, ip_hash, random_two
+  pool.NAME.health                  no check without this section; with it:
+    interval = \"2s\", timeout = \"1s\", rise = 2, fall = 3
+
+The descriptor limit is raised to the hard limit at start (ulimit -Hn; LimitNOFILE= in systemd).";
+
+const CHECK_HELP: &str = "\
+Check FILE and show what it comes to: listeners, routes, pools, backends, cores, the memory and the \
+connections to each backend that it may take at worst, and whether this kernel's io_uring is good.
+
+Every fault is reported at once, with its file, line, key and remedy. Nothing is bound and no backend is \
+asked, so a running weir is not disturbed. Exits 0 if FILE is right and its cores are there, else 2; the \
+kernel does not count, so that a file can be checked on a host that will not run it.";
+
+const DEMO_HELP: &str = "\
+Try weir: starts three small backends on loopback (ports 9101 to 9103), each answering with its name, \
+and the balancer in front of them (port 8080, admin 9900), checking their health every 500ms. Prints a \
+curl line to try, and how to kill and revive a backend. A port that is taken is replaced by a free one. \
+Ctrl-C ends it all.";
+
+/// Parses the process's arguments and does what they ask.
+pub fn main() -> ExitCode {
+    ExitCode::from(match Arguments::parse().command {
+        Command::Run { config } => run::run(&config),
+        Command::Check { config } => check::check(&config),
+        Command::Demo => demo::demo(),
+    })
+}
+
+/// Reads and checks a configuration file; warnings come with it, untold.
+///
+/// # Errors
+/// The exit code, when what is wrong has been told to stderr.
+fn load(file: &Path) -> Result<Checked, u8> {
+    let name = file.display().to_string();
+    let text = fs::read_to_string(file).map_err(|error| {
+        tell(format_args!("{name}: cannot be read: {error}; name a readable file with --config"));
+        WRONG
+    })?;
+    config::parse(&text, &name).map_err(|faults| {
+        tell(faults);
+        WRONG
+    })
+}
+
+/// Writes a line to stdout. Whoever stopped reading (`weir check … | head`) does not want the rest, and
+/// `println!` would panic over it.
+fn say(what: impl Display) {
+    let _ = writeln!(io::stdout(), "{what}");
+}
+
+/// Writes to stderr, every line with "weir: " before it.
+fn tell(what: impl Display) {
+    for line in what.to_string().lines() {
+        eprintln!("weir: {line}");
+    }
+}
+
+fn warn(warnings: &[Fault]) {
+    for warning in warnings {
+        tell(format_args!("warning: {warning}"));
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent_and_every_command_has_a_help_text() {
+        Arguments::command().debug_assert();
+        for command in Arguments::command().get_subcommands() {
+            assert!(command.get_long_about().is_some(), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn a_command_that_needs_a_file_says_so() {
+        for arguments in [&["weir"][..], &["weir", "run"], &["weir", "check"], &["weir", "stop"]] {
+            assert_eq!(Arguments::try_parse_from(arguments).err().unwrap().exit_code(), 2, "{arguments:?}");
+        }
+        assert!(Arguments::try_parse_from(["weir", "check", "--config", "weir.toml"]).is_ok());
+    }
+
+    #[test]
+    fn the_version_names_the_target() {
+        assert!(Arguments::command().render_version().contains(std::env::consts::ARCH));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_wrong_not_failed() {
+        assert_eq!(load(Path::new("/nonexistent/weir.toml")).unwrap_err(), WRONG);
+    }
+}
