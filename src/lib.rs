@@ -29,14 +29,17 @@
 //! | [`cli`] | the command line |
 
 pub mod balance;
-pub mod cli;
 pub mod config;
+pub mod exchange;
 pub mod health;
 pub mod http1;
 pub mod log;
 pub mod mesh;
 pub mod metrics;
+pub mod proxy;
 pub mod ring;
 pub mod route;
+pub mod shard;
 pub mod sys;
 pub mod time;
+pub mod upstream;

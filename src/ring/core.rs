@@ -221,6 +221,12 @@ impl Core {
             }
         }
         slot.arrived.push_back(Arrival { result, buffer });
+        if slot.drop_held {
+            slot.held = Held::Nothing;
+        }
+        if result == slot.quiet_result {
+            return;
+        }
         if let Some(waker) = &slot.waker {
             waker.wake_by_ref();
         }
@@ -304,6 +310,16 @@ impl Core {
     pub(super) fn fire_deadlines(&mut self, now: Instant) {
         while let Some(key) = self.deadlines.pop_due(now) {
             let slot = self.slots.at(key);
+            slot.expired = true;
+            if let Some(waker) = &slot.waker {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    /// Ends the waits that may be put off, as if their deadline had passed.
+    pub(super) fn interrupt(&mut self) {
+        for slot in self.slots.interruptible() {
             slot.expired = true;
             if let Some(waker) = &slot.waker {
                 waker.wake_by_ref();

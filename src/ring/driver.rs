@@ -27,22 +27,16 @@ pub const HEARTBEAT: Micros = Micros::from_ms(100);
 /// must not starve it.
 const YIELDS_MAX: u32 = 4;
 
-/// What the driver asks of its shard before and after it sleeps.
-pub trait Sleeper {
+/// What the loop asks of its shard.
+pub trait Shift {
+    /// Once a turn: look after what must not wait for a sleep.
+    fn each_turn(&self, now: Instant);
     /// Whether the shard may sleep: no message waits for it.
     fn may_sleep(&self) -> bool;
-    /// The shard has woken.
+    /// When it must be awake again at the latest.
+    fn sleep_until(&self) -> Instant;
+    /// It has woken.
     fn awake(&self);
-}
-
-/// A shard that nobody sends messages to.
-pub struct Undisturbed;
-
-impl Sleeper for Undisturbed {
-    fn may_sleep(&self) -> bool {
-        true
-    }
-    fn awake(&self) {}
 }
 
 /// A task whose polls are counted and whose panics end nothing but itself.
@@ -72,7 +66,7 @@ impl Ring {
     }
 
     /// Turns the ring until `stop` holds. `spin`: how long to look at the ring before sleeping.
-    pub async fn drive(&self, spin: Micros, sleeper: &impl Sleeper, stop: &Cell<bool>) {
+    pub async fn drive(&self, spin: Micros, shift: &impl Shift, stop: &Cell<bool>) {
         start_safety_net();
         let mut yields = 0;
         let mut last_event = clock::now();
@@ -88,6 +82,7 @@ impl Ring {
                 if self.turn() {
                     last_event = self.now();
                 }
+                shift.each_turn(self.now());
                 continue;
             }
             if !spin.is_zero() {
@@ -95,14 +90,16 @@ impl Ring {
                     last_event = self.now();
                     continue;
                 }
+                shift.each_turn(self.now());
                 if self.now().since(last_event) < spin {
                     continue;
                 }
             }
-            if sleeper.may_sleep() {
-                self.park();
+            shift.each_turn(self.now());
+            if shift.may_sleep() {
+                self.park(shift.sleep_until());
             }
-            sleeper.awake();
+            shift.awake();
             last_event = self.now();
         }
     }
@@ -115,10 +112,9 @@ impl Ring {
         came
     }
 
-    fn park(&self) {
+    fn park(&self, until: Instant) {
         let mut core = self.0.core.borrow_mut();
-        let now = clock::now();
-        let length = core.deadlines.next().since(now).min(HEARTBEAT);
+        let length = core.deadlines.next().min(until).since(clock::now()).min(HEARTBEAT);
         core.park(length);
         core.take_completions(&self.0.buffers);
         self.tick(&mut core);

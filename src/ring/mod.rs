@@ -33,7 +33,7 @@ mod stream;
 pub use self::core::RingCounts;
 pub use accept::Acceptor;
 pub use buffers::{Chunk, HEADROOM, OVERHEAD};
-pub use driver::{HEARTBEAT, Sleeper, Undisturbed};
+pub use driver::{HEARTBEAT, Shift};
 pub use operation::{Fault, Send, SendGathered, Sent, Sleep};
 pub use payload::Payload;
 pub use refused::{OLDEST, RECOMMENDED, RingRefused, probe};
@@ -100,6 +100,11 @@ impl Ring {
     /// Operations that somebody or the kernel still has a claim on.
     pub fn operations(&self) -> usize {
         self.0.core.borrow().slots.used()
+    }
+
+    /// Ends every wait for a next request ([`Stream::poll_receive_next`]), as if its deadline had passed.
+    pub fn interrupt(&self) {
+        self.0.core.borrow_mut().interrupt();
     }
 
     /// Cancels everything and waits, at most for `length`, until the kernel has let go.

@@ -126,6 +126,22 @@ impl Send {
         });
         Self { op, len }
     }
+
+    /// Wakes nobody when all goes well: for who waits for an answer next, and asks about the send then.
+    pub fn quiet(self) -> Self {
+        self.op.inner.core.borrow_mut().slots.at(self.op.key).quiet_result = self.len as i32;
+        self
+    }
+
+    /// [`Self::quiet`], and the payload's memory is free as soon as the kernel is done with it.
+    pub fn quiet_and_done(self) -> Self {
+        let mut core = self.op.inner.core.borrow_mut();
+        let slot = core.slots.at(self.op.key);
+        slot.quiet_result = self.len as i32;
+        slot.drop_held = true;
+        drop(core);
+        self
+    }
 }
 
 fn all_sent(result: i32, len: usize) -> Result<(), Fault> {

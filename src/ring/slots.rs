@@ -52,6 +52,12 @@ pub(super) struct Slot {
     pub(super) expired: bool,
     /// End of stream or an error was fetched: there is nothing more to receive.
     pub(super) ended: bool,
+    /// Waits for a request that may be put off: the shard's drain ends the wait.
+    pub(super) interruptible: bool,
+    /// If the result is this one, nobody need be woken for it. Never a result where nobody is quiet.
+    pub(super) quiet_result: i32,
+    /// What was lent is of no use once the operation is over.
+    pub(super) drop_held: bool,
     pub(super) waker: Option<Waker>,
     pub(super) arrived: VecDeque<Arrival>,
     pub(super) held: Held,
@@ -81,6 +87,9 @@ impl Slots {
             cancelling: false,
             expired: false,
             ended: false,
+            interruptible: false,
+            quiet_result: i32::MIN,
+            drop_held: false,
             waker: None,
             arrived: VecDeque::new(),
             held,
@@ -101,8 +110,15 @@ impl Slots {
         slot.cancelling = false;
         slot.expired = false;
         slot.ended = false;
+        slot.quiet_result = i32::MIN;
+        slot.drop_held = false;
         self.free.push(key);
         (std::mem::take(&mut slot.held), slot.waker.take())
+    }
+
+    /// All slots whose wait may be put off.
+    pub(super) fn interruptible(&mut self) -> impl Iterator<Item = &mut Slot> {
+        self.slots.iter_mut().filter(|slot| slot.owner == Owner::Awaited && slot.interruptible)
     }
 
     /// Whether the kernel may still touch anything.

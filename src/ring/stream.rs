@@ -46,6 +46,7 @@ impl Stream {
         let slot = core.slots.at(self.key);
         if let Some(arrival) = slot.arrived.pop_front() {
             slot.ended = arrival.result <= 0;
+            slot.interruptible = false;
             core.deadlines.disarm(self.key);
             drop(core);
             return Poll::Ready(match (arrival.result, arrival.buffer) {
@@ -59,6 +60,7 @@ impl Stream {
         }
         if slot.expired {
             slot.expired = false;
+            slot.interruptible = false;
             return Poll::Ready(Err(Fault::TimedOut));
         }
         let old = super::wait(slot, cx);
@@ -71,6 +73,19 @@ impl Stream {
         drop(core);
         drop(old);
         Poll::Pending
+    }
+
+    /// [`Self::poll_receive`] of a wait that [`super::Ring::interrupt`] may end early: for the next request.
+    pub fn poll_receive_next(
+        &self,
+        cx: &mut Context<'_>,
+        due: Instant,
+    ) -> Poll<Result<Option<Chunk>, Fault>> {
+        let polled = self.poll_receive(cx, due);
+        if polled.is_pending() {
+            self.inner.core.borrow_mut().slots.at(self.key).interruptible = true;
+        }
+        polled
     }
 
     /// A chunk that has come and waits unread, without waiting for one.

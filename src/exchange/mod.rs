@@ -1,0 +1,17 @@
+//! The decisions of one exchange: is it tried again, what does the client hear, who may be used again.
+//!
+//! Pure: facts in, a decision out. Not here: doing it (`proxy`), and which backend is next (`balance`).
+//!
+//! | file | what |
+//! |---|---|
+//! | `attempt.rs` | after a failed attempt: another one, or which answer |
+//! | `passing.rs` | how a response goes down: framing, and whether connections live on |
+//! | `pace.rs` | until when a body's next bytes must have come or gone |
+
+mod attempt;
+mod pace;
+mod passing;
+
+pub use attempt::{ATTEMPTS_MAX, Attempt, AttemptFailure, Next, after_failure};
+pub use pace::Pace;
+pub use passing::{BodyPass, Passing, RequestFacts, may_pool, pass_response};

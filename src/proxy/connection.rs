@@ -1,0 +1,173 @@
+//! One downstream connection: request after request until either side has enough.
+
+use super::exchange::After;
+use super::refusal::{Ending, Refused};
+use super::request::{Input, Outgoing, take_request};
+use super::service::{Service, Stage};
+use crate::metrics::Refusal;
+use crate::ring::{Chunk, Fault, Send, Stream};
+use crate::time::Instant;
+use std::fmt::Write;
+use std::future::{Future, poll_fn};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+/// The client's address as text, written once a connection.
+struct AddressText {
+    /// "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255" is the longest.
+    bytes: [u8; 45],
+    len: u8,
+}
+
+impl Write for AddressText {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let from = usize::from(self.len);
+        let to = from + text.len();
+        self.bytes.get_mut(from..to).ok_or(std::fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.len = to as u8;
+        Ok(())
+    }
+}
+
+/// A downstream connection.
+pub(super) struct Client {
+    pub(super) service: Rc<Service>,
+    pub(super) stream: Stream,
+    pub(super) input: Input,
+    pub(super) listener: u16,
+    /// `None`: over a Unix socket.
+    pub(super) address: Option<IpAddr>,
+    text: AddressText,
+    /// The last response's send, which is asked about when the next thing happens.
+    pub(super) sending: Option<Send>,
+}
+
+/// Serves one connection that `listener` (its index) accepted, until it ends.
+pub async fn serve(service: Rc<Service>, listener: usize, stream: Stream) {
+    let _counted = Counted::new(&service);
+    let mut client = Client::new(service, listener, stream);
+    loop {
+        let outgoing = match client.next_request().await {
+            Ok(Some(outgoing)) => outgoing,
+            Ok(None) => break,
+            Err(refused) => {
+                client.refuse(refused, Ending::Close, false).await;
+                break;
+            }
+        };
+        match client.exchange(outgoing).await {
+            After::Next => {}
+            After::Close => break,
+            After::Linger => {
+                if client.sent_before().await.is_ok() {
+                    client.linger().await;
+                }
+                break;
+            }
+        }
+    }
+    // What was sent last must have left before the socket closes; if it cannot, there is nothing to do.
+    let _ = client.sent_before().await;
+}
+
+impl Client {
+    fn new(service: Rc<Service>, listener: usize, stream: Stream) -> Self {
+        let address = stream.peer();
+        let mut text = AddressText { bytes: [0; 45], len: 0 };
+        match address {
+            // The text is as long as the longest address: writing cannot fail.
+            Some(address) => drop(write!(text, "{}", address.to_canonical())),
+            None => drop(text.write_str("unix")),
+        }
+        Self {
+            service,
+            stream,
+            input: Input::default(),
+            listener: listener as u16,
+            address,
+            text,
+            sending: None,
+        }
+    }
+
+    /// The next request; `None` when there is none any more.
+    async fn next_request(&mut self) -> Result<Option<Outgoing>, Refused> {
+        let mut head_due = None;
+        loop {
+            if !self.input.is_empty() {
+                let text = &self.text.bytes[..usize::from(self.text.len)];
+                let taken = take_request(&self.service, usize::from(self.listener), text, &mut self.input)?;
+                if taken.is_some() {
+                    return Ok(taken);
+                }
+                self.input.collect();
+                head_due = head_due.or(Some(self.service.now().deadline(self.rules().head_timeout)));
+            }
+            let due = head_due.unwrap_or_else(|| self.service.now().deadline(self.rules().idle_timeout));
+            match poll_fn(|cx| self.poll_next(cx, due)).await {
+                Ok(Some(chunk)) => self.input.add(chunk),
+                Err(Fault::TimedOut) if head_due.is_some() => return Err(Refused::head_timeout()),
+                Err(Fault::TimedOut) => return Ok(None),
+                Ok(None) | Err(Fault::Os(_)) => {
+                    if head_due.is_some() {
+                        self.service.stats.borrow_mut().refused(0, Refusal::ClientGone);
+                    }
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// Waits for the client's bytes, and for the last send only if it fails.
+    fn poll_next(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<Result<Option<Chunk>, Fault>> {
+        if let Some(sending) = &mut self.sending
+            && let Poll::Ready(sent) = Pin::new(sending).poll(cx)
+        {
+            self.sending = None;
+            sent.outcome?;
+        }
+        if self.input.is_empty() && self.sending.is_none() {
+            return self.stream.poll_receive_next(cx, due);
+        }
+        self.stream.poll_receive(cx, due)
+    }
+
+    /// Waits until the last response has left.
+    ///
+    /// # Errors
+    /// It could not: the client is gone, or reads too slowly.
+    pub(super) async fn sent_before(&mut self) -> Result<(), Fault> {
+        match self.sending.take() {
+            Some(sending) => sending.await.outcome,
+            None => Ok(()),
+        }
+    }
+
+    /// The rules of the connection's listener.
+    pub(super) fn rules(&self) -> &super::ListenerService {
+        &self.service.listeners[usize::from(self.listener)]
+    }
+
+    /// Whether this connection ends with the answer under way, whatever the client wants.
+    pub(super) fn closing(&self) -> bool {
+        self.service.stage.get() == Stage::LastRequests
+    }
+}
+
+/// Counts a downstream connection while it lives.
+struct Counted(Rc<Service>);
+
+impl Counted {
+    fn new(service: &Rc<Service>) -> Self {
+        service.connections.set(service.connections.get() + 1);
+        Self(service.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.set(self.0.connections.get() - 1);
+    }
+}

@@ -1,0 +1,198 @@
+//! A response that comes in pieces: its head after interim ones, its body after its head.
+//!
+//! What has arrived meanwhile leaves by one send. The next receive happens only when that has left, so a
+//! slow client holds up its backend, and memory stays bounded. Called by `exchange.rs` and `upload.rs`.
+
+use super::request::Input;
+use super::response::{BadResponse, FirstPart, Part, take_response};
+use super::service::Service;
+use crate::exchange::{AttemptFailure, Pace, RequestFacts};
+use crate::metrics::UpstreamFailure;
+use crate::ring::{Chunk, Fault, Payload, Stream};
+use crate::time::Instant;
+use std::future::poll_fn;
+
+/// Chunks that leave by one send.
+const GATHERED_MAX: usize = 16;
+
+/// The way down to a client.
+#[derive(Clone, Copy)]
+pub(super) struct Down<'a> {
+    pub(super) service: &'a Service,
+    pub(super) stream: &'a Stream,
+    pub(super) min_rate_per_s: u64,
+}
+
+impl Down<'_> {
+    /// Sends and waits until it has left.
+    ///
+    /// # Errors
+    /// The client is gone or reads too slowly.
+    pub(super) async fn send(&self, payload: Payload) -> Result<(), Fault> {
+        let mut pace = Pace::new(self.service.now(), self.min_rate_per_s);
+        pace.count(payload.as_slice().len());
+        self.send_by(payload, pace.due()).await
+    }
+
+    async fn send_by(&self, payload: Payload, due: Instant) -> Result<(), Fault> {
+        if payload.as_slice().is_empty() {
+            return Ok(());
+        }
+        let sent = self.stream.send(payload, due).await;
+        if let Some(Payload::Bytes(bytes)) = sent.payload {
+            self.service.give_spare(bytes);
+        }
+        sent.outcome
+    }
+}
+
+/// Why there is no final head to pass on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AnswerFault {
+    /// The client is gone.
+    Client,
+    /// The backend's fault.
+    Backend(AttemptFailure),
+}
+
+/// Why a response was not passed on to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DownloadFault {
+    /// The client is gone or reads too slowly.
+    Client,
+    /// The backend's fault.
+    Backend(UpstreamFailure),
+}
+
+/// Reads until the final head is there; interim responses are passed on. `due` and `closing` are asked
+/// each time, since they may change while a request is still being sent.
+///
+/// # Errors
+/// Whose fault it is that there is none.
+pub(super) async fn read_final(
+    down: Down<'_>,
+    up: &Stream,
+    input: &mut Input,
+    facts: &RequestFacts,
+    due: &dyn Fn() -> Instant,
+    closing: &dyn Fn() -> bool,
+) -> Result<FirstPart, AnswerFault> {
+    loop {
+        match take_response(down.service, input, facts, closing()) {
+            Ok(Some(Part::Final(part))) => return Ok(part),
+            Ok(Some(Part::Interim(bytes))) => {
+                down.send(Payload::Bytes(bytes)).await.map_err(|_| AnswerFault::Client)?;
+                continue;
+            }
+            Ok(None) => input.collect(),
+            Err(_) => return Err(AnswerFault::Backend(AttemptFailure::BadResponse)),
+        }
+        match poll_fn(|cx| up.poll_receive(cx, due())).await {
+            Ok(Some(chunk)) => input.add(chunk),
+            Ok(None) | Err(Fault::Os(_)) => return Err(AnswerFault::Backend(AttemptFailure::NoResponse)),
+            Err(Fault::TimedOut) => return Err(AnswerFault::Backend(AttemptFailure::ResponseTimeout)),
+        }
+    }
+}
+
+/// Passes the rest of a response down: what came with its head, then the body. Clears `part.pool` if the
+/// backend's connection is of no more use.
+///
+/// # Errors
+/// Whose fault it is that the client does not get all of it.
+pub(super) async fn download(
+    down: Down<'_>,
+    up: &Stream,
+    part: &mut FirstPart,
+    pool: usize,
+) -> Result<(), DownloadFault> {
+    let between_bytes = down.service.upstreams.timeouts(pool).between_bytes;
+    let mut pace = Pace::new(down.service.now(), down.min_rate_per_s);
+    let first = std::mem::replace(&mut part.payload, Payload::Static(b""));
+    pace.count(first.as_slice().len());
+    down.send_by(first, pace.due()).await.map_err(|_| DownloadFault::Client)?;
+    while !part.body.is_done() {
+        let received = up.receive(down.service.now().deadline(between_bytes)).await;
+        let truncated = DownloadFault::Backend(UpstreamFailure::Truncated);
+        let chunk = match received {
+            Ok(Some(chunk)) => chunk,
+            Err(Fault::TimedOut) => return Err(DownloadFault::Backend(UpstreamFailure::BodyTimeout)),
+            Err(Fault::Os(_)) => return Err(truncated),
+            Ok(None) => {
+                let last = part.body.close().map_err(|_| truncated)?;
+                pace.count(last.len());
+                return down
+                    .send_by(Payload::Static(last), pace.due())
+                    .await
+                    .map_err(|_| DownloadFault::Client);
+            }
+        };
+        let step = if part.body.is_verbatim() {
+            gather(up, chunk, part)
+        } else {
+            transform(down.service, &chunk, part)
+        };
+        let leaving = step.map_err(|_| DownloadFault::Backend(UpstreamFailure::BadResponse))?;
+        pace.count(leaving.len());
+        let sent = match leaving {
+            Leaving::One(payload) => down.send_by(payload, pace.due()).await,
+            Leaving::Many(chunks) => down.stream.send_gathered(chunks, pace.due()).await.map(drop),
+        };
+        sent.map_err(|_| DownloadFault::Client)?;
+    }
+    Ok(())
+}
+
+/// What leaves by one send.
+enum Leaving {
+    One(Payload),
+    Many(Vec<Chunk>),
+}
+
+impl Leaving {
+    fn len(&self) -> usize {
+        match self {
+            Self::One(payload) => payload.as_slice().len(),
+            Self::Many(chunks) => chunks.iter().map(|chunk| chunk.len()).sum(),
+        }
+    }
+}
+
+/// Cuts a chunk to what of it belongs to the body.
+fn cut(chunk: &mut Chunk, part: &mut FirstPart) -> Result<(), BadResponse> {
+    let count = part.body.take(chunk)?;
+    if count < chunk.len() {
+        // Bytes behind a response are never the next client's.
+        part.pool = false;
+        chunk.truncate(count);
+    }
+    Ok(())
+}
+
+/// `chunk` and what has come behind it meanwhile.
+fn gather(up: &Stream, mut chunk: Chunk, part: &mut FirstPart) -> Result<Leaving, BadResponse> {
+    cut(&mut chunk, part)?;
+    let mut next = if part.body.is_done() { None } else { up.received() };
+    if next.is_none() {
+        return Ok(Leaving::One(Payload::Chunk(chunk)));
+    }
+    let mut chunks = Vec::with_capacity(GATHERED_MAX);
+    chunks.push(chunk);
+    while let Some(mut chunk) = next {
+        cut(&mut chunk, part)?;
+        chunks.push(chunk);
+        let more = !part.body.is_done() && chunks.len() < GATHERED_MAX;
+        next = if more { up.received() } else { None };
+    }
+    Ok(Leaving::Many(chunks))
+}
+
+/// What of `chunk` goes down in another framing.
+fn transform(service: &Service, chunk: &Chunk, part: &mut FirstPart) -> Result<Leaving, BadResponse> {
+    let mut out = service.spare();
+    let count = part.body.transform(chunk, &mut out)?;
+    if count < chunk.len() {
+        part.pool = false;
+    }
+    Ok(Leaving::One(Payload::Bytes(out)))
+}

@@ -1,0 +1,371 @@
+//! One exchange: attempts at backends until one answers, then the answer goes down.
+//!
+//! The attempt and the plain answer are the hot path. A request whose body did not come with its head
+//! takes the other one (`upload.rs`), in a future of its own. Called by `connection.rs`.
+
+use super::connection::Client;
+use super::download::{AnswerFault, Down, DownloadFault, download, read_final};
+use super::refusal::{Ending, Refused};
+use super::request::{Input, Outgoing};
+use super::response::{FirstPart, Part, take_response};
+use crate::exchange::{Attempt, AttemptFailure, Next, Pace, RequestFacts, after_failure};
+use crate::http1::Method;
+use crate::metrics::{Phase, Refusal, UpstreamFailure};
+use crate::ring::{Chunk, Fault, Payload};
+use crate::sys::clock;
+use crate::time::{Instant, Micros};
+use crate::upstream::{Connection, InFlight, Picked};
+
+/// What becomes of the client's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// It waits for the next request.
+    Next,
+    /// It is closed.
+    Close,
+    /// It is closed slowly, since the client may still be sending.
+    Linger,
+}
+
+/// Backends that this exchange has tried, by their index in the pool.
+#[derive(Default)]
+pub(super) struct Tried {
+    members: [u16; 3],
+    count: u8,
+}
+
+impl Tried {
+    fn add(&mut self, member: u16) {
+        if let Some(place) = self.members.get_mut(usize::from(self.count)) {
+            *place = member;
+            self.count += 1;
+        }
+    }
+
+    fn as_slice(&self) -> &[u16] {
+        &self.members[..usize::from(self.count)]
+    }
+}
+
+/// An attempt that got somewhere.
+pub(super) struct Begun {
+    pub(super) connection: Connection,
+    pub(super) in_flight: InFlight,
+    /// The first bytes of the answer; `None` while the request's body is still to be sent.
+    pub(super) first: Option<Chunk>,
+}
+
+/// When what happened, for the histograms.
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    /// The request was there.
+    pub(super) began: Instant,
+    /// Time spent in weir itself so far.
+    pub(super) own: Micros,
+    /// The turn in which the work under way began.
+    pub(super) lap: Instant,
+}
+
+impl Times {
+    /// Work that began with this turn ends here, for now: what follows is waiting.
+    pub(super) fn pause(&mut self) -> Instant {
+        let now = clock::now();
+        self.own = Micros::from_us(self.own.as_us() + now.since(self.lap).as_us());
+        now
+    }
+
+    /// Waiting has ended in this turn.
+    pub(super) fn resume(&mut self, turn: Instant) {
+        self.lap = turn;
+    }
+}
+
+impl Client {
+    /// Takes one request through to its answer.
+    pub(super) async fn exchange(&mut self, mut outgoing: Outgoing) -> After {
+        let now = self.service.now();
+        let mut times = Times { began: now, own: Micros::ZERO, lap: now };
+        match self.begin(&mut outgoing, &mut times).await {
+            Ok(Begun { connection, in_flight, first: Some(first) }) => {
+                let facts = outgoing.facts;
+                self.service.give_spare(outgoing.bytes);
+                self.answer(facts, connection, in_flight, first, times).await
+            }
+            Ok(begun) => Box::pin(self.upload_and_answer(outgoing, begun, times)).await,
+            Err(refused) => {
+                let keep = outgoing.body.is_done() && outgoing.facts.keep_alive && !self.closing();
+                let ending = if keep { Ending::KeepAlive } else { Ending::Close };
+                self.refuse(refused, ending, outgoing.facts.method == Method::Head).await;
+                if keep { After::Next } else { After::Close }
+            }
+        }
+    }
+
+    /// Attempts until one gets somewhere.
+    async fn begin(&mut self, outgoing: &mut Outgoing, times: &mut Times) -> Result<Begun, Refused> {
+        let mut tried = Tried::default();
+        let mut number = 1;
+        let mut same_again = false;
+        loop {
+            let pick = |tried: &[u16]| self.service.upstreams.pick(outgoing.pool, self.address, tried);
+            let other = pick(tried.as_slice()).or_else(|| if same_again { pick(&[]) } else { None });
+            let Some(picked) = other else {
+                return Err(Refused::no_backend());
+            };
+            if let Some(age) = self.service.upstreams.view.age(self.service.now()) {
+                self.service.stats.borrow_mut().view_age(age);
+            }
+            let (failure, reused) = match self.attempt(picked, number == 1, outgoing, times).await {
+                Ok(begun) => return Ok(begun),
+                Err(failed) => failed,
+            };
+            let attempt = Attempt {
+                number,
+                reused,
+                replayable: !outgoing.bytes.is_empty(),
+                idempotent: outgoing.facts.method.is_idempotent() && outgoing.body.is_done(),
+            };
+            let next = after_failure(failure, attempt);
+            let mut stats = self.service.stats.borrow_mut();
+            if !reused || next == Next::Answer {
+                // A pooled connection that had died is no failure of the backend.
+                stats.failed(picked.id, counted_as(failure));
+            }
+            if next == Next::Answer {
+                return Err(Refused::upstream(failure));
+            }
+            stats.retried(picked.id);
+            drop(stats);
+            tried.add(picked.member);
+            same_again = reused;
+            number += 1;
+        }
+    }
+
+    /// One attempt: connect or take an idle connection, send, wait for the answer's first bytes.
+    async fn attempt(
+        &self,
+        picked: Picked,
+        may_reuse: bool,
+        outgoing: &mut Outgoing,
+        times: &mut Times,
+    ) -> Result<Begun, (AttemptFailure, bool)> {
+        let service = &self.service;
+        let in_flight = service.upstreams.admit(picked);
+        let idle = if may_reuse { service.upstreams.idle(picked) } else { None };
+        let connection = match idle {
+            Some(connection) => {
+                service.stats.borrow_mut().record(picked.id, Phase::Connect, Micros::ZERO);
+                connection
+            }
+            None => {
+                let asked = times.pause();
+                let connected = service.upstreams.connect(picked).await;
+                times.resume(service.now());
+                let connection = connected.map_err(|fault| match fault {
+                    Fault::TimedOut => (AttemptFailure::ConnectTimeout, false),
+                    Fault::Os(_) => (AttemptFailure::Connect, false),
+                })?;
+                service.stats.borrow_mut().connected(picked.id, service.now().since(asked));
+                connection
+            }
+        };
+        let reused = connection.is_reused();
+        let due = service.now().deadline(service.upstreams.timeouts(outgoing.pool).response);
+        let bytes = std::mem::take(&mut outgoing.bytes);
+        let send = connection.stream.send(Payload::Bytes(bytes), due).quiet();
+        let sent_at = times.pause();
+        let first = if outgoing.body.is_done() {
+            // The answer says that the send went well: it is asked about only then.
+            connection.stream.receive(due).await
+        } else {
+            Ok(None)
+        };
+        let sent = send.await;
+        if let Some(Payload::Bytes(bytes)) = sent.payload {
+            outgoing.bytes = bytes;
+        }
+        times.resume(service.now());
+        let failure = match (first, sent.outcome) {
+            (Ok(Some(first)), _) => {
+                let took = service.now().since(sent_at);
+                service.stats.borrow_mut().record(picked.id, Phase::FirstByte, took);
+                return Ok(Begun { connection, in_flight, first: Some(first) });
+            }
+            (_, Err(Fault::Os(_))) => AttemptFailure::NotSent,
+            (_, Err(Fault::TimedOut)) => AttemptFailure::SendTimeout,
+            (Ok(None), Ok(())) if !outgoing.body.is_done() => {
+                return Ok(Begun { connection, in_flight, first: None });
+            }
+            (Ok(None) | Err(Fault::Os(_)), Ok(())) => AttemptFailure::NoResponse,
+            (Err(Fault::TimedOut), Ok(())) => AttemptFailure::ResponseTimeout,
+        };
+        Err((failure, reused))
+    }
+
+    /// The answer to a request that has been sent whole.
+    async fn answer(
+        &mut self,
+        facts: RequestFacts,
+        connection: Connection,
+        in_flight: InFlight,
+        first: Chunk,
+        mut times: Times,
+    ) -> After {
+        let mut input = Input::default();
+        input.add(first);
+        let part = match take_response(&self.service, &mut input, &facts, self.closing()) {
+            Ok(Some(Part::Final(part))) => part,
+            Err(_) => return self.bad_answer(&facts, connection, AttemptFailure::BadResponse).await,
+            Ok(other) => {
+                times.pause();
+                let read = Box::pin(self.answer_in_pieces(&facts, &connection, input, other)).await;
+                times.resume(self.service.now());
+                match read {
+                    Ok(part) => part,
+                    Err(AnswerFault::Client) => return self.client_gone(),
+                    Err(AnswerFault::Backend(failure)) => {
+                        return self.bad_answer(&facts, connection, failure).await;
+                    }
+                }
+            }
+        };
+        self.service.stats.borrow_mut().answered(connection.picked().id, part.status);
+        if part.tunnel {
+            return Box::pin(self.tunnel(part, connection, in_flight)).await;
+        }
+        if part.body.is_done() {
+            return self.finish(part, connection, in_flight, times).await;
+        }
+        times.pause();
+        Box::pin(self.answer_in_parts(part, connection, in_flight, times)).await
+    }
+
+    /// The final head, when it is not whole yet or an interim response stands before it.
+    async fn answer_in_pieces(
+        &mut self,
+        facts: &RequestFacts,
+        connection: &Connection,
+        mut input: Input,
+        interim: Option<Part>,
+    ) -> Result<FirstPart, AnswerFault> {
+        self.sent_before().await.map_err(|_| AnswerFault::Client)?;
+        if let Some(Part::Interim(bytes)) = interim {
+            self.down().send(Payload::Bytes(bytes)).await.map_err(|_| AnswerFault::Client)?;
+        }
+        let pool = usize::from(connection.picked().pool);
+        let due = self.service.now().deadline(self.service.upstreams.timeouts(pool).response);
+        let closing = self.closing();
+        read_final(self.down(), &connection.stream, &mut input, facts, &|| due, &|| closing).await
+    }
+
+    /// A body that did not come whole with its head.
+    async fn answer_in_parts(
+        &mut self,
+        mut part: FirstPart,
+        connection: Connection,
+        in_flight: InFlight,
+        mut times: Times,
+    ) -> After {
+        if self.sent_before().await.is_err() {
+            return self.client_gone();
+        }
+        let picked = connection.picked();
+        let downloaded = download(self.down(), &connection.stream, &mut part, usize::from(picked.pool)).await;
+        drop(in_flight);
+        times.resume(self.service.now());
+        match downloaded {
+            Ok(()) => {
+                if part.pool {
+                    self.service.upstreams.keep(connection, part.keep_alive_timeout);
+                }
+                times.pause();
+                self.record_whole(picked, times);
+                if part.close { After::Close } else { After::Next }
+            }
+            Err(fault) => self.cut(picked, fault),
+        }
+    }
+
+    /// The answer is whole: the backend's connection is free, the answer leaves.
+    async fn finish(
+        &mut self,
+        part: FirstPart,
+        connection: Connection,
+        in_flight: InFlight,
+        mut times: Times,
+    ) -> After {
+        let picked = connection.picked();
+        if part.pool {
+            self.service.upstreams.keep(connection, part.keep_alive_timeout);
+        } else {
+            drop(connection);
+        }
+        drop(in_flight);
+        if self.sending.is_some() && self.sent_before().await.is_err() {
+            return self.client_gone();
+        }
+        let mut pace = Pace::new(self.service.now(), self.rules().body_min_rate_per_s);
+        pace.count(part.payload.as_slice().len());
+        self.sending = Some(self.stream.send(part.payload, pace.due()).quiet_and_done());
+        times.pause();
+        self.record_whole(picked, times);
+        if part.close { After::Close } else { After::Next }
+    }
+
+    pub(super) fn record_whole(&self, picked: Picked, times: Times) {
+        let mut stats = self.service.stats.borrow_mut();
+        stats.record(picked.id, Phase::Own, times.own);
+        stats.record(picked.id, Phase::Whole, self.service.now().since(times.began));
+    }
+
+    /// A response broke off after its head had gone down: all that is left is to close.
+    pub(super) fn cut(&self, picked: Picked, fault: DownloadFault) -> After {
+        match fault {
+            DownloadFault::Client => self.client_gone(),
+            DownloadFault::Backend(failure) => {
+                self.service.stats.borrow_mut().failed(picked.id, failure);
+                After::Close
+            }
+        }
+    }
+
+    /// The way down.
+    pub(super) fn down(&self) -> Down<'_> {
+        Down {
+            service: &self.service,
+            stream: &self.stream,
+            min_rate_per_s: self.rules().body_min_rate_per_s,
+        }
+    }
+
+    /// The backend's answer cannot be passed on, and nothing of it has been.
+    pub(super) async fn bad_answer(
+        &mut self,
+        facts: &RequestFacts,
+        connection: Connection,
+        failure: AttemptFailure,
+    ) -> After {
+        self.service.stats.borrow_mut().failed(connection.picked().id, counted_as(failure));
+        drop(connection);
+        self.refuse(Refused::upstream(failure), Ending::Close, facts.method == Method::Head).await;
+        After::Close
+    }
+
+    /// The client went away before its answer was whole.
+    pub(super) fn client_gone(&self) -> After {
+        self.service.stats.borrow_mut().refused(0, Refusal::ClientGone);
+        After::Close
+    }
+}
+
+/// Under which name a failed attempt is counted.
+fn counted_as(failure: AttemptFailure) -> UpstreamFailure {
+    match failure {
+        AttemptFailure::Connect => UpstreamFailure::Connect,
+        AttemptFailure::ConnectTimeout => UpstreamFailure::ConnectTimeout,
+        AttemptFailure::NotSent | AttemptFailure::NoResponse => UpstreamFailure::NoResponse,
+        AttemptFailure::SendTimeout | AttemptFailure::ResponseTimeout => UpstreamFailure::ResponseTimeout,
+        AttemptFailure::BadResponse => UpstreamFailure::BadResponse,
+    }
+}

@@ -1,0 +1,31 @@
+//! The life of one downstream connection: the shell around `exchange`.
+//!
+//! Here: reading a request, finding its backend, sending it on, passing the answer down, again and again.
+//! Not here: decisions (`exchange`, `route`, `balance`), bytes of heads (`http1`), who accepts (`shard`).
+//! One [`serve`] future a connection, started by `shard`. It is kept small, since it is what an idle
+//! connection costs: whatever is large is made for the exchange that needs it and goes with it.
+//!
+//! | file | what |
+//! |---|---|
+//! | `service.rs` | what the connections of a shard share |
+//! | `connection.rs` | one connection: request after request |
+//! | `request.rs` | a request's head, from the client's bytes to those that go upstream |
+//! | `exchange.rs` | attempts at backends until one answers |
+//! | `upload.rs` | a request's body, when it did not come with the head |
+//! | `response.rs` | a response's head and first bytes, ready to go down |
+//! | `download.rs` | the rest of a response's body |
+//! | `refusal.rs` | weir's own answers |
+//! | `tunnel.rs` | raw bytes both ways after 101 |
+
+mod connection;
+mod download;
+mod exchange;
+mod refusal;
+mod request;
+mod response;
+mod service;
+mod tunnel;
+mod upload;
+
+pub use connection::serve;
+pub use service::{ListenerService, Service, Stage};

@@ -1,0 +1,102 @@
+//! weir's own answers: why a request is refused, and how its connection ends.
+//!
+//! A connection whose request was not read to its end is closed slowly: closing a socket with unread
+//! bytes resets it, and the reset can overtake the answer. Called by `connection.rs` and `exchange.rs`.
+
+use super::connection::Client;
+use crate::exchange::AttemptFailure;
+use crate::http1::{BadChunk, reason_phrase, write_error};
+use crate::metrics::Refusal;
+use crate::ring::Payload;
+use crate::time::Micros;
+
+/// How long a client whose request was refused is listened to, so that it can read the answer.
+const LINGER: Micros = Micros::from_s(2);
+
+/// Bytes that are read and thrown away meanwhile.
+const LINGER_BYTES_MAX: usize = 8 << 20;
+
+/// Time for one of weir's own answers to leave.
+const ANSWER_TIMEOUT: Micros = Micros::from_s(10);
+
+/// A request that weir answers itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) status: u16,
+    pub(super) refusal: Refusal,
+    /// What the client reads, without the line's end.
+    pub(super) text: String,
+}
+
+impl Refused {
+    pub(super) fn new(status: u16, refusal: Refusal, text: &str) -> Self {
+        Self { status, refusal, text: text.to_owned() }
+    }
+
+    pub(super) fn body_too_large(max_body: u64) -> Self {
+        let text = format!("the body is larger than {max_body} bytes");
+        Self { status: 413, refusal: Refusal::BodyTooLarge, text }
+    }
+
+    pub(super) fn bad_chunk(bad: &BadChunk) -> Self {
+        let text = format!("the chunked body is malformed: {} (byte {} of this piece)", bad.why, bad.at);
+        Self { status: 400, refusal: Refusal::BadBody, text }
+    }
+
+    pub(super) fn head_timeout() -> Self {
+        Self::new(408, Refusal::HeadTimeout, "the request head did not come in time")
+    }
+
+    pub(super) fn body_timeout() -> Self {
+        Self::new(408, Refusal::BodyTimeout, "the request body comes too slowly")
+    }
+
+    pub(super) fn no_backend() -> Self {
+        Self::new(503, Refusal::NoBackend, "no backend is usable")
+    }
+
+    pub(super) fn upstream(failure: AttemptFailure) -> Self {
+        Self::new(failure.status(), Refusal::UpstreamFailed, failure.phase())
+    }
+}
+
+/// Whether a refused connection can go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The request was read to its end: another may follow.
+    KeepAlive,
+    /// It was not, or the client wants no more.
+    Close,
+}
+
+impl Client {
+    /// Answers a request that was refused. `head_only`: it was a HEAD.
+    pub(super) async fn refuse(&mut self, refused: Refused, ending: Ending, head_only: bool) {
+        self.service.stats.borrow_mut().refused(refused.status, refused.refusal);
+        let mut out = self.service.spare();
+        let body = format!("{} {}: {}\n", refused.status, reason_phrase(refused.status), refused.text);
+        let close = ending == Ending::Close;
+        write_error(refused.status, reason_phrase(refused.status), &body, close, head_only, &mut out);
+        if self.sent_before().await.is_err() {
+            return;
+        }
+        let due = self.service.now() + ANSWER_TIMEOUT;
+        let sent = self.stream.send(Payload::Bytes(out), due).await;
+        if close && sent.outcome.is_ok() {
+            self.linger().await;
+        }
+    }
+
+    /// Says that no more comes, and reads on until the client has closed, or for a while.
+    pub(super) async fn linger(&mut self) {
+        self.stream.shutdown_write();
+        let due = self.service.now() + LINGER;
+        let mut left = LINGER_BYTES_MAX;
+        while let Ok(Some(chunk)) = self.stream.receive(due).await {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 || self.service.now() >= due {
+                return;
+            }
+        }
+    }
+}

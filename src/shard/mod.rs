@@ -1,0 +1,130 @@
+//! A pinned core: its executor, ring, accept loops, mailbox, and the state that its connections share.
+//!
+//! Here: starting the thread, accepting, acting on control's messages, reporting. Not here: what happens on
+//! a connection (`proxy`), and what the messages decide (`control`). Started by `serve`.
+
+mod accept;
+mod shift;
+
+use crate::config::Config;
+use crate::mesh::{Receiver, Sender, ToControl, ToShard};
+use crate::proxy::Service;
+use crate::ring::{Ring, RingRefused, RingSettings};
+use crate::sys::cpu;
+use crate::time::Micros;
+use crate::upstream::{ResolvedBackend, Upstreams};
+use accept::Accepting;
+use glommio::{LocalExecutorBuilder, Placement};
+use shift::ShardShift;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// glommio's preempt timer: long, since a short one makes it park over a runnable task more often.
+const PREEMPT: Duration = Duration::from_millis(10);
+
+/// Locked memory that glommio's own rings take; weir's sockets do not use them.
+const GLOMMIO_MEMORY: usize = 64 << 10;
+
+/// How long a stopped shard waits for the kernel to let go of its operations.
+const WIND_UP: Micros = Micros::from_ms(500);
+
+/// What a shard is started with.
+pub struct ShardPlan {
+    /// From 0.
+    pub number: u16,
+    /// How many shards there are.
+    pub shards: usize,
+    /// The core to pin to.
+    pub core: usize,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// All backends, in the order of their ids.
+    pub backends: Arc<[ResolvedBackend]>,
+    /// This shard's listening sockets, by listener.
+    pub listeners: Vec<Arc<OwnedFd>>,
+    /// What control says.
+    pub mail: Receiver<ToShard>,
+    /// What is said to control.
+    pub to_control: Sender<ToControl>,
+}
+
+/// Why a shard did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ShardRefused {
+    /// This host gives no ring.
+    #[error(transparent)]
+    Ring(#[from] RingRefused),
+    /// No thread.
+    #[error("cannot start a shard's thread: {0}")]
+    Thread(#[from] io::Error),
+    /// glommio's executor does not start.
+    #[error("cannot start a shard's executor: {0}")]
+    Executor(String),
+}
+
+/// Starts a shard and returns once it accepts.
+///
+/// # Errors
+/// Why it does not.
+pub fn start(plan: ShardPlan) -> Result<JoinHandle<()>, ShardRefused> {
+    let (tell, told) = mpsc::channel();
+    let thread = thread::Builder::new().name(format!("weir-shard-{}", plan.number)).spawn(move || {
+        let (number, to_control) = (plan.number, plan.to_control.clone());
+        let error = run(plan, &tell).err().map(|refused| {
+            let said = refused.to_string();
+            // Before the start nobody but `start` listens; after it, nobody does.
+            let _ = tell.send(Err(refused));
+            said
+        });
+        // If control is gone, nobody is left to tell.
+        let _ = to_control.send(ToControl::Ended { shard: number, error });
+    })?;
+    match told.recv() {
+        Ok(Ok(())) => Ok(thread),
+        Ok(Err(refused)) => Err(refused),
+        Err(_) => Err(ShardRefused::Executor("the shard's thread ended".to_owned())),
+    }
+}
+
+fn run(plan: ShardPlan, tell: &mpsc::Sender<Result<(), ShardRefused>>) -> Result<(), ShardRefused> {
+    if !cpu::pin(plan.core) {
+        tracing::warn!(
+            shard = plan.number,
+            core = plan.core,
+            "the kernel does not pin this shard to its core"
+        );
+    }
+    let executor = LocalExecutorBuilder::new(Placement::Unbound)
+        .io_memory(GLOMMIO_MEMORY)
+        .preempt_timer(PREEMPT)
+        .make()
+        .map_err(|error| ShardRefused::Executor(error.to_string()))?;
+    let runtime = &plan.config.runtime;
+    let ring = Ring::new(&RingSettings {
+        entries: runtime.ring_entries,
+        buffers: runtime.buffers,
+        buffer_size: runtime.buffer_size,
+    })?;
+    executor.run(serve(plan, ring, tell));
+    Ok(())
+}
+
+async fn serve(plan: ShardPlan, ring: Ring, tell: &mpsc::Sender<Result<(), ShardRefused>>) {
+    let upstreams = Upstreams::new(&ring, &plan.config, &plan.backends, plan.number, plan.shards);
+    let service = Service::new(&plan.config, ring.clone(), upstreams, plan.backends.len());
+    let accepting = Accepting::start(&service, &plan.listeners, plan.config.runtime.max_connections);
+    let spin = plan.config.runtime.spin;
+    let shift = Rc::new(ShardShift::new(service.clone(), accepting, plan));
+    ring.spawn(shift::mind_doorbell(shift.clone()));
+    ring.spawn(shift::mind_heart(shift.clone()));
+    // If nobody listens, the process is ending.
+    let _ = tell.send(Ok(()));
+    ring.drive(spin, &*shift, shift.stopped()).await;
+    service.upstreams.close_idle();
+    ring.wind_up(WIND_UP);
+}
