@@ -1,0 +1,35 @@
+//! What the integration tests are made of: the real binary as a process, backends that do as they are
+//! told, clients that see every byte, a load that counts every request to its end.
+//!
+//! Plain threads and `std::net`: a test that shared weir's own parser or ring would share its errors.
+//! Nothing here knows what weir ought to do; that is for the tests. Used by several test targets:
+//! `#[path = "../harness/mod.rs"] mod harness;`.
+//!
+//! | file | what |
+//! |---|---|
+//! | `weir.rs` | the process: configuration with ports filled in, readiness, admin, metrics, signals |
+//! | `backend.rs` | a server: answers by handler or by script, counts and records, stops and comes back |
+//! | `answers.rs` | ready-made handlers |
+//! | `client.rs` | a client of raw bytes that parses one response at a time |
+//! | `wire.rs` | a socket with a buffer: heads, bodies in every framing, timeouts |
+//! | `load.rs` | threads of keep-alive clients |
+//! | `wait.rs` | bounded waiting, free ports, programs that may be missing |
+
+// Each target uses a part of it; and tests may look at the clock, sleep and unwrap.
+#![allow(dead_code, unused_imports, unreachable_pub)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
+
+pub mod answers;
+mod backend;
+mod client;
+mod load;
+mod wait;
+mod weir;
+mod wire;
+
+pub use backend::{Backend, Handler, Received, Then};
+pub use client::Client;
+pub use load::{Counts, Load};
+pub use wait::{free_port, require, wait_until, wait_up_to};
+pub use weir::{Weir, one_pool};
+pub use wire::{Body, Fields, Framing, Response, Socket, Wire};

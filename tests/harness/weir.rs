@@ -1,0 +1,232 @@
+//! The real binary as a process, with a configuration of the test's own.
+//!
+//! In the configuration's text `{name}` stands for a free port (the same wherever the name stands again) and
+//! `{dir}` for a folder of the test's own. Where there is no `[admin]`, one is added on `{admin}`. What the
+//! process writes to stderr is kept, and shown if the test fails.
+
+use super::backend::Backend;
+use super::client::Client;
+use super::wait::{free_port, wait_up_to};
+use super::wire::{Response, Socket, Wire};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+/// How long weir may take to be ready.
+const START: Duration = Duration::from_secs(20);
+
+/// A running weir. Killed when dropped.
+pub struct Weir {
+    child: Child,
+    ports: BTreeMap<String, u16>,
+    dir: PathBuf,
+    stderr: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Weir {
+    /// Starts weir and waits until it is ready.
+    ///
+    /// # Panics
+    /// It ends, or does not get ready.
+    pub fn start(config: &str) -> Self {
+        let mut weir = Self::spawn(config);
+        let began = Instant::now();
+        while !weir.is_ready() {
+            if let Some(status) = weir.child.try_wait().unwrap() {
+                panic!("weir ended with {status} instead of getting ready");
+            }
+            assert!(began.elapsed() < START, "weir is not ready after {START:?}");
+            sleep(Duration::from_millis(10));
+        }
+        weir
+    }
+
+    /// Starts weir and waits for nothing.
+    pub fn spawn(config: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("weir-test-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let mut config = config.to_owned();
+        if !config.contains("[admin]") {
+            config.push_str("\n[admin]\nlisten = [\"127.0.0.1:{admin}\"]\n");
+        }
+        let (text, ports) = fill_in(&config, &dir);
+        let file = dir.join("weir.toml");
+        std::fs::write(&file, text).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_weir"))
+            .arg("run")
+            .arg("--config")
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = Arc::new(Mutex::new(Vec::new()));
+        let (kept, mut pipe) = (stderr.clone(), child.stderr.take().unwrap());
+        thread::spawn(move || {
+            let mut piece = [0; 4096];
+            while let Ok(count @ 1..) = pipe.read(&mut piece) {
+                kept.lock().unwrap().extend_from_slice(&piece[..count]);
+            }
+        });
+        Self { child, ports, dir, stderr }
+    }
+
+    /// The port that `{name}` stands for.
+    pub fn port(&self, name: &str) -> u16 {
+        *self.ports.get(name).unwrap_or_else(|| panic!("the configuration has no {{{name}}}"))
+    }
+
+    /// Loopback and the port that `{name}` stands for.
+    pub fn address(&self, name: &str) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port(name)).into()
+    }
+
+    /// The folder that `{dir}` stands for.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A new connection to the listener on `{web}`.
+    pub fn client(&self) -> Client {
+        Client::connect(self.address("web"))
+    }
+
+    /// Whether /readyz says so.
+    pub fn is_ready(&self) -> bool {
+        self.try_admin("GET", "/readyz").is_some_and(|response| response.status == 200)
+    }
+
+    /// An admin page.
+    pub fn admin(&self, path: &str) -> Response {
+        self.try_admin("GET", path).unwrap_or_else(|| panic!("admin does not answer GET {path}"))
+    }
+
+    /// An admin page; `None` if there is no answer.
+    pub fn try_admin(&self, method: &str, path: &str) -> Option<Response> {
+        let patience = Duration::from_secs(5);
+        let socket = TcpStream::connect_timeout(&self.address("admin"), patience).ok()?;
+        let mut wire = Wire::new(Socket::Tcp(socket), patience);
+        wire.send(format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")).ok()?;
+        wire.response(method).ok()?
+    }
+
+    /// The sum of a metric's samples that have all of `labels`; 0 if there is none.
+    pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let page = self.admin("/metrics").text();
+        let sample = |line: &str| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let rest = series.strip_prefix(name)?;
+            let all = labels.iter().all(|(label, value)| {
+                let wanted = format!("{label}=\"{value}\"");
+                rest.trim_matches(['{', '}']).split(',').any(|given| given == wanted)
+            });
+            ((rest.is_empty() || rest.starts_with('{')) && all).then(|| value.parse::<f64>().unwrap())
+        };
+        page.lines().filter(|line| !line.starts_with('#')).filter_map(sample).sum()
+    }
+
+    /// Waits until a metric is at least `value`.
+    pub fn wait_metric(&self, name: &str, labels: &[(&str, &str)], value: f64) {
+        let what = format!("{name} {labels:?} is at least {value}");
+        wait_up_to(Duration::from_secs(10), &what, || self.metric(name, labels) >= value);
+    }
+
+    /// Memory that the process has in RAM, in bytes.
+    pub fn resident(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+    }
+
+    /// The process's id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+
+    /// Waits until the process has ended.
+    ///
+    /// # Panics
+    /// It has not within `length`.
+    pub fn wait_exit(&mut self, length: Duration) -> ExitStatus {
+        let mut status = None;
+        wait_up_to(length, "weir has ended", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    /// What it has written to stderr so far.
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.stderr.lock().unwrap()).into_owned()
+    }
+}
+
+impl Drop for Weir {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- weir's stderr:\n{}---", self.stderr());
+        }
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Puts ports and the folder into the configuration's text.
+fn fill_in(config: &str, dir: &Path) -> (String, BTreeMap<String, u16>) {
+    let mut ports = BTreeMap::new();
+    let mut text = String::new();
+    let mut rest = config;
+    while let Some(at) = rest.find('{') {
+        text.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let len = rest.find(|c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit()).unwrap_or(0);
+        if len == 0 || !rest[len..].starts_with('}') {
+            // An inline table.
+            text.push('{');
+            continue;
+        }
+        match &rest[..len] {
+            "dir" => text.push_str(&dir.display().to_string()),
+            name => {
+                let port = ports.entry(name.to_owned()).or_insert_with(free_port);
+                text.push_str(&port.to_string());
+            }
+        }
+        rest = &rest[len + 1..];
+    }
+    text.push_str(rest);
+    (text, ports)
+}
+
+/// A configuration with one shard, one listener on `{web}` and one pool, "app", of `backends`, which are
+/// named "0", "1" and so on. `listener` and `pool` are further lines: of the listener, and of the pool,
+/// where sections may follow ("policy = …\n[pool.app.timeouts]\n…").
+pub fn one_pool(backends: &[&Backend], listener: &str, pool: &str) -> String {
+    let mut config = format!(
+        "[runtime]\ncores = 1\n[[listener]]\nname = \"web\"\naddress = \"127.0.0.1:{{web}}\"\n\
+         pool = \"app\"\n{listener}\n[pool.app]\n{pool}\n"
+    );
+    for (name, backend) in backends.iter().enumerate() {
+        let address = backend.address();
+        config.push_str(&format!("[[pool.app.backend]]\nname = \"{name}\"\naddress = \"{address}\"\n"));
+    }
+    config
+}
