@@ -81,7 +81,7 @@ impl Client {
 
     /// All until weir closes its side; ends the test if it resets or does not.
     pub fn rest(&mut self) -> Vec<u8> {
-        self.wire.to_end().unwrap_or_else(|error| panic!("instead of the end of the connection: {error}"))
+        self.wire.rest().unwrap_or_else(|error| panic!("instead of the end of the connection: {error}"))
     }
 
     /// Asserts that weir closes without another byte, and says how long that took.

@@ -240,7 +240,7 @@ impl Wire {
     }
 
     /// All until the peer says that no more comes.
-    pub fn to_end(&mut self) -> io::Result<Vec<u8>> {
+    pub fn rest(&mut self) -> io::Result<Vec<u8>> {
         while self.fill()? {}
         Ok(std::mem::take(&mut self.buffer))
     }
@@ -259,7 +259,7 @@ impl Wire {
         match framing {
             Framing::None => {}
             Framing::Length(length) => body.data = self.bytes(length)?,
-            Framing::UntilClose => body.data = self.to_end()?,
+            Framing::UntilClose => body.data = self.rest()?,
             Framing::Chunked => return self.chunks(),
         }
         body.raw.clone_from(&body.data);
