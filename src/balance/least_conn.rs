@@ -1,6 +1,6 @@
 //! `least_conn`: the fewest exchanges in flight for its weight, over all shards.
 //!
-//! A backend's load is (in flight + 1) / weight, what it would be if it were picked; an idle one's is
+//! A backend's load is (expected in flight + 1) / weight ([`View::expected`]), what it would be if it were picked; an idle one's is
 //! nothing, whatever its weight, which is HAProxy's key. So idle backends tie, and ties are taken in
 //! smooth weighted turns that each shard begins elsewhere: one request at a time is shared by weight
 //! (with + 1 for the idle too, the heaviest would get them all), and shards that see the same stale
@@ -21,7 +21,7 @@ pub(super) struct Load {
 impl Load {
     #[inline]
     pub(super) fn of(candidate: &Candidate, view: &View) -> Self {
-        let in_flight = view.in_flight(candidate.id);
+        let in_flight = view.expected(candidate.id);
         let exchanges = if in_flight == 0 { 0 } else { u64::from(in_flight) + 1 };
         Self { exchanges, weight: u64::from(candidate.weight) }
     }
