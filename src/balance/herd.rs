@@ -185,7 +185,8 @@ fn eight_shards(loss: f64, delay_max: Micros) -> Scene {
     }
 }
 
-// The bounds below are a third above what 40 seeds gave. For comparison, by the same figures: all
+// The bounds leave a margin over the worst of 40 seeds, in this order: 4.6 on average and 13 at most,
+// 3.8 and 11, 1.4 and 7, met 0.08. For comparison with the first two, by the same figures: all
 // shards with one exact count between them 1.6 on average and 6 at most; shards that know nothing of
 // each other 4.7 and 12; round robin 9.3 and 23; views as they are, without what the others are
 // expected to do, 5.5 and 14 with prompt messages, 14 and 34 with late ones.
@@ -218,7 +219,7 @@ fn two_shards_with_uneven_connections_balance_their_sum() {
         };
         let spread = World::new(seed, scene).run(Micros::from_s(20));
         println!("seed {seed}: {spread:?}");
-        assert!(spread.mean < 1.5 && spread.max <= 8, "seed {seed}: {spread:?}");
+        assert!(spread.mean < 1.7 && spread.max <= 9, "seed {seed}: {spread:?}");
     }
 }
 
