@@ -29,7 +29,6 @@ impl Bell {
 }
 
 /// The sending end: clone it for every thread that sends.
-#[derive(Clone)]
 pub struct Sender<T> {
     channel: channel::Sender<T>,
     bell: Arc<Bell>,
@@ -71,6 +70,12 @@ pub fn mailbox<T>(capacity: usize) -> io::Result<(Sender<T>, Receiver<T>)> {
     let bell = Arc::new(Bell { asleep: AtomicBool::new(false), event });
     let (sender, receiver) = channel::bounded(capacity);
     Ok((Sender { channel: sender, bell: bell.clone() }, Receiver { channel: receiver, bell }))
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        Self { channel: self.channel.clone(), bell: self.bell.clone() }
+    }
 }
 
 impl<T> Sender<T> {
