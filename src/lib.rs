@@ -29,6 +29,7 @@
 
 pub mod balance;
 pub mod config;
+pub mod control;
 pub mod health;
 pub mod http1;
 pub mod log;
