@@ -27,6 +27,7 @@
 //! | [`admin`] | the admin HTTP surface |
 //! | [`cli`] | the command line |
 
+pub mod admin;
 pub mod balance;
 pub mod config;
 pub mod control;
