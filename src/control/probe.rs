@@ -5,9 +5,9 @@
 //! follows from it (`prober`, `health`). Each check has a connection of its own: that it can be made is
 //! half of what is asked.
 
-use crate::sys::socket::Destination;
 use crate::config::{BackendAddress, Check, Health, HttpCheck};
 use crate::health::{ProbeFailure, body_contains, status_matches};
+use crate::sys::socket::Destination;
 use crate::time::Micros;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
@@ -231,7 +231,8 @@ mod tests {
                 Err(ProbeFailure::ConnectRefused)
             );
         }
-        let missing = run(&Check::Tcp, &Destination::Unix("/nonexistent/weir.sock".into()), Micros::from_s(10));
+        let missing =
+            run(&Check::Tcp, &Destination::Unix("/nonexistent/weir.sock".into()), Micros::from_s(10));
         assert!(matches!(missing, Err(ProbeFailure::ConnectFailed(_))), "{missing:?}");
         let hanging = FakeBackend::start(Answer::Hang);
         assert_eq!(run(&Check::Tcp, &tcp(hanging.address), Micros::from_s(10)), Ok(()));
@@ -293,7 +294,10 @@ mod tests {
             stream.write_all(b"HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n").unwrap();
             read
         });
-        assert_eq!(run(&Check::Http(http_check()), &Destination::Unix(path.clone()), Micros::from_s(10)), Ok(()));
+        assert_eq!(
+            run(&Check::Http(http_check()), &Destination::Unix(path.clone()), Micros::from_s(10)),
+            Ok(())
+        );
         assert!(served.join().unwrap() > 0);
         std::fs::remove_file(path).unwrap();
     }

@@ -26,7 +26,8 @@ pub(super) struct Listening {
 impl Listening {
     /// Opens the sockets of all listeners for so many shards.
     pub(super) fn bind(listeners: &[Listener], shards: usize) -> Result<Self, ListenError> {
-        let sockets: Result<_, ListenError> = listeners.iter().map(|listener| open(listener, shards)).collect();
+        let sockets: Result<_, ListenError> =
+            listeners.iter().map(|listener| open(listener, shards)).collect();
         let files = listeners.iter().filter_map(|listener| match &listener.address {
             ListenAddress::Unix(path) => Some(path.clone()),
             ListenAddress::Tcp(_) => None,
