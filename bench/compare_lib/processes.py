@@ -6,11 +6,14 @@ Not here: what the programs are (`proxies`) and what is done to them (`load`).
 """
 import atexit
 import ctypes
+import fcntl
 import os
 import resource
 import shutil
 import signal
 import subprocess
+import sys
+import tempfile
 import time
 
 PR_SET_PDEATHSIG = 1
@@ -35,6 +38,17 @@ def raise_descriptor_limit():
 def descriptor_limit():
     """How many descriptors this process and its children may have."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def wait_until_alone():
+    """Takes the lock that lets one comparison run at a time on a machine; closing the file gives it back."""
+    lock = open(os.path.join(tempfile.gettempdir(), f"weir-compare.{os.getuid()}.lock"), "w", encoding="ascii")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("another bench/compare is running; waiting for its end", file=sys.stderr)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
 
 
 def on_core(core):

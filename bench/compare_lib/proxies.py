@@ -42,8 +42,8 @@ def written(folder, name, text):
 class Server:
     """A program that listens on `port`; subclasses say how it is configured and started."""
 
-    kind = ""
-    peer = False  # counts as "the best peer"
+    peer = False  # may be "the best peer"
+    names_client = True  # adds X-Forwarded-For
 
     def __init__(self, path, name, version=None):
         self.path = path
@@ -91,13 +91,11 @@ class Server:
 
 
 def connections():
-    """How many client connections a proxy may hold: each may need a second descriptor towards a backend."""
-    return min(16000, (processes.descriptor_limit() - 500) // 2)
+    """How many client connections a proxy may hold: each may need a descriptor towards a backend, and half a pipe."""
+    return min(16000, (processes.descriptor_limit() - 500) * 2 // 5)
 
 
 class Weir(Server):
-    kind = "weir"
-
     def __init__(self, path, spin):
         super().__init__(path, "weir" if spin == "0us" else f"weir spin {spin}")
         self.spin = spin
@@ -161,7 +159,6 @@ def nginx_head(folder):
 
 
 class Nginx(Server):
-    kind = "nginx"
     peer = True
 
     def __init__(self, path):
@@ -185,8 +182,8 @@ class Nginx(Server):
       proxy_set_header Host $http_host;
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
       proxy_buffer_size 16k;
-      proxy_buffers 8 32k;
-      proxy_busy_buffers_size 64k;
+      proxy_buffers 8 16k;
+      proxy_busy_buffers_size 32k;
       proxy_max_temp_file_size 0;
     }}
   }}
@@ -196,7 +193,6 @@ class Nginx(Server):
 
 
 class HAProxy(Server):
-    kind = "haproxy"
     peer = True
 
     def __init__(self, path):
@@ -207,10 +203,12 @@ class HAProxy(Server):
 global
   nbthread 1
   maxconn {connections()}
+  tune.bufsize 32768
 defaults
   mode http
   option http-keep-alive
   option forwardfor
+  option splice-response
   http-reuse always
   timeout connect 5s
   timeout client 10m
@@ -226,7 +224,6 @@ listen bench
 
 
 class Envoy(Server):
-    kind = "envoy"
     peer = True
 
     def __init__(self, path):
@@ -315,7 +312,7 @@ def envoy_version(path):
 class Prototype(Server):
     """Takes one receive for one message, so that it can do small messages only."""
 
-    kind = "prototype"
+    names_client = False
 
     def __init__(self, path, spin_us):
         path = binaries.given("prototype", os.path.abspath(path))
@@ -339,7 +336,7 @@ class Backends(Server):
         super().__init__(path, "backends", version=f"nginx {binaries.version(path)}")
         self.ports = []
 
-    def command(self, folder, backends, core):
+    def command(self, folder, _, core):
         self.ports = [self.port, free_port()]
         root = os.path.join(folder, "files")
         os.mkdir(root)

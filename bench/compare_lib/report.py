@@ -9,7 +9,6 @@ import statistics
 from . import scenarios
 
 NOISE_PCT = 5  # others' share of a core above which the report warns
-PEERS = ("nginx", "haproxy", "envoy")
 
 
 def machine():
@@ -27,13 +26,9 @@ def median(samples, key):
     return statistics.median(sample[key] for sample in samples)
 
 
-def is_peer(name):
-    return name.lower().startswith(PEERS)
-
-
-def best_peer(rows, key):
+def best_peer(rows, key, peers):
     """The lowest median among the peers, and whose it is; None without peers."""
-    figures = [(median(samples, key), name) for name, samples in rows.items() if is_peer(name)]
+    figures = [(median(samples, key), name) for name, samples in rows.items() if name in peers]
     return min(figures) if figures else None
 
 
@@ -51,9 +46,9 @@ def table(head, rows):
     return "\n".join(lines)
 
 
-def loaded_table(rows):
+def loaded_table(rows, peers):
     """One wrk scenario."""
-    best = best_peer(rows, "cpu_us")
+    best = best_peer(rows, "cpu_us", peers)
     head = ["proxy", "requests/s", "CPU µs/request", "min–max", "to best peer", "p50 µs", "p99 µs"]
     head += ["proxy core / load core busy", "RSS MiB", "errors"]
     lines = []
@@ -79,23 +74,23 @@ def loaded_table(rows):
 
 def idle_table(rows):
     """The idle scenario."""
-    head = ["proxy", "RSS before, MiB", "after, MiB", "bytes per connection", "CPU %, no connection"]
+    head = ["proxy", "connections", "RSS before, MiB", "after, MiB", "bytes per connection", "CPU %, no connection"]
     head += ["CPU %, with them", "closed by proxy"]
     lines = []
     for name, samples in rows.items():
         get = lambda key: median(samples, key)  # noqa: E731
         memory = [figure(get("rss_before") / 2**20), figure(get("rss_after") / 2**20), figure(get("bytes_each"))]
         cpu = [f"{get('idle_none_pct'):.3f}", f"{get('idle_pct'):.3f}"]
-        lines.append([name, *memory, *cpu, str(sum(sample["errors"] for sample in samples))])
+        lines.append([name, figure(get("connections")), *memory, *cpu, str(sum(sample["errors"] for sample in samples))])
     return table(head, lines)
 
 
-def targets_table(samples):
+def targets_table(samples, peers):
     """weir against issue 7's targets; None when weir was not measured."""
     lines = []
     for target in scenarios.TARGETS:
         rows = samples.get(target.scenario, {})
-        best = best_peer(rows, target.key)
+        best = best_peer(rows, target.key, peers)
         if target.row not in rows or not (best or target.absolute):
             continue
         value = median(rows[target.row], target.key)
@@ -141,21 +136,22 @@ def markdown(result):
     """The whole report."""
     about, samples = result["about"], result["samples"]
     machine_of = about["machine"]
+    versions = [name if name.endswith(told) else f"{name} {told}" for name, told in about["versions"].items()]
     parts = [
         f"## {about['date'][:16].replace('T', ' ')}",
         f"`{about['command']}`",
         f"{machine_of['cpu']}, {machine_of['cores']} cores, Linux {machine_of['kernel']}; proxies on core "
         f"{about['cores'][0]}, wrk and backends on core {about['cores'][1]}; medians of {about['rounds']} "
         f"interleaved rounds of {about['seconds']} s.",
-        "Versions: " + ", ".join(f"{name} {version}" for name, version in about["versions"].items()) + ".",
+        "Versions: " + ", ".join(versions) + ".",
     ]
-    targets = targets_table(samples)
+    targets = targets_table(samples, about["peers"])
     if targets:
         parts += ["### Targets", targets]
     for scenario in scenarios.ALL:
         rows = samples.get(scenario.name)
         if rows:
-            parts += [f"### {scenario.title}", idle_table(rows) if scenario.idle else loaded_table(rows)]
+            parts += [f"### {scenario.title}", idle_table(rows) if scenario.idle else loaded_table(rows, about["peers"])]
     quiet = noise(samples)
     if quiet:
         parts.append(quiet)
