@@ -28,8 +28,11 @@
 //! | [`serve`] | a checked configuration, run |
 //! | [`cli`] | the command line |
 
+pub mod admin;
 pub mod balance;
+pub mod cli;
 pub mod config;
+pub mod control;
 pub mod exchange;
 pub mod health;
 pub mod http1;
@@ -39,6 +42,7 @@ pub mod metrics;
 pub mod proxy;
 pub mod ring;
 pub mod route;
+pub mod serve;
 pub mod shard;
 pub mod sys;
 pub mod time;

@@ -1,5 +1,7 @@
-//! The `weir` program.
+//! The `weir` program: hands over to the command line, and its answer to the system.
 
-fn main() {
-    println!("weir {}", env!("CARGO_PKG_VERSION"));
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    weir::cli::main()
 }

@@ -1,6 +1,6 @@
 //! `ip_hash`: the same client, the same backend, by weighted rendezvous.
 //!
-//! Each (client, backend) pair has a fixed lot, and the client goes to the backend with the best lot
+//! Each (client, backend) pair has a fixed lot, and the client goes to the backend with the least lot
 //! among those usable. A backend that leaves thus moves its own clients and nobody else's, exactly
 //! 1/N of them at equal weights; each goes to its own second choice, always the same, so that a
 //! leaver's load spreads over all; and each returns when it is back. A change of weight moves no more
@@ -9,27 +9,66 @@
 //! Why not Maglev, whose look-up is O(1): its table (65,537 entries for 256 backends within 1 % of
 //! their share) takes 128 KiB of a core's cache per pool, has to be built again at every change of
 //! health or else needs a second scheme for what is down, and moves a few clients more than it must.
-//! Rendezvous has neither table nor rebuild, and O(n) is cheap once the logarithms are gone: the lot
-//! is −ln(u) / weight, the least one wins, and −ln(u) ≥ 1 − u tells for nearly every backend that it
-//! cannot win. What is left is a multiplication and a comparison each (`bench/pick.rs`).
+//! Rendezvous has neither table nor rebuild, and O(n) is cheap without logarithms: a lot is
+//! −ln(1 − x) / weight for a uniform x. At equal weights the least x wins; else −ln(1 − x) ≥ x tells for
+//! nearly every backend that it cannot win. What is left is a multiplication or two and a comparison
+//! each (`bench/pick.rs`).
 
-use super::hash;
-use super::tier::Tier;
+use super::tier::{Tier, effective};
+use super::{Member, hash};
 
-/// 2⁻⁵³: makes 53 random bits a number from 0 up to 1.
+/// An f64 holds 53 bits exactly; so many of a hash go without.
+const UNUSED: u32 = 64 - 53;
+/// Makes 53 bits a number from 0 up to 1.
 const UNIT: f64 = 1.0 / (1_u64 << 53) as f64;
 
-/// The client's best lot among those untried.
-pub(super) fn pick(tier: &Tier, client: u64, tried: &[u16]) -> Option<u16> {
-    let mut best = f64::INFINITY;
-    let mut member = None;
-    for candidate in tier.untried(tried) {
-        // u is 1 − short; 53 bits are what an f64 holds exactly, and as i64 they convert in one step.
-        let short = (hash::pair(client, candidate.key) >> 11) as i64 as f64 * UNIT;
-        if short * candidate.weight_inverse < best {
-            let lot = -(-short).ln_1p() * candidate.weight_inverse;
-            if lot < best {
-                (best, member) = (lot, Some(candidate.member));
+/// What `ip_hash` knows of a pool.
+pub(super) struct Lots {
+    /// By member: its identity.
+    keys: Box<[u64]>,
+    /// By member: 1 / weight.
+    inverses: Box<[f64]>,
+    /// All weights are the same.
+    equal: bool,
+}
+
+impl Lots {
+    pub(super) fn new(members: &[Member]) -> Self {
+        let weights = || members.iter().map(|member| effective(member.weight));
+        Self {
+            keys: members.iter().map(|member| member.key).collect(),
+            inverses: weights().map(|weight| 1.0 / f64::from(weight)).collect(),
+            equal: weights().min() == weights().max(),
+        }
+    }
+}
+
+/// The member with the client's least lot.
+pub(super) fn pick(tier: &Tier, lots: &Lots, client: u64) -> Option<usize> {
+    if lots.equal { least(tier, lots, client) } else { least_by_weight(tier, lots, client) }
+}
+
+fn least(tier: &Tier, lots: &Lots, client: u64) -> Option<usize> {
+    let (mut least, mut member) = (u64::MAX, None);
+    for (n, &key) in lots.keys.iter().enumerate() {
+        let x = hash::pair(client, key) >> UNUSED;
+        // Rare, so a branch: the index keeps the compiler from vectors, which cost twice the time here.
+        if x < least && tier.weights[n] > 0 {
+            (least, member) = (x, Some(n));
+        }
+    }
+    member
+}
+
+fn least_by_weight(tier: &Tier, lots: &Lots, client: u64) -> Option<usize> {
+    let (mut least, mut member) = (f64::INFINITY, None);
+    for (n, (&key, &inverse)) in lots.keys.iter().zip(&lots.inverses).enumerate() {
+        // As i64, since that converts in one instruction.
+        let x = (hash::pair(client, key) >> UNUSED) as i64 as f64 * UNIT;
+        if x * inverse < least && tier.weights[n] > 0 {
+            let lot = -(-x).ln_1p() * inverse;
+            if lot < least {
+                (least, member) = (lot, Some(n));
             }
         }
     }

@@ -5,7 +5,8 @@
 //! each pick; `shard` tells it of changes in health.
 
 use super::hash::Draws;
-use super::round_robin::Credit;
+use super::ip_hash::Lots;
+use super::least_conn::Loads;
 use super::tier::Tier;
 use super::{BackendId, View, ip_hash, least_conn, random_two, round_robin};
 use crate::config::Policy;
@@ -30,28 +31,37 @@ pub struct Picker {
     usable: Box<[bool]>,
     primaries: Tier,
     backups: Tier,
+    /// What a retry has left of either, made for one pick.
+    untried: Tier,
     /// By member: what it has coming to it in smooth weighted turns (`round_robin`, and ties in
     /// `least_conn`).
-    credit: Credit,
+    credit: Box<[i32]>,
+    loads: Loads,
+    lots: Lots,
     draws: Draws,
 }
 
 impl Picker {
-    /// Over `members` (65,536 at most; further ones are never picked), all of them usable until
+    /// Over `members` (65,536 at most; further ones are left out), all of them usable until
     /// [`Picker::set_usable`] says otherwise. `seed` must differ between the shards: it says how far
     /// into the turns this one starts, so that consecutive seeds start with different members, and
     /// what `random_two` draws.
     pub fn new(policy: Policy, members: &[Member], seed: u64) -> Self {
+        let members = &members[..members.len().min(1 << 16)];
+        let tier = || Tier::new(members.len());
         let mut picker = Self {
             policy,
             members: members.into(),
             usable: vec![true; members.len()].into(),
-            primaries: Tier::default(),
-            backups: Tier::default(),
+            primaries: tier(),
+            backups: tier(),
+            untried: tier(),
             credit: vec![0; members.len()].into(),
+            loads: Loads::new(members),
+            lots: Lots::new(members),
             draws: Draws::new(seed),
         };
-        picker.rebuild();
+        picker.refill();
         round_robin::start_at(&picker.primaries, &mut picker.credit, seed);
         round_robin::start_at(&picker.backups, &mut picker.credit, seed);
         picker
@@ -61,7 +71,7 @@ impl Picker {
     pub fn set_usable(&mut self, member: usize, usable: bool) {
         if self.usable.get(member).is_some_and(|&was| was != usable) {
             self.usable[member] = usable;
-            self.rebuild();
+            self.refill();
         }
     }
 
@@ -72,7 +82,7 @@ impl Picker {
 
     /// How many members may be picked, backups among them.
     pub fn usable_count(&self) -> usize {
-        self.primaries.candidates.len() + self.backups.candidates.len()
+        self.primaries.count + self.backups.count
     }
 
     /// The members, in the pool's order.
@@ -84,24 +94,38 @@ impl Picker {
     /// that it has `tried`. A backup is picked when no primary is usable and untried. `None`: nobody
     /// is left. The caller admits the exchange to the view at once, before it awaits anything.
     pub fn pick(&mut self, view: &View, client: u64, tried: &[u16]) -> Option<usize> {
-        for tier in [&self.primaries, &self.backups] {
-            let picked = match (tier.candidates.as_slice(), self.policy) {
-                ([], _) => None,
-                ([only], _) => (!tried.contains(&only.member)).then_some(only.member),
-                (_, Policy::RoundRobin) => round_robin::pick(tier, &mut self.credit, tried),
-                (_, Policy::LeastConn) => least_conn::pick(tier, &mut self.credit, view, tried),
-                (_, Policy::IpHash) => ip_hash::pick(tier, client, tried),
-                (_, Policy::RandomTwo) => random_two::pick(tier, &mut self.draws, view, tried),
+        for backup in [false, true] {
+            let mut tier = if backup { &self.backups } else { &self.primaries };
+            if !tried.is_empty() {
+                let is_tried = |member: usize| tried.iter().any(|&tried| usize::from(tried) == member);
+                let (members, usable) = (&self.members, &self.usable);
+                self.untried.fill(|member| {
+                    let open = usable[member] && members[member].backup == backup && !is_tried(member);
+                    open.then_some(members[member].weight)
+                });
+                tier = &self.untried;
+            }
+            let picked = match (tier.count, self.policy) {
+                (0, _) => None,
+                (1, _) => Some(tier.last),
+                (_, Policy::RoundRobin) => round_robin::turn(&tier.weights, tier.weight(), &mut self.credit),
+                (_, Policy::LeastConn) => least_conn::pick(tier, &mut self.loads, &mut self.credit, view),
+                (_, Policy::IpHash) => ip_hash::pick(tier, &self.lots, client),
+                (_, Policy::RandomTwo) => Some(random_two::pick(tier, &mut self.draws, &self.loads, view)),
             };
-            if let Some(member) = picked {
-                return Some(usize::from(member));
+            if picked.is_some() {
+                return picked;
             }
         }
         None
     }
 
-    fn rebuild(&mut self) {
-        self.primaries.rebuild(&self.members, &self.usable, false);
-        self.backups.rebuild(&self.members, &self.usable, true);
+    fn refill(&mut self) {
+        let (members, usable) = (&self.members, &self.usable);
+        let weight_of = |member: usize, backup: bool| {
+            (usable[member] && members[member].backup == backup).then_some(members[member].weight)
+        };
+        self.primaries.fill(|member| weight_of(member, false));
+        self.backups.fill(|member| weight_of(member, true));
     }
 }

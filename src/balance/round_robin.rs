@@ -4,45 +4,33 @@
 //! together. Weights 5, 1, 1 give a a b a c a a, not a a a a a b c. It is deterministic, and whoever
 //! was away comes back with what it had. `least_conn` takes its ties in the same turns.
 
-use super::tier::{Candidate, Tier};
-
-/// By member: what it has earned and not yet spent.
-pub(super) type Credit = Box<[i64]>;
+use super::tier::Tier;
 
 /// More turns than this at the start buy no better spread of the shards and cost time (a turn is
 /// O(n), and weights up to 256 make cycles of tens of thousands).
-const START_TURNS_MAX: u64 = 1024;
+const START_TURNS_MAX: i32 = 1024;
 
 /// Takes the first turns ahead: `seed` of them, round the cycle. Shards whose seeds are consecutive
 /// start with different members.
-pub(super) fn start_at(tier: &Tier, credit: &mut Credit, seed: u64) {
-    if tier.weight() > 0 {
-        for _ in 0..seed % tier.weight().min(START_TURNS_MAX) {
-            pick(tier, credit, &[]);
+pub(super) fn start_at(tier: &Tier, credit: &mut [i32], seed: u64) {
+    if tier.count > 0 {
+        for _ in 0..seed % tier.weight().min(START_TURNS_MAX) as u64 {
+            turn(&tier.weights, tier.weight(), credit);
         }
     }
 }
 
-/// Whose turn it is among those untried.
-pub(super) fn pick(tier: &Tier, credit: &mut Credit, tried: &[u16]) -> Option<u16> {
-    turn(tier.untried(tried), credit)
-}
-
-/// Whose turn it is among `candidates`.
+/// Whose turn it is among those with a weight; `weight` is their sum. `credit` is, by member, what it
+/// has earned and not yet spent.
 #[inline]
-pub(super) fn turn<'a>(candidates: impl Iterator<Item = &'a Candidate>, credit: &mut Credit) -> Option<u16> {
-    let mut richest: Option<(i64, u16)> = None;
-    let mut earned = 0;
-    for candidate in candidates {
-        let weight = i64::from(candidate.weight);
-        let has = &mut credit[usize::from(candidate.member)];
+pub(super) fn turn(weights: &[i32], weight: i32, credit: &mut [i32]) -> Option<usize> {
+    // In two runs, since the first then has no branch and the compiler makes vectors of it.
+    let mut most = i32::MIN;
+    for (has, &weight) in credit.iter_mut().zip(weights) {
         *has += weight;
-        earned += weight;
-        if richest.is_none_or(|(most, _)| *has > most) {
-            richest = Some((*has, candidate.member));
-        }
+        most = most.max(if weight > 0 { *has } else { i32::MIN });
     }
-    let (_, member) = richest?;
-    credit[usize::from(member)] -= earned;
-    Some(member)
+    let richest = credit.iter().zip(weights).position(|(&has, &weight)| weight > 0 && has == most)?;
+    credit[richest] -= weight;
+    Some(richest)
 }

@@ -1,58 +1,54 @@
-//! The usable members that stand in for each other: a pool's primaries, or its backups.
+//! Who may be picked in place of whom, by weight: a pool's usable primaries, its usable backups, or
+//! what a retry has left of either.
 //!
-//! Kept ready for the policies, so that a pick looks at usable members only and allocates nothing;
-//! made anew when a member's usability changes, which is rare. Used by `Picker`, read by the policies.
+//! By member, with weight 0 for who is not to be picked, so that the policies run through plain arrays
+//! without a branch or an index of indices; made anew, in place, when a member's usability changes
+//! and for a retry, which both are rare. Used by `Picker`, read by the policies.
 
-use super::{BackendId, Member};
+/// Weights are 1 to 256: with 65,536 members their sums and SWRR's credits stay far within an `i32`.
+const WEIGHT_MAX: u16 = 256;
 
-/// A usable member, as a pick needs it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Candidate {
-    /// The member's index in the pool.
-    pub(super) member: u16,
-    /// 1 or more.
-    pub(super) weight: u32,
-    /// 1 / weight: `ip_hash` multiplies by it.
-    pub(super) weight_inverse: f64,
-    /// Its counts in the view.
-    pub(super) id: BackendId,
-    /// Its identity for `ip_hash`.
-    pub(super) key: u64,
-}
-
-/// The usable primaries, or the usable backups, in the members' order.
-#[derive(Default)]
+/// The members that may be picked.
 pub(super) struct Tier {
-    pub(super) candidates: Vec<Candidate>,
-    /// The sum of the weights up to and with each candidate: `random_two` searches in it.
-    pub(super) weight_up_to: Vec<u64>,
+    /// By member; 0: not to be picked.
+    pub(super) weights: Box<[i32]>,
+    /// By member: the sum of the weights up to and with its own. `random_two` searches in it.
+    pub(super) weight_up_to: Box<[i32]>,
+    /// How many there are.
+    pub(super) count: usize,
+    /// The last of them.
+    pub(super) last: usize,
 }
 
 impl Tier {
-    /// Makes the tier of those `members` that are usable and whose `backup` is as given.
-    pub(super) fn rebuild(&mut self, members: &[Member], usable: &[bool], backup: bool) {
-        self.candidates.clear();
-        self.weight_up_to.clear();
+    /// Of a pool of `members`, none of whom is to be picked yet.
+    pub(super) fn new(members: usize) -> Self {
+        let nothing = || vec![0; members].into();
+        Self { weights: nothing(), weight_up_to: nothing(), count: 0, last: 0 }
+    }
+
+    /// Fills the tier with those members of whom `weight_of` gives a weight.
+    pub(super) fn fill(&mut self, weight_of: impl Fn(usize) -> Option<u16>) {
+        (self.count, self.last) = (0, 0);
         let mut sum = 0;
-        for (member, (m, &usable)) in (0..=u16::MAX).zip(members.iter().zip(usable)) {
-            if usable && m.backup == backup {
-                let weight = u32::from(m.weight.max(1));
-                let weight_inverse = 1.0 / f64::from(weight);
-                self.candidates.push(Candidate { member, weight, weight_inverse, id: m.id, key: m.key });
-                sum += u64::from(weight);
-                self.weight_up_to.push(sum);
+        let by_member = self.weights.iter_mut().zip(&mut self.weight_up_to);
+        for (member, (weight, up_to)) in by_member.enumerate() {
+            *weight = weight_of(member).map_or(0, |weight| i32::from(effective(weight)));
+            if *weight > 0 {
+                (self.count, self.last) = (self.count + 1, member);
             }
+            sum += *weight;
+            *up_to = sum;
         }
     }
 
     /// The sum of all weights.
-    pub(super) fn weight(&self) -> u64 {
+    pub(super) fn weight(&self) -> i32 {
         self.weight_up_to.last().copied().unwrap_or(0)
     }
+}
 
-    /// The candidates that this exchange has not tried yet.
-    #[inline]
-    pub(super) fn untried<'a>(&'a self, tried: &'a [u16]) -> impl Iterator<Item = &'a Candidate> + Clone {
-        self.candidates.iter().filter(move |c| !tried.contains(&c.member))
-    }
+/// A configured weight as it counts.
+pub(super) fn effective(weight: u16) -> u16 {
+    weight.clamp(1, WEIGHT_MAX)
 }

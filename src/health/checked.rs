@@ -120,15 +120,15 @@ impl Checked {
         if self.against < needed {
             return None;
         }
-        let what = match (self.state, self.against) {
-            (State::Unchecked, _) => "first check".to_owned(),
-            (State::Up | State::Down, 1) => "a check".to_owned(),
-            (State::Up | State::Down, run) => format!("{run} checks in a row"),
+        let verb = if outcome.is_ok() { "passed" } else { "failed" };
+        self.why = match (self.state, self.against) {
+            (State::Unchecked, _) => format!("first check {verb}"),
+            (State::Up | State::Down, 1) => format!("a check {verb}"),
+            (State::Up | State::Down, run) => format!("{run} checks {verb} in a row"),
         };
-        self.why = match outcome {
-            Ok(()) => format!("{what} passed"),
-            Err(failure) => format!("{what} failed: {failure}"),
-        };
+        if let Err(failure) = outcome {
+            self.why = format!("{}: {failure}", self.why);
+        }
         let from = std::mem::replace(&mut self.state, to);
         (self.since, self.against) = (now, 0);
         Some(Transition { from, to, why: self.why.clone(), at: now })

@@ -10,3 +10,6 @@ mod probe;
 
 pub use checked::{Checked, Rule, State, Transition, first_probe_after};
 pub use probe::{ProbeFailure, Statuses, body_contains, status_matches};
+
+#[cfg(test)]
+mod tests;

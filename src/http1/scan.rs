@@ -89,17 +89,17 @@ pub(super) fn token_len(bytes: &[u8]) -> usize {
     len + rest.iter().position(|&b| !is_token(b)).unwrap_or(rest.len())
 }
 
-/// The high bit of each byte of `word` that is a letter, a digit or `-`: what names are made of. The few
-/// other bytes that a token may have are left to the table.
+/// The high bit of each byte of `word` that is a letter, a digit or `-`, exact up to the first that is
+/// none: what names are made of. The few other bytes that a token may have are left to the table.
 #[inline]
 const fn name_bytes(word: u64) -> u64 {
-    let low = word & !HIGH; // so that no sum below carries into the next byte
-    let lower = low | (ONES * 0x20);
+    // A byte of 0x80 or more carries into the next, but it is itself the first that is none.
+    let lower = word | (ONES * 0x20);
     let letters =
         lower.wrapping_add(ONES * (0x80 - b'a' as u64)) & !lower.wrapping_add(ONES * (0x7f - b'z' as u64));
     let digits =
-        low.wrapping_add(ONES * (0x80 - b'0' as u64)) & !low.wrapping_add(ONES * (0x7f - b'9' as u64));
-    let dashes = !(low ^ (ONES * b'-' as u64)).wrapping_add(ONES * 0x7f);
+        word.wrapping_add(ONES * (0x80 - b'0' as u64)) & !word.wrapping_add(ONES * (0x7f - b'9' as u64));
+    let dashes = !(word ^ (ONES * b'-' as u64)).wrapping_add(ONES * 0x7f);
     (letters | digits | dashes) & !word & HIGH
 }
 

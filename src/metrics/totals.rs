@@ -179,6 +179,8 @@ mod tests {
     }
 
     proptest! {
+        // Each case clears and sums thousands of counters, unoptimised.
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn the_merge_of_many_shards_boxes_equals_one_that_recorded_everything(
             steps in prop::collection::vec((0u16..4, event(), prop::bool::weighted(0.1)), 0..300)
@@ -201,6 +203,21 @@ mod tests {
             (0u16..).zip(&shards).for_each(|(shard, stats)| merged.absorb(shard, stats));
             at_once.absorb(0, &all);
             prop_assert_eq!(known(&merged), known(&at_once));
+            let many = |is: &dyn Fn(&Event) -> bool| steps.iter().filter(|(_, event, _)| is(event)).count() as u64;
+            for (id, total) in (0u32..).zip(&merged.backends) {
+                let counted = many(&|event| matches!(event, Event::Counted(of) if *of == id));
+                prop_assert_eq!([total.retries, total.connects, total.connects_us], [counted, counted, 7 * counted]);
+                prop_assert_eq!([total.bytes_in, total.bytes_out], [5 * counted, 6 * counted]);
+                prop_assert_eq!(total.requests(), many(&|event| matches!(event, Event::Answer(of, _) if *of == id)));
+                let failures: u64 = total.failures.iter().sum();
+                prop_assert_eq!(failures, many(&|event| matches!(event, Event::Failure(of, _) if *of == id)));
+                let lengths: u64 = total.phases.iter().map(Series::count).sum();
+                prop_assert_eq!(lengths, many(&|event| matches!(event, Event::Length(of, _, _) if *of == id)));
+            }
+            prop_assert_eq!(merged.refusals.values().sum::<u64>(), many(&|event| matches!(event, Event::Refused(..))));
+            prop_assert_eq!(merged.view_age.count(), many(&|event| matches!(event, Event::Age(_))));
+            let accepted: u64 = merged.shards.iter().map(|shard| shard.accepted).sum();
+            prop_assert_eq!(accepted, many(&|event| matches!(event, Event::Counted(_))));
         }
     }
 

@@ -13,7 +13,7 @@
 //! | `core.rs` | the ring, its queues, completions to slots |
 //! | `slots.rs`, `payload.rs`, `gather.rs` | what an operation owns while the kernel has it |
 //! | `buffers.rs` | receive buffers and [`Chunk`] |
-//! | `operation.rs` | send, connect, sleep, doorbell |
+//! | `operation.rs` | send, connect, sleep, readiness |
 //! | `stream.rs`, `accept.rs` | sockets and accept loops |
 //! | `driver.rs` | the loop: turn, run, spin, park |
 //! | `refused.rs` | why a host gives no ring |

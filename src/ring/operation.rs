@@ -1,4 +1,4 @@
-//! Operations that complete once, as futures: send, connect, sleep, a doorbell's read.
+//! Operations that complete once, as futures: send, connect, sleep, a descriptor's readiness.
 //!
 //! An operation is queued when its future is made. Dropping the future cancels it; what the kernel may
 //! touch stays in the slot until the kernel's last word. Called by `stream.rs`, `driver.rs` and, through
@@ -119,7 +119,7 @@ impl Send {
         let op = Op::start(inner, Held::Payload(payload), due, |held| {
             let bytes: &[u8] = match held {
                 Held::Payload(payload) => payload.as_slice(),
-                Held::Nothing | Held::Address(_) | Held::Word(_) | Held::Gather(_) => &[],
+                Held::Nothing | Held::Address(_) | Held::Gather(_) => &[],
             };
             let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
             opcode::Send::new(Fd(fd), bytes.as_ptr(), bytes.len() as u32).flags(flags).build()
@@ -181,7 +181,7 @@ impl SendGathered {
         let op = Op::start(inner, Held::Gather(gather), due, |held| {
             let message = match held {
                 Held::Gather(gather) => gather.message(),
-                Held::Nothing | Held::Address(_) | Held::Word(_) | Held::Payload(_) => std::ptr::null(),
+                Held::Nothing | Held::Address(_) | Held::Payload(_) => std::ptr::null(),
             };
             let flags = (libc::MSG_NOSIGNAL | libc::MSG_WAITALL) as u32;
             opcode::SendMsg::new(Fd(fd), message).flags(flags).build()
@@ -202,7 +202,7 @@ impl Future for SendGathered {
                     chunks.clear();
                     chunks
                 }
-                Held::Nothing | Held::Address(_) | Held::Word(_) | Held::Payload(_) => Vec::new(),
+                Held::Nothing | Held::Address(_) | Held::Payload(_) => Vec::new(),
             }),
         })
     }
@@ -257,7 +257,7 @@ impl Ring {
         let mut op = Op::start(&self.0, Held::Address(address), due, |held| {
             let (at, len) = match held {
                 Held::Address(address) => address.as_raw(),
-                Held::Nothing | Held::Payload(_) | Held::Word(_) | Held::Gather(_) => (std::ptr::null(), 0),
+                Held::Nothing | Held::Payload(_) | Held::Gather(_) => (std::ptr::null(), 0),
             };
             opcode::Connect::new(Fd(fd), at, len).build()
         });
@@ -272,18 +272,16 @@ impl Ring {
         }
     }
 
-    /// Reads a doorbell (an eventfd) once it has rung, and so silences it.
+    /// Waits until `fd` can be read.
+    ///
+    /// A poll and not a read, since a doorbell is non-blocking: the ring answers a read of it at once.
     ///
     /// # Errors
-    /// The read's errno.
-    pub async fn doorbell(&self, bell: BorrowedFd<'_>) -> Result<(), Fault> {
-        let fd = bell.as_raw_fd();
-        let mut op = Op::start(&self.0, Held::Word(Box::new([0; 8])), Instant::NEVER, |held| {
-            let at = match held {
-                Held::Word(word) => word.as_mut_ptr(),
-                Held::Nothing | Held::Payload(_) | Held::Address(_) | Held::Gather(_) => std::ptr::null_mut(),
-            };
-            opcode::Read::new(Fd(fd), at, 8).build()
+    /// The poll's errno.
+    pub async fn readable(&self, fd: BorrowedFd<'_>) -> Result<(), Fault> {
+        let fd = fd.as_raw_fd();
+        let mut op = Op::start(&self.0, Held::Nothing, Instant::NEVER, |_| {
+            opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32).build()
         });
         match std::future::poll_fn(|cx| op.poll(cx)).await {
             Some((result, _)) if result < 0 => Err(Fault::Os(-result)),

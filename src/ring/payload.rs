@@ -37,8 +37,6 @@ pub(super) enum Held {
     Payload(Payload),
     /// Reads this address. Boxed, so that it stays where it is.
     Address(Box<KernelAddress>),
-    /// Writes a doorbell's counter here.
-    Word(Box<[u8; 8]>),
     /// Reads this list and the chunks that it points into.
     Gather(Box<super::gather::Gather>),
 }

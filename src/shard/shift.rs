@@ -5,7 +5,7 @@
 
 use super::ShardPlan;
 use super::accept::Accepting;
-use crate::mesh::{Receiver, Sender, ToControl, ToShard};
+use crate::mesh::{Receiver, Refused, Sender, ToControl, ToShard};
 use crate::metrics::{RingCounters, ShardStats};
 use crate::proxy::{Service, Stage};
 use crate::ring::{HEARTBEAT, Shift};
@@ -32,6 +32,8 @@ pub(super) struct ShardShift {
     /// Kept open as long as the shard lives.
     _listeners: Vec<Arc<OwnedFd>>,
     reported: Cell<Instant>,
+    /// A full box that control's mailbox had no room for.
+    collected: Cell<Option<Box<ShardStats>>>,
     /// Counts changed since the last report went out, as far as the last look said.
     unreported: Cell<bool>,
     /// Until when a drain waits for last requests; `NEVER` while none is under way.
@@ -53,6 +55,7 @@ impl ShardShift {
             to_control: plan.to_control,
             _listeners: plan.listeners,
             reported: Cell::new(Instant::default()),
+            collected: Cell::new(None),
             unreported: Cell::new(false),
             interrupt_at: Cell::new(Instant::NEVER),
             draining: Cell::new(false),
@@ -99,9 +102,19 @@ impl ShardShift {
             self.service.connections.get() as u32,
             self.service.upstreams.idle_count() as u32,
         );
-        let stats = ShardStats::swap(&mut stats, spare);
-        // Control asks again if this does not arrive; a full mailbox means that it does not listen.
-        let _ = self.to_control.send(ToControl::Collected { shard: self.number, stats });
+        self.collected.set(Some(ShardStats::swap(&mut stats, spare)));
+        drop(stats);
+        self.send_collected();
+    }
+
+    /// Hands over what was collected; a full mailbox is tried again next turn, for nothing may be lost.
+    fn send_collected(&self) {
+        if let Some(stats) = self.collected.take() {
+            let message = ToControl::Collected { shard: self.number, stats };
+            if let Err(Refused::Full(ToControl::Collected { stats, .. })) = self.to_control.send(message) {
+                self.collected.set(Some(stats));
+            }
+        }
     }
 
     fn drain(&self) {
@@ -141,6 +154,7 @@ impl ShardShift {
 impl Shift for ShardShift {
     fn each_turn(&self, now: Instant) {
         self.read_mail();
+        self.send_collected();
         self.report(now);
         if self.draining.get() {
             self.watch_drain(now);
@@ -160,13 +174,18 @@ impl Shift for ShardShift {
     }
 }
 
-/// Keeps a read on the doorbell in the ring: that is what wakes a sleeping shard for a message.
+/// Keeps a poll of the doorbell in the ring: that is what wakes a sleeping shard for a message.
 pub(super) async fn mind_doorbell(shift: Rc<ShardShift>) {
     while !shift.stopped.get() {
-        if let Err(fault) = shift.service.ring.doorbell(shift.mail.doorbell()).await {
+        let rung = shift.service.ring.readable(shift.mail.doorbell()).await;
+        if shift.stopped.get() {
+            return;
+        }
+        if let Err(fault) = rung {
             tracing::error!(shard = shift.number, %fault, "the doorbell cannot be read; messages wait for the heartbeat");
             return;
         }
+        shift.mail.silence();
         shift.read_mail();
     }
 }

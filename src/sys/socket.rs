@@ -13,6 +13,7 @@ use nix::sys::socket::{SockaddrIn, SockaddrIn6, SockaddrLike};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 /// Where to connect: a backend's address after its name was resolved.
@@ -162,7 +163,9 @@ pub fn listening(address: &ListenAddress, backlog: u32, sharing: Sharing) -> Res
 fn remove_stale(path: &Path) {
     let refused = std::os::unix::net::UnixStream::connect(path)
         .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-    if refused {
+    // A file that is no socket refuses too, and is nobody's to remove.
+    let is_socket = path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_socket());
+    if refused && is_socket {
         // If it cannot be removed, `bind` fails next and says so.
         let _ = std::fs::remove_file(path);
     }

@@ -28,8 +28,12 @@ pub struct ResolvedBackend {
     pub pool: usize,
     /// The backend's index in the pool.
     pub index: usize,
+    /// Its name in logs and metrics.
+    pub name: String,
     /// Where to connect.
-    pub to: Destination,
+    pub address: Destination,
+    /// It serves only after a passed health check.
+    pub checked: bool,
 }
 
 /// A backend that was picked for an exchange.
@@ -104,7 +108,7 @@ impl Upstreams {
                 backends: resolved()
                     .map(|resolved| Backend {
                         id: resolved.id,
-                        to: resolved.to.clone(),
+                        to: resolved.address.clone(),
                         idle: RefCell::new(IdleConnections::new(idle_max)),
                         open: Cell::new(0),
                     })

@@ -97,6 +97,22 @@ proptest! {
         let _ = parse_response(&[b"HTTP/1.1 200 ", bytes.as_slice()].concat(), &LIMITS, &mut Fields::default(), Method::Get);
     }
 
+    #[test]
+    fn a_table_that_was_used_before_is_as_good_as_a_new_one(
+        first in almost(good_request()),
+        second in good_request(),
+    ) {
+        let mut used = Fields::default();
+        let _ = parse_request(&first, &LIMITS, &mut used);
+        let in_used = parse_request(&second, &LIMITS, &mut used);
+        let (head, new) = request(&second);
+        prop_assert_eq!(in_used, Ok(Parse::Complete(head.clone())));
+        let (mut out_of_used, mut out_of_new) = (Vec::new(), Vec::new());
+        write_request(&second, &head, &used, &PLAIN, &mut out_of_used);
+        write_request(&second, &head, &new, &PLAIN, &mut out_of_new);
+        prop_assert_eq!(out_of_used, out_of_new);
+    }
+
     /// However damaged a head is: if it is taken, the head written from it is taken too, has no more lines
     /// than it should, and a second rewriting finds nothing left to do.
     #[test]

@@ -379,6 +379,24 @@ fn a_head_is_refused_where_it_outgrows_its_limits() {
     }
 }
 
+/// A table serves all connections of a shard: what one client sent must not count against the next.
+#[test]
+fn a_refused_head_leaves_nothing_behind_in_the_table() {
+    let good = with_fields("Content-Length: 5\r\nTransfer: x");
+    for bad in [
+        "Host: b",
+        "Content-Length: 5\r\nContent-Length: 5",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        "Expect: x",
+        "Connection: transfer\r\nA : b",
+    ] {
+        let mut fields = Fields::default();
+        assert!(parse_request(with_fields(bad).as_bytes(), &LIMITS, &mut fields).is_err(), "{bad}");
+        let found = parse_request(good.as_bytes(), &LIMITS, &mut fields);
+        assert_eq!(found, Ok(Parse::Complete(request(&good).0)), "after {bad}");
+    }
+}
+
 #[test]
 fn a_refusal_says_what_and_where() {
     let bad = parse_request(b"GET / HTTP/1.1\r\nA : b\r\n", &LIMITS, &mut Fields::default()).unwrap_err();

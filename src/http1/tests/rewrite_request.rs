@@ -32,8 +32,9 @@ fn the_writer_appends_and_leaves_what_follows_the_head() {
 
 #[test]
 fn white_space_around_values_is_made_one_space_and_nothing_else_changes() {
-    let text = "GET / HTTP/1.2\r\nHost:a\r\nA:  b  c\t\r\nB: d\r\nC:\te\r\nD:\r\nE: f\r\n\r\n";
-    let expected = "GET / HTTP/1.1\nHost: a\nA: b  c\nB: d\nC: e\nD: \nE: f\n\n";
+    let text =
+        "GET / HTTP/1.2\r\nHost:a\r\nA:  b  c\t\r\nB: d\r\nC:\te\r\nD:\r\nE: f\r\nF: g \r\nH: i\r\n\r\n";
+    let expected = "GET / HTTP/1.1\nHost: a\nA: b  c\nB: d\nC: e\nD: \nE: f\nF: g\nH: i\n\n";
     assert_eq!(rewritten(text, &PLAIN), crlf(expected));
 }
 

@@ -1,0 +1,1 @@
+"""The parts of `bench/compare`; see its head for the map."""

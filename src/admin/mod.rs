@@ -1,0 +1,124 @@
+//! The admin surface: what weir knows of itself, over HTTP, on control's thread.
+//!
+//! Here: [`bind`] (before the shards start, so that a taken port is an error of the start) and [`serve`]
+//! (accepting, limits, who answers what). Not here: what is known (`control`'s desk) and what the pages
+//! say (`pages` beside this file). It is served by hyper and not by our own data path, so that a fault
+//! there can still be seen here. Everything is bounded: connections, their life, what is read of them.
+
+mod bind;
+mod pages;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests;
+mod utc;
+
+pub use bind::{AdminListener, BindRefused, bind};
+
+use crate::control::Desk;
+use crate::time::Micros;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_local;
+use tokio::time::{sleep, timeout};
+
+/// Connections at once on one listener; further ones wait to be accepted. Each listener has its own bound,
+/// so that a flood on the port does not lock the operator out of the Unix socket.
+const CONNECTIONS_MAX: usize = 64;
+
+/// How long one connection may live. It serves one request: whoever scrapes every few seconds is not
+/// worth keeping a connection for, and an idle one cannot take another's place.
+const LIFE_MAX: Micros = Micros::from_s(10);
+
+/// How long the head of a request may take.
+const HEAD_WITHIN: Micros = Micros::from_s(5);
+
+/// How long accepting pauses when it fails, which it does for want of descriptors.
+const PAUSE: Micros = Micros::from_ms(200);
+
+/// Serves on these listeners until control ends. Called by control inside its runtime.
+///
+/// A listener that the runtime does not take is logged and left out: the data path is worth more than
+/// the view of it.
+pub fn serve(listeners: Vec<AdminListener>, desk: &Desk) {
+    for listener in listeners {
+        let taken = match listener {
+            AdminListener::Tcp(listener) => TcpListener::from_std(listener).map(Listening::Tcp),
+            AdminListener::Unix(listener) => UnixListener::from_std(listener).map(Listening::Unix),
+        };
+        match taken {
+            Ok(listening) => drop(spawn_local(accept(listening, desk.clone()))),
+            Err(error) => tracing::error!(%error, "an admin listener cannot be served"),
+        }
+    }
+}
+
+/// A listener in the runtime.
+enum Listening {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// An accepted connection.
+enum Accepted {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Listening {
+    async fn next(&self) -> io::Result<Accepted> {
+        Ok(match self {
+            Self::Tcp(listener) => Accepted::Tcp(listener.accept().await?.0),
+            Self::Unix(listener) => Accepted::Unix(listener.accept().await?.0),
+        })
+    }
+}
+
+async fn accept(listening: Listening, desk: Desk) {
+    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    // The permit comes first, so what is beyond the bound waits in the backlog and costs us nothing.
+    while let Ok(permit) = connections.clone().acquire_owned().await {
+        let accepted = match listening.next().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "the admin surface cannot accept; trying again");
+                sleep(PAUSE.as_duration()).await;
+                continue;
+            }
+        };
+        let desk = desk.clone();
+        spawn_local(async move {
+            let answered = async {
+                match accepted {
+                    Accepted::Tcp(stream) => answer(stream, &desk).await,
+                    Accepted::Unix(stream) => answer(stream, &desk).await,
+                }
+            };
+            if timeout(LIFE_MAX.as_duration(), answered).await.is_err() {
+                tracing::debug!("an admin connection was not done within {LIFE_MAX}");
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// Answers one request, and closes.
+async fn answer<S: AsyncRead + AsyncWrite + Unpin + 'static>(stream: S, desk: &Desk) {
+    let page = service_fn(|request| async move { Ok::<_, Infallible>(pages::answer(&request, desk).await) });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN.as_duration())
+        .keep_alive(false)
+        .max_buf_size(16 << 10)
+        .serve_connection(TokioIo::new(stream), page)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "an admin connection broke");
+    }
+}

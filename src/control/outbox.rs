@@ -1,0 +1,137 @@
+//! What one shard must still be told, kept until its mailbox takes it.
+//!
+//! Transitions and orders must not be lost: a shard that missed one would send traffic to a backend that
+//! is down, or never drain. A mailbox that is full is tried again by [`super::serve`]. Of a backend's
+//! transitions only the last is kept, so a shard that is behind for long is told what holds, not what
+//! held. Snapshots do not wait here: the next one replaces them.
+
+use super::ShardLink;
+use super::life::Order;
+use crate::balance::{BackendId, Snapshot};
+use crate::mesh::{Refused, ToShard};
+use crate::metrics::ShardStats;
+use std::collections::{BTreeMap, VecDeque};
+
+/// One shard's mailbox and what waits to go into it.
+pub(super) struct Outbox {
+    link: ShardLink,
+    usable: BTreeMap<BackendId, bool>,
+    orders: VecDeque<Order>,
+    closed: bool,
+}
+
+impl Outbox {
+    pub(super) fn new(link: ShardLink) -> Self {
+        Self { link, usable: BTreeMap::new(), orders: VecDeque::new(), closed: false }
+    }
+
+    /// The backend may be picked from now on, or no longer.
+    pub(super) fn usable(&mut self, id: BackendId, usable: bool) {
+        self.usable.insert(id, usable);
+    }
+
+    /// The shard is to leave, drain or stop.
+    pub(super) fn order(&mut self, order: Order) {
+        self.orders.push_back(order);
+    }
+
+    /// The shard is gone; nothing waits for it any more.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+        self.usable.clear();
+        self.orders.clear();
+    }
+
+    /// Sends what waits, transitions first; `false` if the mailbox was full and something still waits.
+    pub(super) fn flush(&mut self) -> bool {
+        if !self.usable.is_empty() {
+            let all = self.usable.iter().map(|(id, usable)| (*id, *usable)).collect();
+            if !self.post(ToShard::Usable(all)) {
+                return false;
+            }
+            self.usable.clear();
+        }
+        while let Some(order) = self.orders.front() {
+            let message = match order {
+                Order::LastRequests => ToShard::LastRequests,
+                Order::Drain => ToShard::Drain,
+                Order::Stop => ToShard::Stop,
+            };
+            if !self.post(message) {
+                return false;
+            }
+            self.orders.pop_front();
+        }
+        true
+    }
+
+    /// Offers a snapshot; `false` if the mailbox was full.
+    pub(super) fn snapshot(&mut self, snapshot: Snapshot) -> bool {
+        self.post(ToShard::Snapshot(snapshot))
+    }
+
+    /// Asks for what the shard recorded; `Some` gives the box back if it was not taken.
+    pub(super) fn collect(&mut self, spare: Box<ShardStats>) -> Option<Box<ShardStats>> {
+        if self.closed {
+            return Some(spare);
+        }
+        match self.link.to_shard.send(ToShard::Collect(spare)) {
+            Err(Refused::Full(ToShard::Collect(spare)) | Refused::Closed(ToShard::Collect(spare))) => {
+                Some(spare)
+            }
+            Ok(()) | Err(_) => None,
+        }
+    }
+
+    /// `false` if the mailbox was full. What is sent to a shard that is gone counts as taken.
+    fn post(&mut self, message: ToShard) -> bool {
+        if self.closed {
+            return true;
+        }
+        match self.link.to_shard.send(message) {
+            Ok(()) => true,
+            Err(Refused::Full(_)) => false,
+            Err(Refused::Closed(_)) => {
+                self.close();
+                true
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use crate::mesh::mailbox;
+
+    #[test]
+    fn what_a_full_mailbox_refused_waits_in_order_and_only_the_last_transition_of_a_backend() {
+        let (to_shard, shard) = mailbox(1).unwrap();
+        let mut outbox = Outbox::new(ShardLink { to_shard });
+        outbox.order(Order::LastRequests);
+        assert!(outbox.flush());
+        outbox.usable(BackendId(1), true);
+        outbox.usable(BackendId(0), true);
+        outbox.order(Order::Drain);
+        assert!(!outbox.flush());
+        outbox.usable(BackendId(1), false);
+        assert!(matches!(shard.try_recv(), Some(ToShard::LastRequests)));
+        assert!(!outbox.flush(), "the order still waits behind the transitions");
+        let Some(ToShard::Usable(told)) = shard.try_recv() else { panic!("no transitions") };
+        assert_eq!(told, [(BackendId(0), true), (BackendId(1), false)]);
+        assert!(outbox.flush());
+        assert!(matches!(shard.try_recv(), Some(ToShard::Drain)));
+        assert!(shard.try_recv().is_none());
+    }
+
+    #[test]
+    fn nothing_waits_for_a_shard_that_is_gone() {
+        let (to_shard, shard) = mailbox(1).unwrap();
+        let mut outbox = Outbox::new(ShardLink { to_shard });
+        drop(shard);
+        outbox.usable(BackendId(0), true);
+        assert!(outbox.flush() && outbox.usable.is_empty());
+        assert!(outbox.collect(Box::new(ShardStats::new(1))).is_some());
+    }
+}

@@ -1,0 +1,304 @@
+//! One health check of one address: connect, and for HTTP one request and as much of its answer as is
+//! needed to judge.
+//!
+//! Here: [`Prepared`], the check made ready, and [`Prepared::run`]. Not here: when to check and what
+//! follows from it (`prober`, `health`). Each check has a connection of its own: that it can be made is
+//! half of what is asked.
+
+use crate::config::{BackendAddress, Check, Health, HttpCheck};
+use crate::health::{ProbeFailure, body_contains, status_matches};
+use crate::sys::socket::Destination;
+use crate::time::Micros;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, Uri};
+use hyper_util::rt::TokioIo;
+use std::error::Error;
+use std::io;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinSet;
+
+/// How much of an answer's body is searched for `body_contains`.
+const BODY_MAX: usize = 64 << 10;
+
+/// Why a check's request cannot be sent.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{key} = {value:?} cannot be sent in an HTTP request; write it without blanks and control characters"
+)]
+pub struct BadCheck {
+    /// The key of `[pool.NAME.health]`.
+    pub key: &'static str,
+    /// What it says.
+    pub value: String,
+}
+
+/// A check, made ready for one backend.
+#[derive(Clone, Debug)]
+pub(super) enum Prepared {
+    /// Connecting is all.
+    Tcp,
+    /// A request, and what its answer must be.
+    Http { request: Box<Request<Empty<Bytes>>>, expect: Vec<(u16, u16)>, contains: Option<String> },
+}
+
+impl Prepared {
+    /// Makes `check` ready; a Host that it does not name is `backend`'s address as it was configured.
+    pub(super) fn new(check: &Check, backend: &BackendAddress) -> Result<Self, BadCheck> {
+        let Check::Http(check) = check else { return Ok(Self::Tcp) };
+        let mut request = Request::new(Empty::new());
+        *request.method_mut() = Method::from_bytes(check.method.as_bytes())
+            .map_err(|_| BadCheck { key: "method", value: check.method.clone() })?;
+        *request.uri_mut() =
+            check.path.parse::<Uri>().map_err(|_| BadCheck { key: "path", value: check.path.clone() })?;
+        *request.headers_mut() = fields(check, backend)?;
+        Ok(Self::Http {
+            request: Box::new(request),
+            expect: check.expect.clone(),
+            contains: check.body_contains.clone(),
+        })
+    }
+
+    /// Whether the request differs by the backend's address as it is written: in its Host.
+    pub(super) fn names_backend(&self, health: &Health) -> bool {
+        match (self, &health.check) {
+            (Self::Http { .. }, Check::Http(check)) => check.host.is_none(),
+            (Self::Tcp, _) | (_, Check::Tcp) => false,
+        }
+    }
+
+    /// Checks once. It ends within `timeout`, whatever the backend does.
+    pub(super) async fn run(&self, address: &Destination, timeout: Micros) -> Result<(), ProbeFailure> {
+        let verdict = async {
+            match address {
+                Destination::Tcp(address) => self.ask(TcpStream::connect(address).await).await,
+                Destination::Unix(path) => self.ask(UnixStream::connect(path).await).await,
+            }
+        };
+        if timeout.is_zero() {
+            return verdict.await;
+        }
+        let limited = tokio::time::timeout(timeout.as_duration(), verdict).await;
+        limited.unwrap_or(Err(ProbeFailure::Timeout(timeout)))
+    }
+
+    async fn ask<S>(&self, connected: io::Result<S>) -> Result<(), ProbeFailure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let stream = connected.map_err(|cause| match cause.kind() {
+            io::ErrorKind::ConnectionRefused => ProbeFailure::ConnectRefused,
+            io::ErrorKind::ConnectionReset => ProbeFailure::Reset,
+            _ => ProbeFailure::ConnectFailed(cause.to_string()),
+        })?;
+        let Self::Http { request, expect, contains } = self else { return Ok(()) };
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failure)?;
+        // Ends with this check: a set aborts its tasks when it is dropped.
+        let mut driver = JoinSet::new();
+        driver.spawn_local(connection);
+        let response = sender.send_request(Request::clone(request)).await.map_err(failure)?;
+        let status = response.status().as_u16();
+        if !status_matches(expect, status) {
+            return Err(ProbeFailure::status(status, expect));
+        }
+        match contains {
+            Some(needle) if !needle.is_empty() => find(response.into_body(), needle).await,
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// The check's own fields, and those of ours that it leaves out.
+fn fields(check: &HttpCheck, backend: &BackendAddress) -> Result<HeaderMap, BadCheck> {
+    let mut fields = HeaderMap::new();
+    for (name, value) in &check.headers {
+        let bad = || BadCheck { key: "headers", value: format!("{name}: {value}") };
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
+        fields.append(name, HeaderValue::from_str(value).map_err(|_| bad())?);
+    }
+    let host = match (&check.host, backend) {
+        (Some(host), _) => host.clone(),
+        (None, BackendAddress::Tcp(address)) => address.to_string(),
+        (None, BackendAddress::Name(host, port)) => format!("{host}:{port}"),
+        (None, BackendAddress::Unix(_)) => "localhost".to_owned(),
+    };
+    let value = HeaderValue::from_str(&host).map_err(|_| BadCheck { key: "host", value: host })?;
+    if check.host.is_some() {
+        fields.insert(HOST, value);
+    } else {
+        fields.entry(HOST).or_insert(value);
+    }
+    fields.entry(USER_AGENT).or_insert(HeaderValue::from_static("weir-health"));
+    fields.entry(CONNECTION).or_insert(HeaderValue::from_static("close"));
+    Ok(fields)
+}
+
+/// Reads until `needle` was seen, the body ends, or [`BODY_MAX`] bytes were in vain.
+async fn find(mut body: Incoming, needle: &str) -> Result<(), ProbeFailure> {
+    let mut read: Vec<u8> = Vec::new();
+    while read.len() < BODY_MAX {
+        let Some(frame) = body.frame().await else { break };
+        let Ok(data) = frame.map_err(failure)?.into_data() else { continue };
+        // Only what a match that ends in the new bytes can begin in is looked at again.
+        let from = read.len().saturating_sub(needle.len());
+        read.extend_from_slice(&data[..data.len().min(BODY_MAX - read.len())]);
+        if body_contains(&read[from..], needle.as_bytes()) {
+            return Ok(());
+        }
+    }
+    Err(ProbeFailure::BodyMismatch(needle.to_owned()))
+}
+
+fn failure(error: hyper::Error) -> ProbeFailure {
+    let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    match io.map(io::Error::kind) {
+        Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => ProbeFailure::Reset,
+        Some(io::ErrorKind::UnexpectedEof) => ProbeFailure::Closed,
+        _ if error.is_incomplete_message() || error.is_closed() || error.is_canceled() => {
+            ProbeFailure::Closed
+        }
+        _ => ProbeFailure::BadResponse(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::super::rig::*;
+    use super::*;
+    use std::io::{Read, Write};
+    use tokio::task::LocalSet;
+
+    fn run(check: &Check, address: &Destination, timeout: Micros) -> Result<(), ProbeFailure> {
+        let written = BackendAddress::Name("app.internal".into(), 81);
+        let prepared = Prepared::new(check, &written).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        LocalSet::new().block_on(&runtime, prepared.run(address, timeout))
+    }
+
+    fn bytes(text: &str) -> Answer {
+        Answer::Bytes(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn an_answer_is_judged_by_its_status_and_body() {
+        let contains = |needle: &str| HttpCheck { body_contains: Some(needle.into()), ..http_check() };
+        let long = "x".repeat(BODY_MAX - 2) + "needle";
+        let mismatch = |needle: &str| Err(ProbeFailure::BodyMismatch(needle.into()));
+        let split = "HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nsta\r\n3\r\ntus\r\n0\r\n\r\n";
+        let status = |status, expected: &str| Err(ProbeFailure::Status { status, expected: expected.into() });
+        for (case, check, answer, expected) in [
+            ("expected", http_check(), Answer::status(204, ""), Ok(())),
+            ("another status", http_check(), Answer::status(302, ""), status(302, "200-299")),
+            ("body", contains("ok"), Answer::status(200, "all is ok here"), Ok(())),
+            ("another body", contains("ok"), Answer::status(200, "no"), mismatch("ok")),
+            ("status before body", contains("ok"), Answer::status(503, "ok"), status(503, "200-299")),
+            ("needle over two chunks", contains("status"), bytes(split), Ok(())),
+            ("needle beyond the limit", contains("needle"), Answer::status(200, &long), mismatch("needle")),
+            ("nothing asked of no body", contains(""), Answer::status(200, ""), Ok(())),
+            (
+                "an interim answer first",
+                http_check(),
+                bytes("HTTP/1.1 103 X\r\n\r\nHTTP/1.1 200 X\r\n\r\n"),
+                Ok(()),
+            ),
+            ("closed without an answer", http_check(), bytes(""), Err(ProbeFailure::Closed)),
+            (
+                "cut short",
+                contains("ok"),
+                bytes("HTTP/1.1 200 X\r\nContent-Length: 9\r\n\r\no"),
+                Err(ProbeFailure::Closed),
+            ),
+        ] {
+            let backend = FakeBackend::start(answer);
+            let found = run(&Check::Http(check), &tcp(backend.address), Micros::from_s(10));
+            assert_eq!(found, expected, "{case}");
+        }
+        let backend = FakeBackend::start(bytes("SSH-2.0-OpenSSH\r\n\r\n"));
+        let found = run(&Check::Http(http_check()), &tcp(backend.address), Micros::from_s(10));
+        assert!(matches!(found, Err(ProbeFailure::BadResponse(_))), "{found:?}");
+    }
+
+    #[test]
+    fn nobody_there_and_nobody_answering_are_told_apart_and_take_no_longer_than_the_timeout() {
+        let limit = Micros::from_ms(50);
+        for check in [Check::Tcp, Check::Http(http_check())] {
+            assert_eq!(
+                run(&check, &tcp(closed_port()), Micros::from_s(10)),
+                Err(ProbeFailure::ConnectRefused)
+            );
+        }
+        let missing =
+            run(&Check::Tcp, &Destination::Unix("/nonexistent/weir.sock".into()), Micros::from_s(10));
+        assert!(matches!(missing, Err(ProbeFailure::ConnectFailed(_))), "{missing:?}");
+        let hanging = FakeBackend::start(Answer::Hang);
+        assert_eq!(run(&Check::Tcp, &tcp(hanging.address), Micros::from_s(10)), Ok(()));
+        let found = run(&Check::Http(http_check()), &tcp(hanging.address), limit);
+        assert_eq!(found, Err(ProbeFailure::Timeout(limit)));
+        let stalling = FakeBackend::start(Answer::Hang);
+        let body = HttpCheck { body_contains: Some("ok".into()), ..http_check() };
+        assert_eq!(run(&Check::Http(body), &tcp(stalling.address), limit), Err(ProbeFailure::Timeout(limit)));
+    }
+
+    #[test]
+    fn the_request_is_what_the_keys_say() {
+        let backend = FakeBackend::start(Answer::status(200, ""));
+        let plain = http_check();
+        let full = HttpCheck {
+            path: "/up?deep=1".into(),
+            method: "OPTIONS".into(),
+            host: Some("check.example".into()),
+            headers: vec![
+                ("X-Check".into(), "a".into()),
+                ("x-check".into(), "b".into()),
+                ("User-Agent".into(), "me".into()),
+            ],
+            ..http_check()
+        };
+        for check in [plain, full] {
+            run(&Check::Http(check), &tcp(backend.address), Micros::from_s(10)).unwrap();
+        }
+        let heads: Vec<String> = backend.heads().iter().map(|head| head.to_lowercase()).collect();
+        for (head, parts) in heads.iter().zip([
+            &[
+                "get /up http/1.1\r\n",
+                "host: app.internal:81\r\n",
+                "user-agent: weir-health\r\n",
+                "connection: close\r\n",
+            ][..],
+            &[
+                "options /up?deep=1 http/1.1\r\n",
+                "host: check.example\r\n",
+                "x-check: a\r\n",
+                "x-check: b\r\n",
+                "user-agent: me\r\n",
+            ],
+        ]) {
+            for part in parts {
+                assert!(head.contains(part), "{part:?} is not in {head}");
+            }
+            assert_eq!(head.matches("host:").count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_unix_socket_is_checked_like_an_address() {
+        let path = std::env::temp_dir().join(format!("weir-probe-{}.sock", std::process::id()));
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let served = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let read = stream.read(&mut [0; 1024]).unwrap();
+            stream.write_all(b"HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n").unwrap();
+            read
+        });
+        assert_eq!(
+            run(&Check::Http(http_check()), &Destination::Unix(path.clone()), Micros::from_s(10)),
+            Ok(())
+        );
+        assert!(served.join().unwrap() > 0);
+        std::fs::remove_file(path).unwrap();
+    }
+}

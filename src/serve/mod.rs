@@ -1,0 +1,159 @@
+//! A checked configuration, run: limits, addresses, sockets, shards, control, in this order.
+//!
+//! Here: putting the parts together at start and taking them apart at the end. Whatever can be refused is
+//! refused before the first client is accepted. Not here: anything that happens in between (`control`,
+//! `shard`). Called by `cli`.
+
+mod listening;
+mod refused;
+
+pub use refused::StartError;
+
+use crate::admin::{self, AdminListener};
+use crate::config::{Config, ListenAddress, expand};
+use crate::control::{self, ShardLink};
+use crate::log;
+use crate::mesh::{Receiver, Sender, ToControl, ToShard, mailbox};
+use crate::ring::{RECOMMENDED, probe};
+use crate::shard::{self, ShardPlan};
+use crate::sys::{clock, cpu, limits};
+use crate::upstream::ResolvedBackend;
+use listening::Listening;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// Messages that a shard may be behind.
+const SHARD_MAIL: usize = 1024;
+
+/// Messages that control may be behind, from all shards.
+const CONTROL_MAIL: usize = 8192;
+
+/// Descriptors that are no connections: rings, doorbells, listeners, admin, probes.
+const OTHER_DESCRIPTORS: u64 = 512;
+
+/// Where a running weir is to be found; ports are the real ones, where 0 was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// The listeners by name.
+    pub listeners: Vec<(String, ListenAddress)>,
+    /// The admin surface.
+    pub admin: Vec<ListenAddress>,
+}
+
+/// Runs `config` until a signal ends it; the process's exit code. `on_ready` is called once all shards
+/// accept.
+///
+/// # Errors
+/// Why it cannot start. Nothing is left running then.
+pub fn run(config: Config, on_ready: impl FnOnce(&Addresses)) -> Result<u8, StartError> {
+    // A second run in one process (tests) goes on with the log of the first.
+    let _ = log::init(&config.log);
+    let kernel = probe()?;
+    if kernel < RECOMMENDED {
+        tracing::warn!(%kernel, recommended = %RECOMMENDED, "this kernel has known io_uring faults; a newer one is better");
+    }
+    let cores = expand(&config.runtime.cores, &cpu::available())?;
+    warn_of_descriptors(&config, cores.len());
+    let backends: Arc<[ResolvedBackend]> = control::resolve(&config)?.into();
+    let listening = Listening::bind(&config.listeners, cores.len())?;
+    let admin = admin::bind(&config.admin)?;
+    let addresses = Addresses {
+        listeners: listening.addresses(&config.listeners),
+        admin: admin.iter().filter_map(AdminListener::address).collect(),
+    };
+    let config = Arc::new(config);
+    let (to_control, mail) = mailbox(CONTROL_MAIL)?;
+    let shards = Shards::start(&config, &backends, &listening, &cores, &to_control)?;
+    drop(to_control);
+    for (name, address) in &addresses.listeners {
+        tracing::info!(listener = name, %address, shards = cores.len(), "accepting");
+    }
+    for address in &addresses.admin {
+        tracing::info!(%address, "admin");
+    }
+    on_ready(&addresses);
+    let ended = shards.control(config, backends, mail, admin);
+    listening.remove_files();
+    ended
+}
+
+fn warn_of_descriptors(config: &Config, shards: usize) {
+    let shards = shards as u64;
+    // One for the client, one for the backend.
+    let wanted = config.runtime.max_connections as u64 * shards * 2 + OTHER_DESCRIPTORS;
+    match limits::raise_descriptors() {
+        Ok(limit) if limit < wanted => tracing::warn!(
+            limit,
+            wanted,
+            "fewer descriptors than max_connections may need; raise the hard limit (`ulimit -Hn`, LimitNOFILE=) or lower runtime.max_connections to {}",
+            (limit.saturating_sub(OTHER_DESCRIPTORS) / shards.max(1) / 2).max(1),
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of descriptors cannot be raised"),
+    }
+}
+
+/// The running shards. Dropped before control has led them to their end, it stops them.
+struct Shards {
+    threads: Vec<JoinHandle<()>>,
+    links: Vec<Sender<ToShard>>,
+}
+
+impl Shards {
+    fn start(
+        config: &Arc<Config>,
+        backends: &Arc<[ResolvedBackend]>,
+        listening: &Listening,
+        cores: &[usize],
+        to_control: &Sender<ToControl>,
+    ) -> Result<Self, StartError> {
+        let mut shards = Self { threads: Vec::new(), links: Vec::new() };
+        for (number, core) in cores.iter().enumerate() {
+            let (to_shard, mail) = mailbox(SHARD_MAIL)?;
+            shards.links.push(to_shard);
+            shards.threads.push(shard::start(ShardPlan {
+                number: number as u16,
+                shards: cores.len(),
+                core: *core,
+                config: config.clone(),
+                backends: backends.clone(),
+                listeners: listening.of_shard(number),
+                mail,
+                to_control: to_control.clone(),
+            })?);
+        }
+        Ok(shards)
+    }
+
+    /// Hands the thread to control until the process is to end.
+    fn control(
+        mut self,
+        config: Arc<Config>,
+        backends: Arc<[ResolvedBackend]>,
+        mail: Receiver<ToControl>,
+        admin: Vec<AdminListener>,
+    ) -> Result<u8, StartError> {
+        let links = self.links.iter().map(|to_shard| ShardLink { to_shard: to_shard.clone() }).collect();
+        let setup = control::Setup { config, backends, links, clock: clock::now };
+        let reason = control::run(setup, mail, |desk| admin::serve(admin, &desk))?;
+        self.end();
+        Ok(reason.code())
+    }
+
+    fn end(&mut self) {
+        for link in self.links.drain(..) {
+            // A shard that has ended already takes no more mail.
+            let _ = link.send(ToShard::Stop);
+        }
+        for thread in self.threads.drain(..) {
+            // A panicked shard has said so in the log.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Shards {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

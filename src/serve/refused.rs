@@ -1,0 +1,38 @@
+//! Why weir does not start.
+
+use crate::admin::BindRefused;
+use crate::config::CoresRefused;
+use crate::control::{ControlRefused, ResolveRefused};
+use crate::ring::RingRefused;
+use crate::shard::ShardRefused;
+use crate::sys::socket::ListenError;
+use std::io;
+
+/// Why weir does not start; each says what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// This host gives no ring.
+    #[error(transparent)]
+    Ring(#[from] RingRefused),
+    /// The cores that were asked for are not there.
+    #[error(transparent)]
+    Cores(#[from] CoresRefused),
+    /// A backend cannot be resolved.
+    #[error(transparent)]
+    Backends(#[from] ResolveRefused),
+    /// A listener's address cannot be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// An admin address cannot be had.
+    #[error(transparent)]
+    Admin(#[from] BindRefused),
+    /// A shard does not start.
+    #[error(transparent)]
+    Shard(#[from] ShardRefused),
+    /// Control does not start.
+    #[error(transparent)]
+    Control(#[from] ControlRefused),
+    /// The kernel gives no descriptor for a mailbox.
+    #[error("no descriptor for a mailbox: {0}; raise the limit of descriptors (`ulimit -n`)")]
+    Mailbox(#[from] io::Error),
+}
