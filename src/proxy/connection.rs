@@ -8,9 +8,8 @@ use crate::metrics::Refusal;
 use crate::ring::{Chunk, Fault, Send, Stream};
 use crate::time::Instant;
 use std::fmt::Write;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -123,7 +122,7 @@ impl Client {
     /// Waits for the client's bytes, and for the last send only if it fails.
     fn poll_next(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<Result<Option<Chunk>, Fault>> {
         if let Some(sending) = &mut self.sending
-            && let Poll::Ready(sent) = Pin::new(sending).poll(cx)
+            && let Poll::Ready(sent) = sending.poll_failed(cx)
         {
             self.sending = None;
             sent.outcome?;

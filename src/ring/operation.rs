@@ -153,9 +153,9 @@ fn all_sent(result: i32, len: usize) -> Result<(), Fault> {
     }
 }
 
-impl Future for Send {
-    type Output = Sent;
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Sent> {
+impl Send {
+    /// Asks how the send went, without waiting for it to go well: only a failure or the deadline wakes.
+    pub fn poll_failed(&mut self, cx: &mut Context<'_>) -> Poll<Sent> {
         let len = self.len;
         Poll::Ready(match ready!(self.op.poll(cx)) {
             None => Sent { outcome: Err(Fault::TimedOut), payload: None },
@@ -164,6 +164,18 @@ impl Future for Send {
             }
             Some((result, _)) => Sent { outcome: all_sent(result, len), payload: None },
         })
+    }
+}
+
+impl Future for Send {
+    type Output = Sent;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Sent> {
+        let polled = self.poll_failed(cx);
+        if polled.is_pending() {
+            // Whoever awaits it wants to hear of success too.
+            self.op.inner.core.borrow_mut().slots.at(self.op.key).quiet_result = i32::MIN;
+        }
+        polled
     }
 }
 
