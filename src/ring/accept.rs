@@ -5,6 +5,7 @@
 use super::operation::Fault;
 use super::payload::Held;
 use super::slots::Kind;
+use super::stream::FirstReceive;
 use super::{Inner, Ring, Stream};
 use io_uring::{opcode, types::Fd};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -43,7 +44,7 @@ impl Acceptor {
         if let Some(arrival) = slot.arrived.pop() {
             drop(core);
             return match arrival.result {
-                fd if fd >= 0 => Poll::Ready(Ok(Some(Stream::new(&self.inner, fd)))),
+                fd if fd >= 0 => Poll::Ready(Ok(Some(Stream::new(&self.inner, fd, FirstReceive::Once)))),
                 errno if errno == -libc::ECANCELED => self.poll_next(cx),
                 errno => Poll::Ready(Err(Fault::Os(-errno))),
             };

@@ -28,7 +28,7 @@ const ALLOWANCE: usize = 1024;
 pub const OVERHEAD: usize = HEADROOM + ALLOWANCE;
 
 /// Buffers that the kernel is given at a time.
-const WINDOW: u16 = 256;
+const WINDOW: u16 = 128;
 
 /// The group's number in the ring: weir has one.
 pub(super) const GROUP: u16 = 0;

@@ -6,30 +6,44 @@
 //! `upstream`.
 
 use super::buffers::GROUP;
+use super::core::Core;
 use super::operation::{Fault, Send, SendGathered};
 use super::payload::{Held, Payload};
 use super::slots::Kind;
 use super::{Chunk, Inner};
 use crate::sys::socket;
 use crate::time::Instant;
-use io_uring::{opcode, types::Fd};
+use io_uring::{opcode, squeue, types::Fd};
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+/// How a stream's first receive is armed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FirstReceive {
+    /// For one completion.
+    Once,
+    /// Until it is cancelled, like all that follow.
+    Multishot,
+}
+
 /// A connected socket. Dropping it cancels the receive and closes the socket after the kernel's last word.
 pub struct Stream {
-    inner: Rc<Inner>,
-    fd: RawFd,
-    key: u32,
+    pub(super) inner: Rc<Inner>,
+    pub(super) fd: RawFd,
+    pub(super) key: u32,
+    /// Whether the next receive is the first, which is armed for one completion only: a connection that
+    /// serves one request then has nothing to cancel when it closes.
+    first: Cell<bool>,
 }
 
 impl Stream {
-    pub(super) fn new(inner: &Rc<Inner>, fd: RawFd) -> Self {
+    pub(super) fn new(inner: &Rc<Inner>, fd: RawFd, first: FirstReceive) -> Self {
         let key = inner.core.borrow_mut().slots.take(Kind::Receive, Held::Nothing);
-        Self { inner: inner.clone(), fd, key }
+        Self { inner: inner.clone(), fd, key, first: Cell::new(first == FirstReceive::Once) }
     }
 
     /// The next bytes; `None` at the end of the stream. Waits until `due` at most.
@@ -67,12 +81,22 @@ impl Stream {
         let armed = slot.in_kernel;
         core.set_deadline(self.key, due);
         if !armed && !core.is_starved(self.key) {
-            let entry = opcode::RecvMulti::new(Fd(self.fd), GROUP).build();
-            core.start(self.key, entry);
+            self.arm(&mut core);
         }
         drop(core);
         drop(old);
         Poll::Pending
+    }
+
+    /// Queues the receive.
+    pub(super) fn arm(&self, core: &mut Core) {
+        let entry = if self.first.replace(false) {
+            let entry = opcode::Recv::new(Fd(self.fd), std::ptr::null_mut(), 0).buf_group(GROUP).build();
+            entry.flags(squeue::Flags::BUFFER_SELECT)
+        } else {
+            opcode::RecvMulti::new(Fd(self.fd), GROUP).build()
+        };
+        core.start(self.key, entry);
     }
 
     /// [`Self::poll_receive`] of a wait that [`super::Ring::interrupt`] may end early: for the next request.
