@@ -78,7 +78,8 @@ impl Ring {
                 continue;
             }
             yields = 0;
-            if self.0.core.borrow_mut().has_queued() || self.0.polls.get() != before {
+            let has_work = self.0.core.borrow_mut().has_work(&self.0.buffers);
+            if has_work || self.0.polls.get() != before {
                 if self.turn() {
                     last_event = self.now();
                 }
