@@ -110,6 +110,7 @@ impl Slots {
         slot.cancelling = false;
         slot.expired = false;
         slot.ended = false;
+        slot.interruptible = false;
         slot.quiet_result = i32::MIN;
         slot.drop_held = false;
         self.free.push(key);

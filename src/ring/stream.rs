@@ -47,6 +47,7 @@ impl Stream {
         if let Some(arrival) = slot.arrived.pop_front() {
             slot.ended = arrival.result <= 0;
             slot.interruptible = false;
+            slot.expired = false;
             core.deadlines.disarm(self.key);
             drop(core);
             return Poll::Ready(match (arrival.result, arrival.buffer) {
@@ -58,9 +59,9 @@ impl Stream {
         if slot.ended {
             return Poll::Ready(Ok(None));
         }
-        if slot.expired {
-            slot.expired = false;
-            slot.interruptible = false;
+        // A deadline that passed while nobody waited is an earlier wait's: this one has its own.
+        let interrupted = std::mem::take(&mut slot.interruptible);
+        if std::mem::take(&mut slot.expired) && (interrupted || due <= self.inner.now.get()) {
             return Poll::Ready(Err(Fault::TimedOut));
         }
         let old = super::wait(slot, cx);
@@ -97,6 +98,10 @@ impl Stream {
             return None;
         }
         slot.arrived.pop_front();
+        // What was waited for has come: neither the wait's deadline nor an interrupt concerns the next.
+        slot.interruptible = false;
+        slot.expired = false;
+        core.deadlines.disarm(self.key);
         drop(core);
         Some(Chunk::new(self.inner.clone(), id, len as usize))
     }
