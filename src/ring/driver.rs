@@ -97,7 +97,7 @@ impl Ring {
                 }
             }
             shift.each_turn(self.now());
-            if shift.may_sleep() {
+            if shift.may_sleep() && self.0.polls.get() == before {
                 self.park(shift.sleep_until());
             }
             shift.awake();

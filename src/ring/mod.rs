@@ -105,6 +105,8 @@ impl Ring {
     /// Ends every wait for a next request ([`Stream::poll_receive_next`]), as if its deadline had passed.
     pub fn interrupt(&self) {
         self.0.core.borrow_mut().interrupt();
+        // As good as a poll: whoever was woken must run before the shard sleeps, even if the shift did it.
+        self.0.polls.set(self.0.polls.get() + 1);
     }
 
     /// Cancels everything and waits, at most for `length`, until the kernel has let go.
