@@ -13,6 +13,7 @@ use super::{Chunk, Inner};
 use crate::sys::socket;
 use crate::time::Instant;
 use io_uring::{opcode, types::Fd};
+use nix::sys::socket::{Shutdown, shutdown};
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, RawFd};
@@ -124,10 +125,12 @@ impl Stream {
         SendGathered::start(&self.inner, self.fd, chunks, due)
     }
 
-    /// Says to the peer that nothing more will be sent.
+    /// Says to the peer that nothing more will be sent; await the sends before. A call, not an operation:
+    /// the kernel gives `IORING_OP_SHUTDOWN` to a worker thread, which looks the descriptor up when it comes
+    /// to it, and by then its number may be another socket's.
     pub fn shutdown_write(&self) {
-        let entry = opcode::Shutdown::new(Fd(self.fd), libc::SHUT_WR).build();
-        self.inner.core.borrow_mut().push_unheard(entry);
+        // An error means that the connection is gone already.
+        let _ = shutdown(self.fd, Shutdown::Write);
     }
 
     /// The other end's address; `None` for a Unix socket, or when it is already gone.
