@@ -3,12 +3,12 @@
 //! `EMFILE` needs a process of its own: `process.rs`.
 
 use crate::harness::{SMALL, on_ring, pause, poll_once, read_to_end, receive_all, settled, soon, until};
+use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
-use std::rc::Rc;
-use std::cell::Cell;
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 use weir::config::ListenAddress;
 use weir::ring::Payload;
 use weir::sys::socket::{Destination, Sharing, listening, local_address};
@@ -48,14 +48,25 @@ fn connections_are_handed_out_in_the_order_of_their_coming() {
 fn a_connection_accepted_after_its_acceptor_was_dropped_is_closed() {
     on_ring(SMALL, |ring| async move {
         let (listener, at) = listener();
+        // The client waits in the queue: the accept and its cancel go out together, and the accept wins.
+        let mut late = client(at);
         let mut acceptor = ring.acceptor(listener.as_fd());
         assert!(poll_once(&mut Box::pin(acceptor.next())).await.is_pending());
-        pause(&ring, 1).await;
-        // The kernel accepts it now; the ring is not turned before the acceptor is gone.
-        let mut late = client(at);
         drop(acceptor);
         settled(&ring).await;
         assert_eq!(read_to_end(&mut late), b"");
+        // Armed when the client comes, and dropped before the ring is turned: the cancel wins, and the
+        // connection is the next acceptor's.
+        let mut acceptor = ring.acceptor(listener.as_fd());
+        assert!(poll_once(&mut Box::pin(acceptor.next())).await.is_pending());
+        pause(&ring, 1).await;
+        let mut early = client(at);
+        drop(acceptor);
+        settled(&ring).await;
+        let stream = ring.acceptor(listener.as_fd()).next().await.unwrap().unwrap();
+        early.write_all(b"kept").unwrap();
+        assert_eq!(receive_all(&stream, 4).await, b"kept");
+        drop(stream);
         // The same with connections that the ring has seen and nobody has fetched.
         let mut acceptor = ring.acceptor(listener.as_fd());
         assert!(poll_once(&mut Box::pin(acceptor.next())).await.is_pending());

@@ -1,13 +1,13 @@
 //! Deadlines: they end the wait that they were set for, and no other.
 
 use crate::harness::{SMALL, on_ring, pair, pause, poll_once, receive_all, some, soon, until};
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::task::Poll;
-use nix::sys::eventfd::{EfdFlags, EventFd};
 use weir::ring::{Fault, Ring, Stream};
 use weir::sys::clock;
 use weir::time::{Instant, Micros};

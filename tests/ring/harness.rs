@@ -147,7 +147,8 @@ pub(crate) async fn pause(ring: &Ring, ms: u64) {
 /// Waits until the ring has let go of everything: nothing that was begun is left.
 pub(crate) async fn settled(ring: &Ring) {
     let end = soon();
-    // The pause is an operation itself, so look between two.
+    // What was just dropped is only queued. The pause is an operation itself, so look between two.
+    pause(ring, 1).await;
     while ring.operations() != 0 || ring.buffers_in_use() != 0 {
         let (operations, buffers) = (ring.operations(), ring.buffers_in_use());
         assert!(clock::now() < end, "{operations} operations and {buffers} buffers are left");

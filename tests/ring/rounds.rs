@@ -114,29 +114,33 @@ fn a_doorbell_never_stalls_however_often() {
 #[test]
 fn glommios_lost_wake_lasts_no_longer_than_the_safety_net() {
     let plan = Plan { preempt: Duration::from_micros(30), ..Plan::of(SMALL) };
-    let (longest, stalls) = run(plan, |_| Box::new(|| {}), |ring| async move {
-        let stop = Rc::new(Cell::new(false));
-        let longest = Rc::new(Cell::new(Micros::ZERO));
-        let stalls = Rc::new(AtomicU64::new(0));
-        let (stopped, noted, counted) = (stop.clone(), longest.clone(), stalls.clone());
-        ring.spawn(async move {
-            let mut last = clock::now();
-            while !stopped.get() {
+    let (longest, stalls) = run(
+        plan,
+        |_| Box::new(|| {}),
+        |ring| async move {
+            let stop = Rc::new(Cell::new(false));
+            let longest = Rc::new(Cell::new(Micros::ZERO));
+            let stalls = Rc::new(AtomicU64::new(0));
+            let (stopped, noted, counted) = (stop.clone(), longest.clone(), stalls.clone());
+            ring.spawn(async move {
+                let mut last = clock::now();
+                while !stopped.get() {
+                    executor().yield_now().await;
+                    let now = clock::now();
+                    let took = now.since(last);
+                    noted.set(noted.get().max(took));
+                    counted.fetch_add(u64::from(took > Micros::from_ms(60)), Ordering::Relaxed);
+                    last = now;
+                }
+            });
+            let end: Instant = clock::now() + Micros::from_s(5);
+            while clock::now() < end {
                 executor().yield_now().await;
-                let now = clock::now();
-                let took = now.since(last);
-                noted.set(noted.get().max(took));
-                counted.fetch_add(u64::from(took > Micros::from_ms(60)), Ordering::Relaxed);
-                last = now;
             }
-        });
-        let end: Instant = clock::now() + Micros::from_s(5);
-        while clock::now() < end {
-            executor().yield_now().await;
-        }
-        stop.set(true);
-        (longest.get(), stalls.load(Ordering::Relaxed))
-    });
+            stop.set(true);
+            (longest.get(), stalls.load(Ordering::Relaxed))
+        },
+    );
     println!("longest stall {longest}, {stalls} of more than 60 ms");
     // The net's length, and what a busy machine adds.
     assert!(longest.as_us() < HEARTBEAT.as_us() + 400_000, "slept for {longest}");

@@ -54,7 +54,11 @@ fn receives_without_a_buffer_wait_without_spinning_and_each_gets_its_turn() {
         pause(&ring, 100).await;
         let after = ring.counts();
         assert_eq!(done.get(), 0, "there is no buffer");
-        assert!(after.enters - before.enters < 20, "{} enters while nothing could happen", after.enters - before.enters);
+        assert!(
+            after.enters - before.enters < 20,
+            "{} enters while nothing could happen",
+            after.enters - before.enters
+        );
         // One buffer is enough for all, one after the other.
         chunks.pop();
         until(&ring, "all have their bytes", || done.get() == 40).await;
@@ -112,7 +116,8 @@ fn a_buffer_that_a_quiet_send_gives_back_wakes_who_waits_for_it() {
         sender_peer.write_all(b"chunk").unwrap();
         let chunk = some(&sender).await;
         // Fill the socket, so that the chunk's send takes until the peer reads.
-        let full = sender.send(Payload::Bytes(vec![b'x'; 32 << 20]), clock::now() + Micros::from_ms(20)).await;
+        let full =
+            sender.send(Payload::Bytes(vec![b'x'; 32 << 20]), clock::now() + Micros::from_ms(20)).await;
         assert!(full.outcome.is_err());
         let mut send = Box::pin(sender.send(Payload::Chunk(chunk), soon()).quiet_and_done());
         assert!(poll_once(&mut send).await.is_pending());

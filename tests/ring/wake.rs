@@ -3,7 +3,9 @@
 //! A lost wake shows as a wait until the next deadline or heartbeat (100 ms), if there is one at all.
 //! Endurance is in `rounds.rs`.
 
-use crate::harness::{Plan, SMALL, on_ring, pair, pause, read_to_end, receive_all, run, settled, soon, until};
+use crate::harness::{
+    Plan, SMALL, on_ring, pair, pause, read_to_end, receive_all, run, settled, soon, until,
+};
 use glommio::executor;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::cell::{Cell, RefCell};
@@ -265,16 +267,20 @@ fn a_panic_in_a_task_ends_that_task_only_and_lets_go_of_what_it_held() {
 #[test]
 fn a_spinning_shard_does_not_sleep_and_a_quiet_one_does_in_the_end() {
     let plan = Plan { spin: Micros::from_ms(20), ..Plan::of(SMALL) };
-    run(plan, |_| Box::new(|| {}), |ring| async move {
-        let mut best = u64::MAX;
-        for _ in 0..5 {
+    run(
+        plan,
+        |_| Box::new(|| {}),
+        |ring| async move {
+            let mut best = u64::MAX;
+            for _ in 0..5 {
+                let parks = ring.counts().parks;
+                ring.sleep_until(clock::now() + Micros::from_ms(10)).await;
+                best = best.min(ring.counts().parks - parks);
+            }
+            assert_eq!(best, 0, "it slept within its spin");
             let parks = ring.counts().parks;
-            ring.sleep_until(clock::now() + Micros::from_ms(10)).await;
-            best = best.min(ring.counts().parks - parks);
-        }
-        assert_eq!(best, 0, "it slept within its spin");
-        let parks = ring.counts().parks;
-        ring.sleep_until(clock::now() + Micros::from_ms(200)).await;
-        assert!(ring.counts().parks > parks, "it never slept");
-    });
+            ring.sleep_until(clock::now() + Micros::from_ms(200)).await;
+            assert!(ring.counts().parks > parks, "it never slept");
+        },
+    );
 }
