@@ -5,8 +5,8 @@
 
 use crate::child;
 use crate::harness::{
-    SMALL, SOON, arm, on_ring, pair, pattern, pause, peer_listener, poll_once, read_to_end, receive_all, settled,
-    some, soon, until,
+    SMALL, SOON, arm, on_ring, pair, pattern, pause, peer_listener, poll_once, read_to_end, receive_all,
+    settled, some, soon, until,
 };
 use std::cell::Cell;
 use std::future::Future;
