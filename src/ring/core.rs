@@ -325,6 +325,14 @@ impl Core {
         }
     }
 
+    /// Submits all that is queued, as far as the kernel takes it.
+    pub(super) fn flush(&mut self) {
+        self.push_overflow();
+        while !self.uring.submission().is_empty() && self.uring.submit().is_ok() {
+            self.push_overflow();
+        }
+    }
+
     /// Cancels everything that the kernel has.
     pub(super) fn cancel_all(&mut self) -> io::Result<()> {
         self.push(opcode::AsyncCancel2::new(CancelBuilder::any()).build().user_data(UNHEARD));

@@ -119,11 +119,15 @@ impl Ring {
             core.park(Micros::from_ms(10));
             core.take_completions(&self.0.buffers);
         }
+        // What ended just now has its socket to close.
+        core.flush();
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        // Sockets that were dropped after the last turn are closed all the same.
+        self.core.get_mut().flush();
         if self.core.get_mut().slots.any_in_kernel() {
             // The kernel may still write: the memory must outlive us. It goes with the process.
             return;
