@@ -89,7 +89,7 @@ fn a_future_dropped_at_any_await_point_leaves_nothing_behind() {
                 tell.send(()).unwrap();
                 until(&ring, "the peer sees the end", || peer.is_finished()).await;
                 peer.join().unwrap();
-                child::wait_for_descriptors(before);
+                until(&ring, "its socket is closed", || child::descriptors() <= before).await;
                 if ended {
                     assert!(greeted.get() && polls > 6, "only {polls} await points");
                     return;

@@ -23,7 +23,7 @@ use weir::time::{Instant, Micros};
 pub(crate) const SMALL: RingSettings = RingSettings { entries: 64, buffers: 16, buffer_size: 4096 };
 
 /// After this a test is stuck.
-pub(crate) const STUCK: Micros = Micros::from_s(60);
+pub(crate) const STUCK: Micros = Micros::from_s(180);
 
 /// How long anything may take that nothing hinders: the machine may be busy.
 pub(crate) const SOON: Micros = Micros::from_s(10);

@@ -1,8 +1,9 @@
 //! Endurance: very many rounds of parking and waking without a stall, and glommio's lost wake bounded.
 //!
-//! `WEIR_TESTS=all` runs a million rounds each; otherwise a tenth, which is some seconds in a debug build.
+//! `WEIR_TESTS=all` parks a million times for each; otherwise a hundred thousand times, which is some
+//! seconds in a debug build.
 
-use crate::harness::{Plan, SMALL, on_ring, pair, run};
+use crate::harness::{Plan, SMALL, on_ring, pair, run, until};
 use glommio::executor;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::cell::Cell;
@@ -10,16 +11,24 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 use weir::ring::{HEARTBEAT, Payload};
-use weir::sys::clock;
+use weir::sys::{clock, cpu};
 use weir::time::{Instant, Micros};
 
-fn rounds() -> u64 {
-    if std::env::var("WEIR_TESTS").is_ok_and(|tests| tests == "all") { 1_000_000 } else { 100_000 }
+/// Parks to make, and how long to try: a slow machine makes fewer.
+fn rounds() -> (u64, Micros) {
+    if std::env::var("WEIR_TESTS").is_ok_and(|tests| tests == "all") {
+        (1_000_000, Micros::from_s(150))
+    } else {
+        (100_000, Micros::from_s(15))
+    }
 }
+
+/// A wait that is this long has lost its wake for ever.
+const LOST: Micros = Micros::from_s(5);
 
 /// What a lost wake looks like: it lasts until the heartbeat, or for ever.
 const STALL: Micros = Micros::from_ms(95);
@@ -43,68 +52,94 @@ impl Stalls {
         self.longest = self.longest.max(took);
     }
 
-    fn judge(&self) {
-        println!("{} rounds, longest {}, {} stalled", self.rounds, self.longest, self.stalled);
-        assert!(self.stalled <= self.rounds / 20_000, "{} of {} rounds stalled", self.stalled, self.rounds);
+    fn judge(&self, parks: u64) {
+        let Self { rounds, stalled, longest } = self;
+        println!("{rounds} rounds, {parks} parks, longest {longest}, {stalled} stalled");
+        assert!(*stalled <= rounds / 10_000, "{stalled} of {rounds} rounds stalled, the longest {longest}");
+        assert!(parks > rounds / 100 && parks > 1_000, "{parks} parks in {rounds} rounds show nothing");
+    }
+}
+
+/// The peer gets a core of its own if there is one: on the shard's it would run only once the shard sleeps.
+fn pin_to(last: bool) {
+    let cores = cpu::available();
+    if let Some(core) = if last { cores.last() } else { cores.first() } {
+        cpu::pin(*core);
+    }
+}
+
+/// How the other side takes its time: from nothing to more than the shard needs to fall asleep, so that its
+/// answers come before, while and after it does.
+fn dawdle(round: u64) {
+    let end = clock::now() + Micros::from_us(round * 7 % 25);
+    while clock::now() < end {
+        std::hint::spin_loop();
     }
 }
 
 #[test]
 fn a_message_and_its_answer_never_stall_however_often() {
     on_ring(SMALL, |ring| async move {
+        pin_to(false);
         let (stream, mut peer) = pair(&ring).await;
         let echo = thread::spawn(move || {
-            let mut byte = [0];
+            pin_to(true);
+            let (mut byte, mut rounds) = ([0], 0..);
             while peer.read_exact(&mut byte).is_ok() {
+                dawdle(rounds.next().unwrap_or_default());
                 peer.write_all(&byte).unwrap();
             }
         });
-        let (mut stalls, before) = (Stalls::none(), ring.counts());
-        let mut at = clock::now();
-        for _ in 0..rounds() {
+        let mut stalls = Stalls::none();
+        let ((rounds, enough), parks_before) = (rounds(), ring.counts().parks);
+        let (mut at, end) = (clock::now(), clock::now() + enough);
+        while ring.counts().parks - parks_before < rounds && at < end {
             // As weir asks a backend: a send that wakes nobody, and a wait for the answer.
-            let mut send = stream.send(Payload::Static(b"x"), at + Micros::from_s(30)).quiet();
-            let answer = stream.receive(at + Micros::from_s(30)).await.unwrap().unwrap();
+            let mut send = stream.send(Payload::Static(b"x"), at + LOST).quiet();
+            let answer = stream.receive(at + LOST).await.unwrap().unwrap();
             assert_eq!(&*answer, b"x");
             assert_eq!((&mut send).await.outcome, Ok(()));
             let now = clock::now();
             stalls.round(now.since(at));
             at = now;
         }
-        let parks = ring.counts().parks - before.parks;
-        println!("{parks} parks");
-        assert!(parks > rounds() / 4, "{parks} parks are too few to show anything");
         drop(stream);
-        while !echo.is_finished() {
-            crate::harness::pause(&ring, 1).await;
-        }
-        stalls.judge();
+        until(&ring, "the peer sees the end", || echo.is_finished()).await;
+        stalls.judge(ring.counts().parks - parks_before);
     });
 }
 
 #[test]
 fn a_doorbell_never_stalls_however_often() {
     on_ring(SMALL, |ring| async move {
+        pin_to(false);
         let bell = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC).unwrap();
         let (here, there) = (Arc::new(bell()), Arc::new(bell()));
-        let (ours, theirs, count) = (here.clone(), there.clone(), rounds());
+        let (ours, theirs, stop) = (here.clone(), there.clone(), Arc::new(AtomicBool::new(false)));
+        let stopped = stop.clone();
         let ringer = thread::spawn(move || {
-            for _ in 0..count {
+            pin_to(true);
+            let mut rounds = 0..;
+            while !stopped.load(Ordering::SeqCst) {
                 theirs.read().unwrap();
+                dawdle(rounds.next().unwrap_or_default());
                 ours.write(1).unwrap();
             }
         });
         let mut stalls = Stalls::none();
-        let mut at = clock::now();
-        for _ in 0..count {
+        let ((rounds, enough), parks_before) = (rounds(), ring.counts().parks);
+        let (mut at, end) = (clock::now(), clock::now() + enough);
+        while ring.counts().parks - parks_before < rounds && at < end {
             there.write(1).unwrap();
             ring.doorbell(here.as_fd()).await.unwrap();
             let now = clock::now();
             stalls.round(now.since(at));
             at = now;
         }
-        ringer.join().unwrap();
-        stalls.judge();
+        stop.store(true, Ordering::SeqCst);
+        there.write(1).unwrap();
+        until(&ring, "the ringer has ended", || ringer.is_finished()).await;
+        stalls.judge(ring.counts().parks - parks_before);
     });
 }
 
