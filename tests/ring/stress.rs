@@ -48,6 +48,11 @@ impl Chance {
         self.below(count) == 0
     }
 
+    /// A few milliseconds at most.
+    fn moment(&mut self) -> Micros {
+        Micros::from_us(self.below(5_000) as u64)
+    }
+
     /// A deadline that may be anything: passed, soon, or late enough never to matter.
     fn due(&mut self) -> Instant {
         match self.below(4) {
@@ -122,7 +127,7 @@ async fn life(ring: Ring, to: Destination, seed: u8, mut chance: Chance) {
     for _ in 0..chance.below(60) {
         match chance.below(8) {
             0 => {
-                let until = chance.due().min(clock::now() + Micros::from_ms(3));
+                let until = clock::now() + chance.moment();
                 let _ = perhaps(&mut chance, ring.sleep_until(until)).await;
             }
             1 => send_some(&stream, &mut chance).await,
@@ -131,7 +136,8 @@ async fn life(ring: Ring, to: Destination, seed: u8, mut chance: Chance) {
                 held.drain(..).for_each(|(chunk, from)| check(&chunk, seed, from));
             }
             _ => {
-                let due = chance.due();
+                // Who holds a buffer must not wait long for another: all would wait for each other.
+                let due = if held.is_empty() { chance.due() } else { clock::now() + chance.moment() };
                 match perhaps(&mut chance, stream.receive(due)).await {
                     Some(Ok(Some(chunk))) => {
                         check(&chunk, seed, at);
@@ -140,7 +146,7 @@ async fn life(ring: Ring, to: Destination, seed: u8, mut chance: Chance) {
                         if held.is_empty() && chance.one_in(4) {
                             held.push((chunk, from));
                         } else if chance.one_in(4) {
-                            let due = chance.due();
+                            let due = clock::now() + chance.moment();
                             let send = stream.send(Payload::Chunk(chunk), due).quiet_and_done();
                             let _ = perhaps(&mut chance, send).await;
                         }
@@ -163,7 +169,8 @@ async fn life(ring: Ring, to: Destination, seed: u8, mut chance: Chance) {
 
 async fn send_some(stream: &Stream, chance: &mut Chance) {
     let len = if chance.one_in(10) { 4 << 20 } else { 1 + chance.below(5_000) };
-    let due = chance.due().min(clock::now() + Micros::from_ms(50));
+    // A quiet send that goes well wakes nobody: its deadline does.
+    let due = clock::now() + chance.moment();
     let send = stream.send(Payload::Bytes(vec![b's'; len]), due);
     let _ = perhaps(chance, if chance.clone().one_in(2) { send.quiet() } else { send }).await;
 }
