@@ -184,12 +184,12 @@ impl Chunk {
 
     /// Drops the first `count` bytes; all of them if there are fewer.
     pub fn advance(&mut self, count: usize) {
-        self.start = self.end.min(self.start + u32::try_from(count).unwrap_or(u32::MAX));
+        self.start = self.end.min(self.start.saturating_add(u32::try_from(count).unwrap_or(u32::MAX)));
     }
 
     /// Keeps the first `count` bytes only.
     pub fn truncate(&mut self, count: usize) {
-        self.end = self.end.min(self.start + u32::try_from(count).unwrap_or(u32::MAX));
+        self.end = self.end.min(self.start.saturating_add(u32::try_from(count).unwrap_or(u32::MAX)));
     }
 
     /// Puts `bytes` in front; false if there is not so much room, and then nothing is changed.

@@ -111,6 +111,8 @@ impl Ring {
     /// Ends every wait for a next request ([`Stream::poll_receive_next`]), as if its deadline had passed.
     pub fn interrupt(&self) {
         self.0.core.borrow_mut().interrupt();
+        // As good as a poll: whoever was woken must run before the shard sleeps, even if the shift did it.
+        self.0.polls.set(self.0.polls.get() + 1);
     }
 
     /// Cancels everything and waits, at most for `length`, until the kernel has let go.
@@ -123,11 +125,15 @@ impl Ring {
             core.park(Micros::from_ms(10));
             core.take_completions(&self.0.buffers);
         }
+        // What ended just now has its socket to close.
+        core.flush();
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        // Sockets that were dropped after the last turn are closed all the same.
+        self.core.get_mut().flush();
         if self.core.get_mut().slots.any_in_kernel() {
             // The kernel may still write: the memory must outlive us. It goes with the process.
             return;

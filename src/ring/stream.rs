@@ -14,6 +14,7 @@ use super::{Chunk, Inner};
 use crate::sys::socket;
 use crate::time::Instant;
 use io_uring::{opcode, squeue, types::Fd};
+use nix::sys::socket::{Shutdown, shutdown};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -61,6 +62,7 @@ impl Stream {
         if let Some(arrival) = slot.arrived.pop() {
             slot.ended = arrival.result <= 0;
             slot.interruptible = false;
+            slot.expired = false;
             core.deadlines.disarm(self.key);
             drop(core);
             return Poll::Ready(match (arrival.result, arrival.buffer) {
@@ -72,9 +74,9 @@ impl Stream {
         if slot.ended {
             return Poll::Ready(Ok(None));
         }
-        if slot.expired {
-            slot.expired = false;
-            slot.interruptible = false;
+        // A deadline that passed while nobody waited is an earlier wait's: this one has its own.
+        let interrupted = std::mem::take(&mut slot.interruptible);
+        if std::mem::take(&mut slot.expired) && (interrupted || due <= self.inner.now.get()) {
             return Poll::Ready(Err(Fault::TimedOut));
         }
         let old = super::wait(slot, cx);
@@ -121,6 +123,10 @@ impl Stream {
             return None;
         }
         slot.arrived.pop();
+        // What was waited for has come: neither the wait's deadline nor an interrupt concerns the next.
+        slot.interruptible = false;
+        slot.expired = false;
+        core.deadlines.disarm(self.key);
         drop(core);
         Some(Chunk::new(self.inner.clone(), id, len as usize))
     }
@@ -143,10 +149,12 @@ impl Stream {
         SendGathered::start(&self.inner, self.fd, chunks, due)
     }
 
-    /// Says to the peer that nothing more will be sent.
+    /// Says to the peer that nothing more will be sent; await the sends before. A call, not an operation:
+    /// the kernel gives `IORING_OP_SHUTDOWN` to a worker thread, which looks the descriptor up when it comes
+    /// to it, and by then its number may be another socket's.
     pub fn shutdown_write(&self) {
-        let entry = opcode::Shutdown::new(Fd(self.fd), libc::SHUT_WR).build();
-        self.inner.core.borrow_mut().push_unheard(entry);
+        // An error means that the connection is gone already.
+        let _ = shutdown(self.fd, Shutdown::Write);
     }
 
     /// The other end's address; `None` for a Unix socket, or when it is already gone.
