@@ -10,7 +10,6 @@ use crate::time::Instant;
 use std::fmt::Write;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -42,34 +41,38 @@ pub(super) struct Client {
     text: AddressText,
     /// The last response's send, which is asked about when the next thing happens.
     pub(super) sending: Option<Send>,
+    _counted: Counted,
 }
 
 /// Serves one connection that `listener` (its index) accepted, until it ends.
-pub async fn serve(service: Rc<Service>, listener: usize, stream: Stream) {
-    let _counted = Counted::new(&service);
+///
+/// Not an `async fn`: that would keep its arguments twice, in every idle connection.
+pub fn serve(service: Rc<Service>, listener: usize, stream: Stream) -> impl Future<Output = ()> {
     let mut client = Client::new(service, listener, stream);
-    loop {
-        let outgoing = match client.next_request().await {
-            Ok(Some(outgoing)) => outgoing,
-            Ok(None) => break,
-            Err(refused) => {
-                client.refuse(refused, Ending::Close, false).await;
-                break;
-            }
-        };
-        match client.exchange(outgoing).await {
-            After::Next => {}
-            After::Close => break,
-            After::Linger => {
-                if client.sent_before().await.is_ok() {
-                    client.linger().await;
+    async move {
+        loop {
+            let outgoing = match client.next_request().await {
+                Ok(Some(outgoing)) => outgoing,
+                Ok(None) => break,
+                Err(refused) => {
+                    Box::pin(client.refuse(refused, Ending::Close, false)).await;
+                    break;
                 }
-                break;
+            };
+            match client.exchange(outgoing).await {
+                After::Next => {}
+                After::Close => break,
+                After::Linger => {
+                    if client.sent_before().await.is_ok() {
+                        client.linger().await;
+                    }
+                    break;
+                }
             }
         }
+        // What was sent last must have left before the socket closes; if it cannot, there is nothing to do.
+        let _ = client.sent_before().await;
     }
-    // What was sent last must have left before the socket closes; if it cannot, there is nothing to do.
-    let _ = client.sent_before().await;
 }
 
 impl Client {
@@ -81,6 +84,7 @@ impl Client {
             Some(address) => drop(write!(text, "{}", address.to_canonical())),
             None => drop(text.write_str("unix")),
         }
+        let _counted = Counted::new(&service);
         Self {
             service,
             stream,
@@ -89,6 +93,7 @@ impl Client {
             address,
             text,
             sending: None,
+            _counted,
         }
     }
 
@@ -123,7 +128,7 @@ impl Client {
     /// Waits for the client's bytes, and for the last send only if it fails.
     fn poll_next(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<Result<Option<Chunk>, Fault>> {
         if let Some(sending) = &mut self.sending
-            && let Poll::Ready(sent) = Pin::new(sending).poll(cx)
+            && let Poll::Ready(sent) = sending.poll_failed(cx)
         {
             self.sending = None;
             sent.outcome?;
@@ -143,6 +148,14 @@ impl Client {
             Some(sending) => sending.await.outcome,
             None => Ok(()),
         }
+    }
+
+    /// Whether the last response has left, without waiting for it.
+    pub(super) fn has_sent(&mut self) -> bool {
+        if self.sending.as_ref().is_some_and(Send::went_well) {
+            self.sending = None;
+        }
+        self.sending.is_none()
     }
 
     /// The rules of the connection's listener.

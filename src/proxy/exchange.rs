@@ -15,6 +15,7 @@ use crate::ring::{Chunk, Fault, Payload};
 use crate::sys::clock;
 use crate::time::{Instant, Micros};
 use crate::upstream::{Connection, InFlight, Picked};
+use std::future::Future;
 
 /// What becomes of the client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,28 @@ pub(super) struct Begun {
     pub(super) first: Option<Chunk>,
 }
 
+/// How far an answer came without waiting.
+enum Answered {
+    /// It has gone down.
+    Now(After),
+    /// There is more to do.
+    Later(Rest),
+}
+
+/// What is left of an exchange.
+enum Rest {
+    /// weir answers itself.
+    Refusal(Refused),
+    /// The request's body, and then the answer.
+    Upload(Begun),
+    /// The rest of the answer's head; perhaps an interim one to be passed on first.
+    Head(Begun, Input, Option<Part>),
+    /// The answer's body, a tunnel, or the wait until the response before it has left.
+    Part(FirstPart, Connection, InFlight),
+    /// The answer cannot be passed on.
+    Bad(Connection, AttemptFailure),
+}
+
 /// When what happened, for the histograms.
 #[derive(Clone, Copy)]
 pub(super) struct Times {
@@ -82,22 +105,40 @@ impl Times {
 
 impl Client {
     /// Takes one request through to its answer.
-    pub(super) async fn exchange(&mut self, mut outgoing: Outgoing) -> After {
-        let now = self.service.now();
-        let mut times = Times { began: now, own: Micros::ZERO, lap: now };
-        match self.begin(&mut outgoing, &mut times).await {
-            Ok(Begun { connection, in_flight, first: Some(first) }) => {
-                let facts = outgoing.facts;
-                self.service.give_spare(outgoing.bytes);
-                self.answer(facts, connection, in_flight, first, times).await
-            }
-            Ok(begun) => Box::pin(self.upload_and_answer(outgoing, begun, times)).await,
-            Err(refused) => {
+    ///
+    /// The usual answer, whole in its first piece, is passed down without another wait. Whatever else
+    /// happens goes on in a future of its own, so that a connection's future stays small.
+    /// (Not an `async fn`: that would keep its arguments twice.)
+    pub(super) fn exchange(&mut self, mut outgoing: Outgoing) -> impl Future<Output = After> {
+        async move {
+            let now = self.service.now();
+            let mut times = Times { began: now, own: Micros::ZERO, lap: now };
+            let rest = match self.begin(&mut outgoing, &mut times).await {
+                Ok(begun) => match self.answer(&mut outgoing, begun, &mut times) {
+                    Answered::Now(after) => return after,
+                    Answered::Later(rest) => rest,
+                },
+                Err(refused) => Rest::Refusal(refused),
+            };
+            Box::pin(self.go_on(outgoing, rest, times)).await
+        }
+    }
+
+    /// What is left of an exchange whose answer was not whole at once.
+    async fn go_on(&mut self, outgoing: Outgoing, rest: Rest, times: Times) -> After {
+        match rest {
+            Rest::Refusal(refused) => {
                 let keep = outgoing.body.is_done() && outgoing.facts.keep_alive && !self.closing();
                 let ending = if keep { Ending::KeepAlive } else { Ending::Close };
                 self.refuse(refused, ending, outgoing.facts.method == Method::Head).await;
                 if keep { After::Next } else { After::Close }
             }
+            Rest::Upload(begun) => self.upload_and_answer(outgoing, begun, times).await,
+            Rest::Head(begun, input, interim) => {
+                self.answer_in_pieces(outgoing, begun, input, interim, times).await
+            }
+            Rest::Part(part, connection, in_flight) => self.pass(part, connection, in_flight, times).await,
+            Rest::Bad(connection, failure) => self.bad_answer(&outgoing.facts, connection, failure).await,
         }
     }
 
@@ -160,7 +201,7 @@ impl Client {
             }
             None => {
                 let asked = times.pause();
-                let connected = service.upstreams.connect(picked).await;
+                let connected = Box::pin(service.upstreams.connect(picked)).await;
                 times.resume(service.now());
                 let connection = connected.map_err(|fault| match fault {
                     Fault::TimedOut => (AttemptFailure::ConnectTimeout, false),
@@ -203,74 +244,81 @@ impl Client {
         Err((failure, reused))
     }
 
-    /// The answer to a request that has been sent whole.
-    async fn answer(
-        &mut self,
-        facts: RequestFacts,
-        connection: Connection,
-        in_flight: InFlight,
-        first: Chunk,
-        mut times: Times,
-    ) -> After {
+    /// The answer to a request that has been sent whole, as far as its first bytes go.
+    fn answer(&mut self, outgoing: &mut Outgoing, mut begun: Begun, times: &mut Times) -> Answered {
+        let Some(first) = begun.first.take() else {
+            return Answered::Later(Rest::Upload(begun));
+        };
+        self.service.give_spare(std::mem::take(&mut outgoing.bytes));
         let mut input = Input::default();
         input.add(first);
-        let part = match take_response(&self.service, &mut input, &facts, self.closing()) {
+        let part = match take_response(&self.service, &mut input, &outgoing.facts, self.closing()) {
             Ok(Some(Part::Final(part))) => part,
-            Err(_) => return self.bad_answer(&facts, connection, AttemptFailure::BadResponse).await,
-            Ok(other) => {
-                times.pause();
-                let read = Box::pin(self.answer_in_pieces(&facts, &connection, input, other)).await;
-                times.resume(self.service.now());
-                match read {
-                    Ok(part) => part,
-                    Err(AnswerFault::Client) => return self.client_gone(),
-                    Err(AnswerFault::Backend(failure)) => {
-                        return self.bad_answer(&facts, connection, failure).await;
-                    }
-                }
-            }
+            Ok(interim) => return Answered::Later(Rest::Head(begun, input, interim)),
+            Err(_) => return Answered::Later(Rest::Bad(begun.connection, AttemptFailure::BadResponse)),
         };
-        self.service.stats.borrow_mut().answered(connection.picked().id, part.status);
-        if part.tunnel {
-            return Box::pin(self.tunnel(part, connection, in_flight)).await;
+        let Begun { connection, in_flight, .. } = begun;
+        if part.tunnel || !part.body.is_done() || !self.has_sent() {
+            return Answered::Later(Rest::Part(part, connection, in_flight));
         }
-        if part.body.is_done() {
-            return self.finish(part, connection, in_flight, times).await;
-        }
-        times.pause();
-        Box::pin(self.answer_in_parts(part, connection, in_flight, times)).await
+        Answered::Now(self.finish(part, connection, in_flight, times))
     }
 
     /// The final head, when it is not whole yet or an interim response stands before it.
     async fn answer_in_pieces(
         &mut self,
-        facts: &RequestFacts,
-        connection: &Connection,
+        outgoing: Outgoing,
+        begun: Begun,
         mut input: Input,
         interim: Option<Part>,
-    ) -> Result<FirstPart, AnswerFault> {
-        self.sent_before().await.map_err(|_| AnswerFault::Client)?;
-        if let Some(Part::Interim(bytes)) = interim {
-            self.down().send(Payload::Bytes(bytes)).await.map_err(|_| AnswerFault::Client)?;
+        mut times: Times,
+    ) -> After {
+        let Begun { connection, in_flight, .. } = begun;
+        if self.sent_before().await.is_err() {
+            return self.client_gone();
+        }
+        if let Some(Part::Interim(bytes)) = interim
+            && self.down().send(Payload::Bytes(bytes)).await.is_err()
+        {
+            return self.client_gone();
         }
         let pool = usize::from(connection.picked().pool);
         let due = self.service.now().deadline(self.service.upstreams.timeouts(pool).response);
         let closing = self.closing();
-        read_final(self.down(), &connection.stream, &mut input, facts, &|| due, &|| closing).await
+        let facts = &outgoing.facts;
+        times.pause();
+        let read = read_final(self.down(), &connection.stream, &mut input, facts, &|| due, &|| closing).await;
+        times.resume(self.service.now());
+        match read {
+            Ok(part) => self.pass(part, connection, in_flight, times).await,
+            Err(AnswerFault::Client) => self.client_gone(),
+            Err(AnswerFault::Backend(failure)) => self.bad_answer(facts, connection, failure).await,
+        }
     }
 
-    /// A body that did not come whole with its head.
-    async fn answer_in_parts(
+    /// An answer whose head is there, whatever its body.
+    async fn pass(
         &mut self,
         mut part: FirstPart,
         connection: Connection,
         in_flight: InFlight,
         mut times: Times,
     ) -> After {
+        times.pause();
         if self.sent_before().await.is_err() {
             return self.client_gone();
         }
+        times.resume(self.service.now());
         let picked = connection.picked();
+        if part.tunnel {
+            self.service.stats.borrow_mut().answered(picked.id, part.status);
+            return self.tunnel(part, connection, in_flight).await;
+        }
+        if part.body.is_done() {
+            return self.finish(part, connection, in_flight, &mut times);
+        }
+        self.service.stats.borrow_mut().answered(picked.id, part.status);
+        times.pause();
         let downloaded = download(self.down(), &connection.stream, &mut part, usize::from(picked.pool)).await;
         drop(in_flight);
         times.resume(self.service.now());
@@ -288,28 +336,26 @@ impl Client {
     }
 
     /// The answer is whole: the backend's connection is free, the answer leaves.
-    async fn finish(
+    fn finish(
         &mut self,
         part: FirstPart,
         connection: Connection,
         in_flight: InFlight,
-        mut times: Times,
+        times: &mut Times,
     ) -> After {
         let picked = connection.picked();
+        self.service.stats.borrow_mut().answered(picked.id, part.status);
         if part.pool {
             self.service.upstreams.keep(connection, part.keep_alive_timeout);
         } else {
             drop(connection);
         }
         drop(in_flight);
-        if self.sending.is_some() && self.sent_before().await.is_err() {
-            return self.client_gone();
-        }
         let mut pace = Pace::new(self.service.now(), self.rules().body_min_rate_per_s);
         pace.count(part.payload.as_slice().len());
         self.sending = Some(self.stream.send(part.payload, pace.due()).quiet_and_done());
         times.pause();
-        self.record_whole(picked, times);
+        self.record_whole(picked, *times);
         if part.close { After::Close } else { After::Next }
     }
 

@@ -40,7 +40,7 @@ impl Acceptor {
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Stream>, Fault>> {
         let mut core = self.inner.core.borrow_mut();
         let slot = core.slots.at(self.key);
-        if let Some(arrival) = slot.arrived.pop_front() {
+        if let Some(arrival) = slot.arrived.pop() {
             drop(core);
             return match arrival.result {
                 fd if fd >= 0 => Poll::Ready(Ok(Some(Stream::new(&self.inner, fd)))),

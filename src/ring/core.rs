@@ -4,9 +4,10 @@
 //! Nothing here is called while a task's waker runs, and wakers are only woken here, never dropped, since
 //! dropping one might drop a task that borrows this.
 
+use super::arrivals::Arrival;
 use super::buffers::Buffers;
 use super::payload::Held;
-use super::slots::{Arrival, Kind, Owner, Slots};
+use super::slots::{Kind, Owner, Slots};
 use super::{RingRefused, RingSettings};
 use crate::time::{Deadlines, Instant, Micros};
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
@@ -14,6 +15,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
+use std::task::Waker;
 
 /// The user data of entries whose completions say nothing that weir wants to know: cancels and closes.
 /// (Trust only an operation's own completion.)
@@ -47,6 +49,8 @@ pub(super) struct Core {
     overflow: VecDeque<squeue::Entry>,
     /// Receives that wait for a buffer.
     starved: VecDeque<u32>,
+    /// Wakers to be dropped where nothing is borrowed.
+    pub(super) unneeded: Vec<Waker>,
 }
 
 impl Core {
@@ -74,6 +78,7 @@ impl Core {
             counts: RingCounts::default(),
             overflow: VecDeque::new(),
             starved: VecDeque::new(),
+            unneeded: Vec::new(),
         })
     }
 
@@ -220,10 +225,14 @@ impl Core {
                 return;
             }
         }
-        slot.arrived.push_back(Arrival { result, buffer });
-        if slot.drop_held {
-            slot.held = Held::Nothing;
+        if result == slot.quiet_result && slot.done_when_quiet && !slot.in_kernel {
+            self.deadlines.disarm(key);
+            let (held, waker) = self.slots.release(key);
+            self.unneeded.extend(waker);
+            drop(held);
+            return;
         }
+        slot.arrived.push(Arrival { result, buffer });
         if result == slot.quiet_result {
             return;
         }
@@ -262,9 +271,9 @@ impl Core {
         key: u32,
         close: Option<RawFd>,
         buffers: &Buffers,
-    ) -> (Held, Option<std::task::Waker>) {
+    ) -> (Held, Option<Waker>) {
         self.deadlines.disarm(key);
-        while let Some(arrival) = self.slots.at(key).arrived.pop_front() {
+        while let Some(arrival) = self.slots.at(key).arrived.pop() {
             if let Some(id) = arrival.buffer {
                 buffers.give_back(id);
             } else if self.slots.at(key).kind == Kind::Accept && arrival.result >= 0 {

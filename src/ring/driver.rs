@@ -12,7 +12,7 @@ use super::Ring;
 use crate::sys::clock;
 use crate::time::{Instant, Micros};
 use glommio::{executor, spawn_local, timer::Timer};
-use std::cell::Cell;
+use std::cell::{Cell, RefMut};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -108,7 +108,7 @@ impl Ring {
     fn turn(&self) -> bool {
         let mut core = self.0.core.borrow_mut();
         let came = core.turn(&self.0.buffers);
-        self.tick(&mut core);
+        self.tick(core);
         came
     }
 
@@ -117,14 +117,20 @@ impl Ring {
         let length = core.deadlines.next().min(until).since(clock::now()).min(HEARTBEAT);
         core.park(length);
         core.take_completions(&self.0.buffers);
-        self.tick(&mut core);
+        self.tick(core);
     }
 
-    /// The turn's one look at the clock.
-    fn tick(&self, core: &mut super::core::Core) {
+    /// The turn's one look at the clock, and what is left to do after it.
+    fn tick(&self, mut core: RefMut<'_, super::core::Core>) {
         let now = clock::now();
         self.0.now.set(now);
         core.fire_deadlines(now);
+        if !core.unneeded.is_empty() {
+            let mut unneeded = std::mem::take(&mut core.unneeded);
+            drop(core);
+            unneeded.clear();
+            self.0.core.borrow_mut().unneeded = unneeded;
+        }
     }
 
     /// The time as of this turn.

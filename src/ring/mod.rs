@@ -11,7 +11,7 @@
 //! | file | what |
 //! |---|---|
 //! | `core.rs` | the ring, its queues, completions to slots |
-//! | `slots.rs`, `payload.rs`, `gather.rs` | what an operation owns while the kernel has it |
+//! | `slots.rs`, `arrivals.rs`, `payload.rs`, `gather.rs` | what an operation owns while the kernel has it |
 //! | `buffers.rs` | receive buffers and [`Chunk`] |
 //! | `operation.rs` | send, connect, sleep, readiness |
 //! | `stream.rs`, `accept.rs` | sockets and accept loops |
@@ -20,6 +20,7 @@
 #![allow(unsafe_code)]
 
 mod accept;
+mod arrivals;
 mod buffers;
 mod core;
 mod driver;

@@ -39,6 +39,9 @@ impl From<io::Error> for Fault {
 pub(super) struct Op {
     inner: Rc<Inner>,
     key: u32,
+    /// The slot's use that is this operation's. Another one: it ended quietly, and well.
+    use_count: u32,
+    quiet_result: i32,
     done: bool,
     /// A descriptor that is the operation's until it has succeeded, and is closed with it otherwise.
     owned: Option<RawFd>,
@@ -59,15 +62,20 @@ impl Op {
         if due != Instant::NEVER {
             core.set_deadline(key, due);
         }
+        let use_count = core.slots.at(key).use_count;
         drop(core);
-        Self { inner: inner.clone(), key, done: false, owned: None }
+        Self { inner: inner.clone(), key, use_count, quiet_result: i32::MIN, done: false, owned: None }
     }
 
     /// The result and what was lent; `None` if the deadline passed first (then the kernel keeps it).
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<(i32, Held)>> {
         let mut core = self.inner.core.borrow_mut();
         let slot = core.slots.at(self.key);
-        if let Some(arrival) = slot.arrived.pop_front() {
+        if slot.use_count != self.use_count {
+            self.done = true;
+            return Poll::Ready(Some((self.quiet_result, Held::Nothing)));
+        }
+        if let Some(arrival) = slot.arrived.pop() {
             self.done = true;
             core.deadlines.disarm(self.key);
             let (held, waker) = core.slots.release(self.key);
@@ -88,7 +96,7 @@ impl Op {
 impl Drop for Op {
     fn drop(&mut self) {
         let mut core = self.inner.core.borrow_mut();
-        if !self.done {
+        if !self.done && core.slots.at(self.key).use_count == self.use_count {
             let left = core.give_up(self.key, self.owned, &self.inner.buffers);
             drop(core);
             drop(left);
@@ -134,11 +142,12 @@ impl Send {
     }
 
     /// [`Self::quiet`], and the payload's memory is free as soon as the kernel is done with it.
-    pub fn quiet_and_done(self) -> Self {
+    pub fn quiet_and_done(mut self) -> Self {
+        self.op.quiet_result = self.len as i32;
         let mut core = self.op.inner.core.borrow_mut();
         let slot = core.slots.at(self.op.key);
-        slot.quiet_result = self.len as i32;
-        slot.drop_held = true;
+        slot.quiet_result = self.op.quiet_result;
+        slot.done_when_quiet = true;
         drop(core);
         self
     }
@@ -153,9 +162,14 @@ fn all_sent(result: i32, len: usize) -> Result<(), Fault> {
     }
 }
 
-impl Future for Send {
-    type Output = Sent;
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Sent> {
+impl Send {
+    /// Whether a send made [`Self::quiet_and_done`] is over, and all of it was taken.
+    pub fn went_well(&self) -> bool {
+        self.op.inner.core.borrow_mut().slots.at(self.op.key).use_count != self.op.use_count
+    }
+
+    /// Asks how the send went, without waiting for it to go well: only a failure or the deadline wakes.
+    pub fn poll_failed(&mut self, cx: &mut Context<'_>) -> Poll<Sent> {
         let len = self.len;
         Poll::Ready(match ready!(self.op.poll(cx)) {
             None => Sent { outcome: Err(Fault::TimedOut), payload: None },
@@ -164,6 +178,18 @@ impl Future for Send {
             }
             Some((result, _)) => Sent { outcome: all_sent(result, len), payload: None },
         })
+    }
+}
+
+impl Future for Send {
+    type Output = Sent;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Sent> {
+        let polled = self.poll_failed(cx);
+        if polled.is_pending() {
+            // Whoever awaits it wants to hear of success too.
+            self.op.inner.core.borrow_mut().slots.at(self.op.key).quiet_result = i32::MIN;
+        }
+        polled
     }
 }
 

@@ -4,19 +4,10 @@
 //! `IORING_CQE_F_MORE`), whether or not anybody still waits for it. Slots are used again, with the
 //! capacity of their queue. Pure bookkeeping: the calls into the ring are in `core.rs`.
 
+use super::arrivals::Arrivals;
 use super::payload::Held;
-use std::collections::VecDeque;
 use std::os::fd::RawFd;
 use std::task::Waker;
-
-/// A completion that nobody has fetched yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Arrival {
-    /// The operation's result: a count, a descriptor, or a negated errno.
-    pub(super) result: i32,
-    /// The buffer that holds the bytes, for a receive.
-    pub(super) buffer: Option<u16>,
-}
 
 /// Who has a claim on a slot besides the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,10 +47,12 @@ pub(super) struct Slot {
     pub(super) interruptible: bool,
     /// If the result is this one, nobody need be woken for it. Never a result where nobody is quiet.
     pub(super) quiet_result: i32,
-    /// What was lent is of no use once the operation is over.
-    pub(super) drop_held: bool,
+    /// With a quiet result the slot is given up by itself: nobody asks for what was lent.
+    pub(super) done_when_quiet: bool,
+    /// Counts the slot's uses, so that who was not told of an end can see that it is over.
+    pub(super) use_count: u32,
     pub(super) waker: Option<Waker>,
-    pub(super) arrived: VecDeque<Arrival>,
+    pub(super) arrived: Arrivals,
     pub(super) held: Held,
 }
 
@@ -89,9 +82,10 @@ impl Slots {
             ended: false,
             interruptible: false,
             quiet_result: i32::MIN,
-            drop_held: false,
+            done_when_quiet: false,
+            use_count: 0,
             waker: None,
-            arrived: VecDeque::new(),
+            arrived: Arrivals::default(),
             held,
         });
         (self.slots.len() - 1) as u32
@@ -111,7 +105,8 @@ impl Slots {
         slot.expired = false;
         slot.ended = false;
         slot.quiet_result = i32::MIN;
-        slot.drop_held = false;
+        slot.done_when_quiet = false;
+        slot.use_count = slot.use_count.wrapping_add(1);
         self.free.push(key);
         (std::mem::take(&mut slot.held), slot.waker.take())
     }

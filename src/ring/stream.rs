@@ -44,7 +44,7 @@ impl Stream {
     pub fn poll_receive(&self, cx: &mut Context<'_>, due: Instant) -> Poll<Result<Option<Chunk>, Fault>> {
         let mut core = self.inner.core.borrow_mut();
         let slot = core.slots.at(self.key);
-        if let Some(arrival) = slot.arrived.pop_front() {
+        if let Some(arrival) = slot.arrived.pop() {
             slot.ended = arrival.result <= 0;
             slot.interruptible = false;
             core.deadlines.disarm(self.key);
@@ -92,11 +92,11 @@ impl Stream {
     pub fn received(&self) -> Option<Chunk> {
         let mut core = self.inner.core.borrow_mut();
         let slot = core.slots.at(self.key);
-        let (len, id) = slot.arrived.front().and_then(|next| Some((next.result, next.buffer?)))?;
+        let (len, id) = slot.arrived.first().and_then(|next| Some((next.result, next.buffer?)))?;
         if len <= 0 {
             return None;
         }
-        slot.arrived.pop_front();
+        slot.arrived.pop();
         drop(core);
         Some(Chunk::new(self.inner.clone(), id, len as usize))
     }
