@@ -127,11 +127,6 @@ impl Core {
         }
     }
 
-    /// Queues an entry whose end nobody waits for and that lends nothing to the kernel.
-    pub(super) fn push_unheard(&mut self, entry: squeue::Entry) {
-        self.push(entry.user_data(UNHEARD));
-    }
-
     /// Queues the closing of a descriptor, behind all that was queued for it.
     pub(super) fn close(&mut self, fd: RawFd) {
         self.push(opcode::Close::new(Fd(fd)).build().user_data(UNHEARD));

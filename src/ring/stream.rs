@@ -13,6 +13,7 @@ use super::{Chunk, Inner};
 use crate::sys::socket;
 use crate::time::Instant;
 use io_uring::{opcode, types::Fd};
+use nix::sys::socket::{Shutdown, shutdown};
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, RawFd};
@@ -119,10 +120,13 @@ impl Stream {
         SendGathered::start(&self.inner, self.fd, chunks, due)
     }
 
-    /// Says to the peer that nothing more will be sent.
+    /// Says to the peer that nothing more will be sent. What was sent before must have left.
+    ///
+    /// A call of its own, not an operation: the ring hands a shutdown to a worker thread, which looks the
+    /// descriptor's number up when it gets to it, and by then the number may be another connection's.
     pub fn shutdown_write(&self) {
-        let entry = opcode::Shutdown::new(Fd(self.fd), libc::SHUT_WR).build();
-        self.inner.core.borrow_mut().push_unheard(entry);
+        // Fails only if the connection is gone already.
+        let _ = shutdown(self.fd, Shutdown::Write);
     }
 
     /// The other end's address; `None` for a Unix socket, or when it is already gone.
