@@ -129,6 +129,12 @@ impl Stream {
         let _ = shutdown(self.fd, Shutdown::Write);
     }
 
+    /// Has dropping it reset the connection: for who must not take its end for a clean one.
+    pub fn reset_on_close(&self) {
+        // SAFETY: the stream owns the descriptor and closes it only when it is dropped.
+        socket::reset_on_close(unsafe { BorrowedFd::borrow_raw(self.fd) });
+    }
+
     /// The other end's address; `None` for a Unix socket, or when it is already gone.
     pub fn peer(&self) -> Option<IpAddr> {
         // SAFETY: the stream owns the descriptor and closes it only when it is dropped.
