@@ -3,7 +3,9 @@
 //!
 //! Nothing here waits for a length of time: [`until`] waits for a condition, and gives up loudly.
 
-use super::{Address, Desk, ExitReason, ResolvedBackend, Setup, ShardLink, resolve, serve};
+use super::{Desk, ExitReason, Setup, ShardLink, resolve, serve};
+use crate::sys::socket::Destination;
+use crate::upstream::ResolvedBackend;
 use crate::balance::{BackendId, Report, Snapshot};
 use crate::config::{
     Admin, Backend, BackendAddress, Check, Config, Health, HttpCheck, Log, Policy, Pool, Runtime, Timeouts,

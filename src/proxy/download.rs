@@ -102,11 +102,26 @@ pub(super) async fn read_final(
 }
 
 /// Passes the rest of a response down: what came with its head, then the body. Clears `part.pool` if the
-/// backend's connection is of no more use.
+/// backend's connection is of no more use. A client that would take the close for the body's end is reset
+/// if it does not get all of it.
 ///
 /// # Errors
 /// Whose fault it is that the client does not get all of it.
 pub(super) async fn download(
+    down: Down<'_>,
+    up: &Stream,
+    part: &mut FirstPart,
+    pool: usize,
+) -> Result<(), DownloadFault> {
+    let ends_by_close = part.body.ends_by_close();
+    let passed = pass_body(down, up, part, pool).await;
+    if ends_by_close && passed.is_err() {
+        down.stream.reset_on_close();
+    }
+    passed
+}
+
+async fn pass_body(
     down: Down<'_>,
     up: &Stream,
     part: &mut FirstPart,

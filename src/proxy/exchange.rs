@@ -147,12 +147,19 @@ impl Client {
         let mut tried = Tried::default();
         let mut number = 1;
         let mut same_again = false;
+        // How the attempt before this one failed, and at whom.
+        let mut failed = None;
         loop {
             let pick = |tried: &[u16]| self.service.upstreams.pick(outgoing.pool, self.address, tried);
             let other = pick(tried.as_slice()).or_else(|| if same_again { pick(&[]) } else { None });
             let Some(picked) = other else {
-                return Err(Refused::no_backend());
+                return Err(
+                    failed.map_or_else(Refused::no_backend, |(failure, _)| Refused::upstream(failure))
+                );
             };
+            if let Some((_, before)) = failed {
+                self.service.stats.borrow_mut().retried(before);
+            }
             if let Some(age) = self.service.upstreams.view.age(self.service.now()) {
                 self.service.stats.borrow_mut().view_age(age);
             }
@@ -175,8 +182,8 @@ impl Client {
             if next == Next::Answer {
                 return Err(Refused::upstream(failure));
             }
-            stats.retried(picked.id);
             drop(stats);
+            failed = Some((failure, picked.id));
             tried.add(picked.member);
             same_again = reused;
             number += 1;

@@ -124,6 +124,14 @@ impl ResponseLeft {
     pub(super) fn is_done(&self) -> bool {
         matches!(self, Self::Nothing)
     }
+
+    /// Whether the close of the client's connection is all that tells it that the body is whole.
+    pub(super) fn ends_by_close(&self) -> bool {
+        match self {
+            Self::Unchunk(_) | Self::UntilClose => true,
+            Self::Nothing | Self::Length(_) | Self::Chunks(_) | Self::Chunk => false,
+        }
+    }
 }
 
 /// A final response's head, and what of its body came with it.

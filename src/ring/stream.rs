@@ -149,12 +149,19 @@ impl Stream {
         SendGathered::start(&self.inner, self.fd, chunks, due)
     }
 
-    /// Says to the peer that nothing more will be sent; await the sends before. A call, not an operation:
-    /// the kernel gives `IORING_OP_SHUTDOWN` to a worker thread, which looks the descriptor up when it comes
-    /// to it, and by then its number may be another socket's.
+    /// Says to the peer that nothing more will be sent. What was sent before must have left.
+    ///
+    /// A call of its own, not an operation: the ring hands a shutdown to a worker thread, which looks the
+    /// descriptor's number up when it gets to it, and by then the number may be another connection's.
     pub fn shutdown_write(&self) {
-        // An error means that the connection is gone already.
+        // Fails only if the connection is gone already.
         let _ = shutdown(self.fd, Shutdown::Write);
+    }
+
+    /// Has dropping it reset the connection: for who must not take its end for a clean one.
+    pub fn reset_on_close(&self) {
+        // SAFETY: the stream owns the descriptor and closes it only when it is dropped.
+        socket::reset_on_close(unsafe { BorrowedFd::borrow_raw(self.fd) });
     }
 
     /// The other end's address; `None` for a Unix socket, or when it is already gone.

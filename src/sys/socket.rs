@@ -183,6 +183,12 @@ pub fn peer_address(fd: BorrowedFd<'_>) -> Option<IpAddr> {
     socket_address(&storage).map(|address| address.ip())
 }
 
+/// Has the connection end in a reset when it is closed, whatever is still unsent (a Unix socket just ends).
+pub fn reset_on_close(fd: BorrowedFd<'_>) {
+    // Fails only if the connection is gone already.
+    let _ = setsockopt(&fd, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 });
+}
+
 fn socket_address(storage: &SockaddrStorage) -> Option<SocketAddr> {
     let v4 = |a: &SockaddrIn| SocketAddr::from((a.ip(), a.port()));
     let v6 = |a: &SockaddrIn6| SocketAddr::from((a.ip(), a.port()));

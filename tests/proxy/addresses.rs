@@ -30,13 +30,18 @@ fn an_ipv6_listener_and_an_ipv6_backend_serve() {
     assert_eq!(backend.last().fields.get("X-Forwarded-For"), Some("::1"));
 }
 
-/// A listener on `[::]` takes IPv4 too, and tells the backend IPv4 addresses as such.
+/// So that both may be configured on one port.
 #[test]
-fn a_listener_on_all_addresses_writes_ipv4_clients_as_ipv4() {
+fn a_listener_on_all_ipv6_addresses_takes_no_ipv4() {
     let backend = Backend::http(answers::echo());
-    let weir = Weir::start(&one_pool(&[&backend], "", "").replace("127.0.0.1:{web}", "[::]:{web}"));
+    let config = one_pool(&[&backend], "", "").replace("127.0.0.1:{web}", "[::]:{web}")
+        + "[[listener]]\nname = \"four\"\naddress = \"0.0.0.0:{web}\"\npool = \"app\"\n";
+    let weir = Weir::start(&config);
     assert_eq!(weir.client().get("/").status, 200);
     assert_eq!(backend.last().fields.get("X-Forwarded-For"), Some("127.0.0.1"));
+    let mut six = Client::connect(SocketAddr::from((Ipv6Addr::LOCALHOST, weir.port("web"))));
+    assert_eq!(six.get("/").status, 200);
+    assert_eq!(backend.last().fields.get("X-Forwarded-For"), Some("::1"));
 }
 
 #[test]

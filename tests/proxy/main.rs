@@ -15,6 +15,7 @@
 //! | `memory.rs` | slow readers and writers, and who else is affected |
 //! | `tunnel.rs` | upgrades |
 //! | `addresses.rs` | Unix sockets and IPv6 |
+//! | `chaos.rs` | everybody misbehaves at once: no answer is another's, nothing is left over |
 //! | `splits.rs` | the property: any message cut anywhere arrives whole |
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
@@ -22,6 +23,7 @@
 mod harness;
 
 mod addresses;
+mod chaos;
 mod connections;
 mod failures;
 mod fields;

@@ -29,7 +29,7 @@ fn big(len: usize, sent: Arc<AtomicUsize>) -> Backend {
 /// A client whose kernel takes little for it.
 fn slow_client(weir: &Weir) -> Client {
     let client = weir.client();
-    client.wire.socket.set_receive_buffer(16 << 10);
+    client.wire.socket.set_receive_buffer(256 << 10);
     client
 }
 
@@ -69,7 +69,7 @@ fn a_client_that_reads_slowly_holds_up_its_backend_and_nobody_else() {
 fn a_backend_that_reads_slowly_holds_up_its_client_and_nobody_else() {
     const LEN: usize = 100_000_000;
     let slow = Backend::raw(|mut wire, _| {
-        wire.socket.set_receive_buffer(16 << 10);
+        wire.socket.set_receive_buffer(256 << 10);
         let Ok(Some(_)) = wire.head() else { return };
         sleep(Duration::from_secs(2));
         let mut left = LEN;
@@ -135,7 +135,7 @@ fn many_clients_that_do_not_read_leave_buffers_for_the_others() {
 #[test]
 fn many_backends_that_do_not_read_leave_buffers_for_the_others() {
     let slow = Backend::raw(|mut wire, _| {
-        wire.socket.set_receive_buffer(4096);
+        wire.socket.set_receive_buffer(256 << 10);
         let _ = wire.head();
         sleep(Duration::from_secs(5));
     });

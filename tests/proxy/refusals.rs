@@ -202,7 +202,7 @@ fn a_body_that_is_too_large_is_refused() {
         &[
             "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1025\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1025\r\nExpect: 100-continue\r\n\r\n",
-            &format!("{head}{}", chunk(1025)),
+            &format!("{head}{}0\r\n\r\n", chunk(1025)),
             &format!("{head}{}{}0\r\n\r\n", chunk(1000), chunk(25)),
         ],
     );
@@ -316,6 +316,19 @@ fn a_refused_client_can_read_its_answer_even_if_it_has_more_to_send() {
         assert_eq!(client.response().status, 413);
     }
     assert_eq!(backend.connections(), 0);
+}
+
+/// Its descriptor's number is soon another connection's.
+#[test]
+fn the_end_of_a_refused_connection_is_no_other_connections_end() {
+    let backend = Backend::http(answers::closing(answers::text("ok")));
+    let weir = in_front_of(&backend);
+    for n in 0..300 {
+        let mut refused = weir.client();
+        assert_eq!(refused.ask("GET / HTTP/1.1\r\n\r\n").status, 400);
+        drop(refused);
+        assert_eq!(weir.client().get("/").text(), "ok", "request {n}");
+    }
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn a_request_body_that_comes_too_slowly_is_a_408() {
 #[test]
 fn a_client_is_not_blamed_for_a_backend_that_reads_slowly() {
     let backend = Backend::raw(|mut wire, _| {
-        wire.socket.set_receive_buffer(4096);
+        wire.socket.set_receive_buffer(256 << 10);
         let _ = wire.head();
         sleep(ms(6500));
         let _ = wire.bytes(8_000_000);
