@@ -1,6 +1,6 @@
 //! Every key of a health check: what is asked, and what counts as passed.
 
-use crate::harness::{Backend, Handler, Then, Weir, answers, free_port, wait_until};
+use crate::harness::{Backend, Handler, Weir, answers, free_port, wait_until};
 use crate::{pool_of, state, why};
 use std::thread::sleep;
 use std::time::Duration;

@@ -30,8 +30,11 @@ mod harness;
 
 mod checks;
 mod clients;
+mod failover;
 mod probing;
+mod process;
 mod shares;
+mod sharing;
 mod transitions;
 mod usable;
 
