@@ -30,11 +30,13 @@ mod harness;
 
 mod checks;
 mod clients;
+mod draining;
 mod failover;
 mod probing;
 mod process;
 mod shares;
 mod sharing;
+mod shutdown;
 mod transitions;
 mod usable;
 
