@@ -21,8 +21,9 @@ fn stuck() -> Handler {
     })
 }
 
-fn refuses(weir: &Weir) -> bool {
-    TcpStream::connect(weir.address("web")).is_err()
+/// Whether it has begun to drain.
+fn drains(weir: &Weir) -> bool {
+    weir.stderr().contains("draining: no new connections")
 }
 
 /// A client whose request is at the backend and has no answer.
@@ -73,8 +74,9 @@ fn in_the_shutdown_delay_weir_is_not_ready_but_accepts_and_answers_with_close() 
     assert!(answered > 5, "{answered}");
     let response = kept.get("/");
     assert_eq!((response.status, response.field("Connection")), (200, Some("close")), "open ones too");
-    wait_until("the delay is over", || refuses(&weir));
+    wait_until("the delay is over", || drains(&weir));
     assert!(began.elapsed() >= Duration::from_millis(1_500), "{:?}", began.elapsed());
+    assert!(TcpStream::connect(weir.address("web")).is_err(), "connects are refused now");
     assert_eq!(weir.wait_exit(SOON).code(), Some(0));
 }
 
@@ -86,7 +88,7 @@ fn idle_clients_get_one_more_answer_and_those_who_ask_nothing_are_let_go() {
     clients.iter_mut().for_each(|client| assert_eq!(client.get("/").status, 200));
     let began = Instant::now();
     weir.signal(Signal::SIGTERM);
-    wait_until("it accepts no more", || refuses(&weir));
+    wait_until("it drains", || drains(&weir));
     let response = clients[0].get("/");
     assert_eq!((response.status, response.field("Connection")), (200, Some("close")));
     clients.iter_mut().for_each(|client| drop(client.assert_closed()));
@@ -125,7 +127,7 @@ fn a_long_download_and_a_long_upload_under_way_are_finished() {
     writer.send(vec![b'x'; 20_000]);
     wait_until("both are under way", || weir.metric("weir_in_flight", &[]) == 2.0);
     weir.signal(Signal::SIGTERM);
-    wait_until("it accepts no more", || refuses(&weir));
+    wait_until("it drains", || drains(&weir));
     for _ in 0..20 {
         writer.send(vec![b'y'; 1_000]);
         sleep(Duration::from_millis(20));
