@@ -91,7 +91,9 @@ fn idle_clients_get_one_more_answer_and_those_who_ask_nothing_are_let_go() {
     wait_until("it drains", || drains(&weir));
     let response = clients[0].get("/");
     assert_eq!((response.status, response.field("Connection")), (200, Some("close")));
-    clients.iter_mut().for_each(|client| drop(client.assert_closed()));
+    clients.iter_mut().for_each(|client| {
+        client.assert_closed();
+    });
     assert_eq!(weir.wait_exit(SOON).code(), Some(0));
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
 }
