@@ -8,7 +8,9 @@ use super::slots::Kind;
 use super::stream::FirstReceive;
 use super::{Inner, Ring, Stream};
 use io_uring::{opcode, types::Fd};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use nix::errno::Errno;
+use nix::sys::socket::{SockFlag, accept4};
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -69,6 +71,20 @@ impl Acceptor {
     pub fn stop(&mut self) {
         self.stopped = true;
         self.inner.core.borrow_mut().cancel(self.key);
+    }
+
+    /// A connection that still waits in `listener`'s queue, once all was handed out after [`Self::stop`];
+    /// closing the listener would reset it. Never waits.
+    pub fn leftover(&self, listener: BorrowedFd<'_>) -> Option<Stream> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        loop {
+            match accept4(listener, flags) {
+                Ok(fd) => return Some(Stream::new(&self.inner, fd.into_raw_fd())),
+                // The client gave up while it waited; others may not have.
+                Err(Errno::ECONNABORTED | Errno::EPROTO | Errno::EINTR) => {}
+                Err(_) => return None,
+            }
+        }
     }
 
     /// Accepts again after [`Self::stop`].
