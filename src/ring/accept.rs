@@ -79,7 +79,7 @@ impl Acceptor {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         loop {
             match accept4(listener, flags) {
-                Ok(fd) => return Some(Stream::new(&self.inner, fd.into_raw_fd())),
+                Ok(fd) => return Some(Stream::new(&self.inner, fd.into_raw_fd(), FirstReceive::Once)),
                 // The client gave up while it waited; others may not have.
                 Err(Errno::ECONNABORTED | Errno::EPROTO | Errno::EINTR) => {}
                 Err(_) => return None,

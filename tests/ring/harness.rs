@@ -4,10 +4,12 @@
 //! it has ended, the shard ends. Waits are for conditions, and bounded.
 
 use glommio::{LocalExecutorBuilder, Placement};
+use nix::sys::eventfd::EventFd;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -226,4 +228,10 @@ pub(crate) fn pattern(seed: usize, len: usize) -> Vec<u8> {
 /// The byte of [`pattern`] at one place. Never the poison of returned buffers (0xDB).
 pub(crate) fn pattern_at(seed: usize, at: usize) -> u8 {
     ((seed.wrapping_mul(131) + at.wrapping_mul(7) + at / 251) % 199) as u8
+}
+
+/// Waits for a doorbell as a shard does: until it can be read, then takes its counter.
+pub(crate) async fn heard(ring: &Ring, bell: &EventFd) {
+    ring.readable(bell.as_fd()).await.unwrap();
+    bell.read().unwrap();
 }

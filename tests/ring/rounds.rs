@@ -3,12 +3,11 @@
 //! `WEIR_TESTS=all` parks a million times for each; otherwise a hundred thousand times, which is some
 //! seconds in a debug build.
 
-use crate::harness::{Plan, SMALL, on_ring, pair, run, until};
+use crate::harness::{Plan, SMALL, heard, on_ring, pair, run, until};
 use glommio::executor;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::cell::Cell;
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -131,7 +130,7 @@ fn a_doorbell_never_stalls_however_often() {
         let (mut at, end) = (clock::now(), clock::now() + enough);
         while ring.counts().parks - parks_before < rounds && at < end {
             there.write(1).unwrap();
-            ring.doorbell(here.as_fd()).await.unwrap();
+            heard(&ring, &here).await;
             let now = clock::now();
             stalls.round(now.since(at));
             at = now;

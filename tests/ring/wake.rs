@@ -4,14 +4,13 @@
 //! Endurance is in `rounds.rs`.
 
 use crate::harness::{
-    Plan, SMALL, on_ring, pair, pause, read_to_end, receive_all, run, settled, soon, until,
+    Plan, SMALL, heard, on_ring, pair, pause, read_to_end, receive_all, run, settled, soon, until,
 };
 use glommio::executor;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,7 +39,7 @@ fn a_doorbell_rung_by_another_thread_wakes_a_parked_shard() {
                 told.store(clock::now().as_us(), Ordering::SeqCst);
                 ringer.write(1).unwrap();
             });
-            ring.doorbell(bell.as_fd()).await.unwrap();
+            heard(&ring, &bell).await;
             let woken = clock::now();
             ringer.join().unwrap();
             assert!(ring.counts().parks > parks, "it was not even parked");
@@ -57,13 +56,13 @@ fn a_doorbell_rung_early_or_twice_is_heard_once() {
         let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC).unwrap();
         bell.write(1).unwrap();
         bell.write(1).unwrap();
-        ring.doorbell(bell.as_fd()).await.unwrap();
+        heard(&ring, &bell).await;
         let rung = Rc::new(Cell::new(false));
         let (told, ring_too) = (rung.clone(), ring.clone());
         let bell = Rc::new(bell);
         let bell_too = bell.clone();
         ring.spawn(async move {
-            ring_too.doorbell(bell_too.as_fd()).await.unwrap();
+            heard(&ring_too, &bell_too).await;
             told.set(true);
         });
         pause(&ring, 20).await;
