@@ -27,6 +27,8 @@ pub(super) struct Down<'a> {
     pub(super) service: &'a Service,
     pub(super) stream: &'a Stream,
     pub(super) min_rate_per_s: u64,
+    /// When the whole exchange must be over.
+    pub(super) ends: Instant,
 }
 
 impl Down<'_> {
@@ -138,7 +140,7 @@ async fn pass_body(
         return relay(down, up, part, pipe, between_bytes, pace).await;
     }
     while !part.body.is_done() {
-        let received = up.receive(down.service.now().deadline(between_bytes)).await;
+        let received = up.receive(down.service.now().deadline(between_bytes).min(down.ends)).await;
         let truncated = DownloadFault::Backend(UpstreamFailure::Truncated);
         let chunk = match received {
             Ok(Some(chunk)) => chunk,
@@ -192,7 +194,7 @@ async fn relay(
         let now = down.service.now();
         let max = usize::try_from(left).unwrap_or(usize::MAX).min(SPLICE_MAX);
         pace.count(max);
-        let due = now.deadline(between_bytes);
+        let due = now.deadline(between_bytes).min(down.ends);
         let moved =
             up.splice_to(down.stream, &mut pipe, max, due, pace.due()).await.map_err(
                 |fault| match fault {

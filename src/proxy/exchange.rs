@@ -87,6 +87,8 @@ pub(super) struct Times {
     pub(super) own: Micros,
     /// The turn in which the work under way began.
     pub(super) lap: Instant,
+    /// When the whole exchange must be over.
+    pub(super) ends: Instant,
 }
 
 impl Times {
@@ -112,7 +114,8 @@ impl Client {
     pub(super) fn exchange(&mut self, mut outgoing: Outgoing) -> impl Future<Output = After> {
         async move {
             let now = self.service.now();
-            let mut times = Times { began: now, own: Micros::ZERO, lap: now };
+            let total = self.service.upstreams.timeouts(outgoing.pool).total;
+            let mut times = Times { began: now, own: Micros::ZERO, lap: now, ends: now.deadline(total) };
             let rest = match self.begin(&mut outgoing, &mut times).await {
                 Ok(begun) => match self.answer(&mut outgoing, begun, &mut times) {
                     Answered::Now(after) => return after,
@@ -208,7 +211,7 @@ impl Client {
             }
             None => {
                 let asked = times.pause();
-                let connected = Box::pin(service.upstreams.connect(picked)).await;
+                let connected = Box::pin(service.upstreams.connect(picked, times.ends)).await;
                 times.resume(service.now());
                 let connection = connected.map_err(|fault| match fault {
                     Fault::TimedOut => (AttemptFailure::ConnectTimeout, false),
@@ -219,7 +222,8 @@ impl Client {
             }
         };
         let reused = connection.is_reused();
-        let due = service.now().deadline(service.upstreams.timeouts(outgoing.pool).response);
+        let response = service.upstreams.timeouts(outgoing.pool).response;
+        let due = service.now().deadline(response).min(times.ends);
         let bytes = std::mem::take(&mut outgoing.bytes);
         let send = connection.stream.send(Payload::Bytes(bytes), due).quiet();
         let sent_at = times.pause();
@@ -285,16 +289,19 @@ impl Client {
             return self.client_gone();
         }
         if let Some(Part::Interim(bytes)) = interim
-            && self.down().send(Payload::Bytes(bytes)).await.is_err()
+            && self.down(times.ends).send(Payload::Bytes(bytes)).await.is_err()
         {
             return self.client_gone();
         }
         let pool = usize::from(connection.picked().pool);
-        let due = self.service.now().deadline(self.service.upstreams.timeouts(pool).response);
+        let response = self.service.upstreams.timeouts(pool).response;
+        let due = self.service.now().deadline(response).min(times.ends);
         let closing = self.closing();
         let facts = &outgoing.facts;
         times.pause();
-        let read = read_final(self.down(), &connection.stream, &mut input, facts, &|| due, &|| closing).await;
+        let read =
+            read_final(self.down(times.ends), &connection.stream, &mut input, facts, &|| due, &|| closing)
+                .await;
         times.resume(self.service.now());
         match read {
             Ok(part) => self.pass(part, connection, in_flight, times).await,
@@ -326,7 +333,8 @@ impl Client {
         }
         self.service.stats.borrow_mut().answered(picked.id, part.status);
         times.pause();
-        let downloaded = download(self.down(), &connection.stream, &mut part, usize::from(picked.pool)).await;
+        let downloaded =
+            download(self.down(times.ends), &connection.stream, &mut part, usize::from(picked.pool)).await;
         drop(in_flight);
         times.resume(self.service.now());
         match downloaded {
@@ -383,12 +391,13 @@ impl Client {
         }
     }
 
-    /// The way down.
-    pub(super) fn down(&self) -> Down<'_> {
+    /// The way down, for an exchange that must be over by `ends`.
+    pub(super) fn down(&self, ends: Instant) -> Down<'_> {
         Down {
             service: &self.service,
             stream: &self.stream,
             min_rate_per_s: self.rules().body_min_rate_per_s,
+            ends,
         }
     }
 

@@ -25,7 +25,7 @@ impl Client {
         connection: Connection,
         in_flight: InFlight,
     ) -> After {
-        if self.sent_before().await.is_err() || self.down().send(part.payload).await.is_err() {
+        if self.sent_before().await.is_err() || self.down(Instant::NEVER).send(part.payload).await.is_err() {
             return self.client_gone();
         }
         let pool = usize::from(connection.picked().pool);

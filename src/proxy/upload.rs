@@ -72,13 +72,18 @@ impl Client {
         let progress = Progress { sent: Cell::new(None), answering: Cell::new(false) };
         let closing = self.closing();
         let rules = &self.service.listeners[usize::from(self.listener)];
-        let down =
-            Down { service: &self.service, stream: &self.stream, min_rate_per_s: rules.body_min_rate_per_s };
+        let down = Down {
+            service: &self.service,
+            stream: &self.stream,
+            min_rate_per_s: rules.body_min_rate_per_s,
+            ends: times.ends,
+        };
         let ended = {
             let input = &mut self.input;
             let uploading = upload(down, input, &connection.stream, outgoing.body, rules.max_body, picked);
             let response = down.service.upstreams.timeouts(usize::from(picked.pool)).response;
-            let due = || progress.sent.get().map_or(Instant::NEVER, |sent| sent.deadline(response));
+            let due =
+                || progress.sent.get().map_or(Instant::NEVER, |sent| sent.deadline(response)).min(down.ends);
             let closing = || closing || progress.sent.get().is_none();
             let answering = async {
                 let mut input = Input::default();

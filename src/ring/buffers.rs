@@ -6,6 +6,10 @@
 //! busy connections would walk through all the memory. So it is given a window of `WINDOW` at a time, and
 //! the buffer that came back last goes in next: what is in use stays small and warm.
 //!
+//! Buffers are for bytes on their way. Where more than half of them hold bytes that wait (for a peer that
+//! does not read, for a request whose turn has not come), those are copied out into memory of their own,
+//! so that slow peers cannot take the buffers from quick ones.
+//!
 //! Not here: the operations (`operation.rs`, `stream.rs`). Called by them and, through `Chunk`, by `proxy`.
 
 use super::Inner;
@@ -47,6 +51,10 @@ pub(super) struct Buffers {
     with_kernel: Cell<u16>,
     /// Buffers that nobody has, last returned on top.
     free: RefCell<Vec<u16>>,
+    /// Bytes that were copied out; their numbers go on from `count`.
+    spilled: RefCell<Vec<Option<Box<[u8]>>>>,
+    /// Places in `spilled` that are empty.
+    spill_free: RefCell<Vec<u16>>,
 }
 
 impl Buffers {
@@ -66,6 +74,8 @@ impl Buffers {
             tail: Cell::new(0),
             with_kernel: Cell::new(0),
             free: RefCell::new((0..count).rev().collect()),
+            spilled: RefCell::default(),
+            spill_free: RefCell::default(),
         };
         // SAFETY: the block holds `count` entries, is page-aligned and zeroed, and is freed only after the
         // ring is gone (`Inner` drops its ring first, and leaks these if anything is still in the kernel).
@@ -91,6 +101,33 @@ impl Buffers {
         usize::from(self.count) - usize::from(self.with_kernel.get()) - self.free.borrow().len()
     }
 
+    /// Whether so many hold bytes that those that wait are better copied out.
+    pub(super) fn scarce(&self) -> bool {
+        self.in_use() > usize::from(self.count / 2)
+    }
+
+    /// Copies `start..end` of a buffer out and gives the buffer back: the number of the copy. The buffer
+    /// itself, if it is a copy already or there are too many.
+    pub(super) fn spill(&self, id: u16, start: usize, end: usize) -> u16 {
+        if id >= self.count {
+            return id;
+        }
+        let mut spilled = self.spilled.borrow_mut();
+        let place = match self.spill_free.borrow_mut().pop() {
+            Some(place) => place,
+            None if spilled.len() < usize::from(u16::MAX - self.count) => {
+                spilled.push(None);
+                (spilled.len() - 1) as u16
+            }
+            None => return id,
+        };
+        let mut copy = vec![0; end].into_boxed_slice();
+        copy[start..].copy_from_slice(self.bytes(id, start, end));
+        spilled[usize::from(place)] = Some(copy);
+        self.give_back(id);
+        self.count + place
+    }
+
     /// The kernel has filled one and said so.
     pub(super) fn taken(&self) {
         self.with_kernel.set(self.with_kernel.get() - 1);
@@ -99,6 +136,11 @@ impl Buffers {
 
     /// A buffer comes back from whoever read it.
     pub(super) fn give_back(&self, id: u16) {
+        if let Some(place) = id.checked_sub(self.count) {
+            self.spilled.borrow_mut()[usize::from(place)] = None;
+            self.spill_free.borrow_mut().push(place);
+            return;
+        }
         if cfg!(debug_assertions) {
             self.bytes(id, 0, self.stride).fill(POISON);
         }
@@ -141,11 +183,23 @@ impl Buffers {
 
     #[allow(clippy::mut_from_ref)]
     fn bytes(&self, id: u16, start: usize, end: usize) -> &mut [u8] {
+        let from = match id.checked_sub(self.count) {
+            None => self.at(id, start),
+            Some(place) => {
+                let mut spilled = self.spilled.borrow_mut();
+                // A copy lives as long as its number, and is as long as the chunk that has it.
+                match &mut spilled[usize::from(place)] {
+                    Some(copy) => NonNull::from(&mut copy[start..end]).cast(),
+                    None => return &mut [],
+                }
+            }
+        };
         debug_assert!(start <= end && end <= self.stride);
-        // SAFETY: the range lies in buffer `id`. Callers hold the buffer: a `Chunk` is the only one with its
-        // number (the kernel has given it up with the completion that made the chunk), or it is just being
-        // given back. So nobody else reads or writes it while the reference lives.
-        unsafe { std::slice::from_raw_parts_mut(self.at(id, start).as_ptr(), end - start) }
+        // SAFETY: the range lies in buffer `id`, or in the heap block of copy `id`, which is not moved while
+        // it has its number. Callers hold the number: a `Chunk` is the only one with it (the kernel has given
+        // the buffer up with the completion that made the chunk), or it is just being given back. So nobody
+        // else reads or writes it while the reference lives.
+        unsafe { std::slice::from_raw_parts_mut(from.as_ptr(), end - start) }
     }
 }
 
@@ -180,6 +234,14 @@ pub struct Chunk {
 impl Chunk {
     pub(super) fn new(inner: Rc<Inner>, id: u16, len: usize) -> Self {
         Self { inner, id, start: HEADROOM as u32, end: (HEADROOM + len) as u32 }
+    }
+
+    /// Copies the bytes out if buffers are scarce: for bytes that may have to wait.
+    pub(super) fn spill_if_scarce(&mut self) {
+        let buffers = &self.inner.buffers;
+        if buffers.scarce() {
+            self.id = buffers.spill(self.id, self.start as usize, self.end as usize);
+        }
     }
 
     /// Drops the first `count` bytes; all of them if there are fewer.

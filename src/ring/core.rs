@@ -5,7 +5,7 @@
 //! dropping one might drop a task that borrows this.
 
 use super::arrivals::Arrival;
-use super::buffers::Buffers;
+use super::buffers::{Buffers, HEADROOM};
 use super::payload::Held;
 use super::slots::{Kind, Owner, Slots};
 use super::{RingRefused, RingSettings};
@@ -230,6 +230,13 @@ impl Core {
             drop(held);
             return;
         }
+        let wanted = std::mem::take(&mut slot.wanted);
+        let buffer = buffer.map(|id| match wanted {
+            // It will be read in this turn.
+            true => id,
+            false if !buffers.scarce() => id,
+            false => buffers.spill(id, HEADROOM, HEADROOM + result.max(0) as usize),
+        });
         slot.arrived.push(Arrival { result, buffer });
         if result == slot.quiet_result {
             return;

@@ -140,12 +140,12 @@ impl Upstreams {
         backend.idle.borrow_mut().pop(self.ring.now())
     }
 
-    /// A new connection to `picked`.
+    /// A new connection to `picked`, by `latest` at the latest.
     ///
     /// # Errors
     /// The connect's errno, the pool's connect timeout, or `ENOBUFS` when this shard has its share of
     /// `max_connections` already.
-    pub async fn connect(self: &Rc<Self>, picked: Picked) -> Result<Connection, Fault> {
+    pub async fn connect(self: &Rc<Self>, picked: Picked, latest: Instant) -> Result<Connection, Fault> {
         let pool = &self.pools[usize::from(picked.pool)];
         let backend = self.backend(picked);
         if backend.open.get() >= pool.open_max {
@@ -153,7 +153,7 @@ impl Upstreams {
         }
         // Counted before it stands: connects under way count.
         let place = connection::Place::take(self, picked);
-        let due = self.ring.now().deadline(pool.timeouts.connect);
+        let due = self.ring.now().deadline(pool.timeouts.connect).min(latest);
         let stream = self.ring.connect(&backend.to, due).await?;
         Ok(Connection::new(stream, place))
     }
