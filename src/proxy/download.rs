@@ -143,7 +143,7 @@ async fn pass_body(
             }
         };
         let step = if part.body.is_verbatim() {
-            gather(up, chunk, part)
+            gather(down.service, up, chunk, part)
         } else {
             transform(down.service, &chunk, part)
         };
@@ -185,9 +185,15 @@ fn cut(chunk: &mut Chunk, part: &mut FirstPart) -> Result<(), BadResponse> {
 }
 
 /// `chunk` and what has come behind it meanwhile.
-fn gather(up: &Stream, mut chunk: Chunk, part: &mut FirstPart) -> Result<Leaving, BadResponse> {
+fn gather(
+    service: &Service,
+    up: &Stream,
+    mut chunk: Chunk,
+    part: &mut FirstPart,
+) -> Result<Leaving, BadResponse> {
     cut(&mut chunk, part)?;
-    let mut next = if part.body.is_done() { None } else { up.received() };
+    let alone = part.body.is_done() || service.ring.buffers_are_scarce();
+    let mut next = if alone { None } else { up.received() };
     if next.is_none() {
         return Ok(Leaving::One(Payload::Chunk(chunk)));
     }

@@ -6,10 +6,17 @@
 //! busy connections would walk through all the memory. So it is given a window of `WINDOW` at a time, and
 //! the buffer that came back last goes in next: what is in use stays small and warm.
 //!
+//! Peers that do not read what weir has for them hold buffers for as long as they like. So once a quarter of
+//! all are in use, nobody is given several at once; and once half are, what arrives is copied to memory of
+//! its own and its buffer goes back at once: fifty clients that do not read must not stop the other
+//! thousands. Such memory is as large as what arrived, is numbered behind the buffers, so that nobody else
+//! need know, and is bounded too (`SPILLED_FACTOR`).
+//!
 //! Not here: the operations (`operation.rs`, `stream.rs`). Called by them and, through `Chunk`, by `proxy`.
 
 use super::Inner;
 use io_uring::{IoUring, types::BufRingEntry};
+use slab::Slab;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -30,6 +37,9 @@ pub const OVERHEAD: usize = HEADROOM + ALLOWANCE;
 /// Buffers that the kernel is given at a time.
 const WINDOW: u16 = 256;
 
+/// Pieces in memory of their own, at most, as a multiple of the buffers.
+pub const SPILLED_FACTOR: usize = 8;
+
 /// The group's number in the ring: weir has one.
 pub(super) const GROUP: u16 = 0;
 
@@ -47,6 +57,8 @@ pub(super) struct Buffers {
     with_kernel: Cell<u16>,
     /// Buffers that nobody has, last returned on top.
     free: RefCell<Vec<u16>>,
+    /// What arrived while buffers were scarce; numbered from `count` on.
+    spilled: RefCell<Slab<Vec<u8>>>,
 }
 
 impl Buffers {
@@ -66,6 +78,7 @@ impl Buffers {
             tail: Cell::new(0),
             with_kernel: Cell::new(0),
             free: RefCell::new((0..count).rev().collect()),
+            spilled: RefCell::default(),
         };
         // SAFETY: the block holds `count` entries, is page-aligned and zeroed, and is freed only after the
         // ring is gone (`Inner` drops its ring first, and leaks these if anything is still in the kernel).
@@ -91,6 +104,33 @@ impl Buffers {
         usize::from(self.count) - usize::from(self.with_kernel.get()) - self.free.borrow().len()
     }
 
+    /// Whether so many are in use that nobody should take several at once.
+    pub(super) fn are_scarce(&self) -> bool {
+        self.in_use() > usize::from(self.count / 4)
+    }
+
+    /// Whether so many are in use that none may be kept waiting for a peer.
+    pub(super) fn must_be_spared(&self) -> bool {
+        self.in_use() > usize::from(self.count / 2)
+    }
+
+    /// Moves the `len` bytes in buffer `id` to memory of their own, if there may be more such memory. Returns
+    /// the number under which they are found from now on.
+    pub(super) fn spill(&self, id: u16, len: usize) -> u16 {
+        let mut spilled = self.spilled.borrow_mut();
+        let most = (usize::from(self.count) * SPILLED_FACTOR).min(usize::from(u16::MAX - self.count));
+        if spilled.len() >= most {
+            return id;
+        }
+        let mut memory = vec![0; HEADROOM + len];
+        memory[HEADROOM..].copy_from_slice(self.bytes(id, HEADROOM, HEADROOM + len));
+        // Below `u16::MAX - count`, since a slab fills its gaps first.
+        let number = self.count + spilled.insert(memory) as u16;
+        drop(spilled);
+        self.give_back(id);
+        number
+    }
+
     /// The kernel has filled one and said so.
     pub(super) fn taken(&self) {
         self.with_kernel.set(self.with_kernel.get() - 1);
@@ -99,6 +139,10 @@ impl Buffers {
 
     /// A buffer comes back from whoever read it.
     pub(super) fn give_back(&self, id: u16) {
+        if let Some(spilled) = id.checked_sub(self.count) {
+            self.spilled.borrow_mut().remove(usize::from(spilled));
+            return;
+        }
         if cfg!(debug_assertions) {
             self.bytes(id, 0, self.stride).fill(POISON);
         }
@@ -141,6 +185,13 @@ impl Buffers {
 
     #[allow(clippy::mut_from_ref)]
     fn bytes(&self, id: u16, start: usize, end: usize) -> &mut [u8] {
+        if let Some(spilled) = id.checked_sub(self.count) {
+            let memory = &mut self.spilled.borrow_mut()[usize::from(spilled)][start..end];
+            // SAFETY: the block does not move when the slab grows, and lives until its number is given back,
+            // by the drop of the only `Chunk` that has it, which is the only caller with this number. So it
+            // outlives the reference, and nobody else reads or writes it meanwhile.
+            return unsafe { std::slice::from_raw_parts_mut(memory.as_mut_ptr(), end - start) };
+        }
         debug_assert!(start <= end && end <= self.stride);
         // SAFETY: the range lies in buffer `id`. Callers hold the buffer: a `Chunk` is the only one with its
         // number (the kernel has given it up with the completion that made the chunk), or it is just being

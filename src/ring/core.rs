@@ -21,7 +21,8 @@ use std::task::Waker;
 /// (Trust only an operation's own completion.)
 const UNHEARD: u64 = u64::MAX;
 
-/// Completions of one receive that may wait unread before it is cancelled until they are read.
+/// Completions of one receive that may wait unread before it is cancelled until they are read; one while
+/// buffers are scarce.
 const UNREAD_MAX: usize = 4;
 
 /// How often one turn goes back for more completions before the tasks get their turn.
@@ -227,6 +228,8 @@ impl Core {
             drop(held);
             return;
         }
+        let spare = buffer.is_some() && buffers.must_be_spared();
+        let buffer = buffer.map(|id| if spare { buffers.spill(id, result.max(0) as usize) } else { id });
         slot.arrived.push(Arrival { result, buffer });
         if result == slot.quiet_result {
             return;
@@ -234,8 +237,11 @@ impl Core {
         if let Some(waker) = &slot.waker {
             waker.wake_by_ref();
         }
-        if slot.kind == Kind::Receive && slot.arrived.len() >= UNREAD_MAX {
-            self.cancel(key);
+        if slot.kind == Kind::Receive {
+            let unread_max = if buffers.are_scarce() { 1 } else { UNREAD_MAX };
+            if slot.arrived.len() >= unread_max {
+                self.cancel(key);
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use super::slots::Kind;
 use super::{Chunk, Inner};
 use crate::sys::socket;
 use crate::time::Instant;
-use io_uring::{opcode, types::Fd};
+use io_uring::{opcode, squeue, types::Fd};
 use nix::sys::socket::{Shutdown, shutdown};
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -68,7 +68,15 @@ impl Stream {
         let armed = slot.in_kernel;
         core.set_deadline(self.key, due);
         if !armed && !core.is_starved(self.key) {
-            let entry = opcode::RecvMulti::new(Fd(self.fd), GROUP).build();
+            let entry = if self.inner.buffers.are_scarce() {
+                // A multishot receive takes up to 32 buffers before anybody is asked.
+                opcode::Recv::new(Fd(self.fd), std::ptr::null_mut(), 0)
+                    .buf_group(GROUP)
+                    .build()
+                    .flags(squeue::Flags::BUFFER_SELECT)
+            } else {
+                opcode::RecvMulti::new(Fd(self.fd), GROUP).build()
+            };
             core.start(self.key, entry);
         }
         drop(core);
