@@ -133,7 +133,8 @@ impl Client {
             self.sending = None;
             sent.outcome?;
         }
-        if self.input.is_empty() && self.sending.is_none() {
+        // A last send that went well is still there: it woke nobody. One that has not is waited for after this.
+        if self.input.is_empty() {
             return self.stream.poll_receive_next(cx, due);
         }
         self.stream.poll_receive(cx, due)

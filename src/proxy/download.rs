@@ -4,16 +4,22 @@
 //! slow client holds up its backend, and memory stays bounded. Called by `exchange.rs` and `upload.rs`.
 
 use super::request::Input;
-use super::response::{BadResponse, FirstPart, Part, take_response};
+use super::response::{BadResponse, FirstPart, Part, ResponseLeft, take_response};
 use super::service::Service;
 use crate::exchange::{AttemptFailure, Pace, RequestFacts};
 use crate::metrics::UpstreamFailure;
-use crate::ring::{Chunk, Fault, Payload, Stream};
-use crate::time::Instant;
+use crate::ring::{Chunk, Fault, Payload, PipeLoan, SpliceFault, Stream, give_way};
+use crate::time::{Instant, Micros};
 use std::future::poll_fn;
 
 /// Chunks that leave by one send.
 const GATHERED_MAX: usize = 16;
+
+/// Bytes from which the rest of a body is worth a pipe.
+const SPLICE_MIN: u64 = 128 << 10;
+
+/// Bytes moved before others have their turn.
+const SPLICE_MAX: usize = 256 << 10;
 
 /// The way down to a client.
 #[derive(Clone, Copy)]
@@ -126,6 +132,11 @@ async fn pass_body(
     let first = std::mem::replace(&mut part.payload, Payload::Static(b""));
     pace.count(first.as_slice().len());
     down.send_by(first, pace.due()).await.map_err(|_| DownloadFault::Client)?;
+    if let ResponseLeft::Length(SPLICE_MIN..) = part.body
+        && let Some(pipe) = down.service.ring.pipe()
+    {
+        return relay(down, up, part, pipe, between_bytes, pace).await;
+    }
     while !part.body.is_done() {
         let received = up.receive(down.service.now().deadline(between_bytes)).await;
         let truncated = DownloadFault::Backend(UpstreamFailure::Truncated);
@@ -148,12 +159,53 @@ async fn pass_body(
             transform(down.service, &chunk, part)
         };
         let leaving = step.map_err(|_| DownloadFault::Backend(UpstreamFailure::BadResponse))?;
-        pace.count(leaving.len());
-        let sent = match leaving {
-            Leaving::One(payload) => down.send_by(payload, pace.due()).await,
-            Leaving::Many(chunks) => down.stream.send_gathered(chunks, pace.due()).await.map(drop),
-        };
-        sent.map_err(|_| DownloadFault::Client)?;
+        send_leaving(down, leaving, &mut pace).await?;
+    }
+    Ok(())
+}
+
+async fn send_leaving(down: Down<'_>, leaving: Leaving, pace: &mut Pace) -> Result<(), DownloadFault> {
+    pace.count(leaving.len());
+    let sent = match leaving {
+        Leaving::One(payload) => down.send_by(payload, pace.due()).await,
+        Leaving::Many(chunks) => down.stream.send_gathered(chunks, pace.due()).await.map(drop),
+    };
+    sent.map_err(|_| DownloadFault::Client)
+}
+
+/// Moves the rest of a long body down without copying it.
+async fn relay(
+    down: Down<'_>,
+    up: &Stream,
+    part: &mut FirstPart,
+    mut pipe: PipeLoan,
+    between_bytes: Micros,
+    mut pace: Pace,
+) -> Result<(), DownloadFault> {
+    up.stop_receiving().await;
+    while let Some(chunk) = up.received() {
+        let leaving =
+            gather(up, chunk, part).map_err(|_| DownloadFault::Backend(UpstreamFailure::BadResponse))?;
+        send_leaving(down, leaving, &mut pace).await?;
+    }
+    while let ResponseLeft::Length(left) = part.body {
+        let now = down.service.now();
+        let max = usize::try_from(left).unwrap_or(usize::MAX).min(SPLICE_MAX);
+        pace.count(max);
+        let due = now.deadline(between_bytes);
+        let moved =
+            up.splice_to(down.stream, &mut pipe, max, due, pace.due()).await.map_err(
+                |fault| match fault {
+                    SpliceFault::To(_) => DownloadFault::Client,
+                    SpliceFault::From(Some(Fault::TimedOut)) => {
+                        DownloadFault::Backend(UpstreamFailure::BodyTimeout)
+                    }
+                    SpliceFault::From(_) => DownloadFault::Backend(UpstreamFailure::Truncated),
+                },
+            )?;
+        let left = left.saturating_sub(moved as u64);
+        part.body = if left == 0 { ResponseLeft::Nothing } else { ResponseLeft::Length(left) };
+        give_way().await;
     }
     Ok(())
 }

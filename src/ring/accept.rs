@@ -5,9 +5,12 @@
 use super::operation::Fault;
 use super::payload::Held;
 use super::slots::Kind;
+use super::stream::FirstReceive;
 use super::{Inner, Ring, Stream};
 use io_uring::{opcode, types::Fd};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use nix::errno::Errno;
+use nix::sys::socket::{SockFlag, accept4};
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -43,7 +46,7 @@ impl Acceptor {
         if let Some(arrival) = slot.arrived.pop() {
             drop(core);
             return match arrival.result {
-                fd if fd >= 0 => Poll::Ready(Ok(Some(Stream::new(&self.inner, fd)))),
+                fd if fd >= 0 => Poll::Ready(Ok(Some(Stream::new(&self.inner, fd, FirstReceive::Once)))),
                 errno if errno == -libc::ECANCELED => self.poll_next(cx),
                 errno => Poll::Ready(Err(Fault::Os(-errno))),
             };
@@ -68,6 +71,20 @@ impl Acceptor {
     pub fn stop(&mut self) {
         self.stopped = true;
         self.inner.core.borrow_mut().cancel(self.key);
+    }
+
+    /// A connection that still waits in `listener`'s queue, once all was handed out after [`Self::stop`];
+    /// closing the listener would reset it. Never waits.
+    pub fn leftover(&self, listener: BorrowedFd<'_>) -> Option<Stream> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        loop {
+            match accept4(listener, flags) {
+                Ok(fd) => return Some(Stream::new(&self.inner, fd.into_raw_fd(), FirstReceive::Once)),
+                // The client gave up while it waited; others may not have.
+                Err(Errno::ECONNABORTED | Errno::EPROTO | Errno::EINTR) => {}
+                Err(_) => return None,
+            }
+        }
     }
 
     /// Accepts again after [`Self::stop`].

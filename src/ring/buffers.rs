@@ -35,7 +35,7 @@ const ALLOWANCE: usize = 1024;
 pub const OVERHEAD: usize = HEADROOM + ALLOWANCE;
 
 /// Buffers that the kernel is given at a time.
-const WINDOW: u16 = 256;
+const WINDOW: u16 = 128;
 
 /// Pieces in memory of their own, at most, as a multiple of the buffers.
 pub const SPILLED_FACTOR: usize = 8;
@@ -235,12 +235,12 @@ impl Chunk {
 
     /// Drops the first `count` bytes; all of them if there are fewer.
     pub fn advance(&mut self, count: usize) {
-        self.start = self.end.min(self.start + u32::try_from(count).unwrap_or(u32::MAX));
+        self.start = self.end.min(self.start.saturating_add(u32::try_from(count).unwrap_or(u32::MAX)));
     }
 
     /// Keeps the first `count` bytes only.
     pub fn truncate(&mut self, count: usize) {
-        self.end = self.end.min(self.start + u32::try_from(count).unwrap_or(u32::MAX));
+        self.end = self.end.min(self.start.saturating_add(u32::try_from(count).unwrap_or(u32::MAX)));
     }
 
     /// Puts `bytes` in front; false if there is not so much room, and then nothing is changed.

@@ -133,9 +133,12 @@ impl Core {
         self.push(opcode::Close::new(Fd(fd)).build().user_data(UNHEARD));
     }
 
-    /// Whether entries wait to be submitted.
-    pub(super) fn has_queued(&mut self) -> bool {
-        !self.overflow.is_empty() || !self.uring.submission().is_empty()
+    /// Whether a turn would do something: entries wait to be submitted, or a receive waits for a buffer
+    /// and there is one.
+    pub(super) fn has_work(&mut self, buffers: &Buffers) -> bool {
+        !self.overflow.is_empty()
+            || !self.uring.submission().is_empty()
+            || !self.starved.is_empty() && buffers.with_kernel() > 0
     }
 
     /// Submits what is queued and takes what has completed, without waiting. Whether anything came.
@@ -334,6 +337,14 @@ impl Core {
             if let Some(waker) = &slot.waker {
                 waker.wake_by_ref();
             }
+        }
+    }
+
+    /// Submits all that is queued, as far as the kernel takes it.
+    pub(super) fn flush(&mut self) {
+        self.push_overflow();
+        while !self.uring.submission().is_empty() && self.uring.submit().is_ok() {
+            self.push_overflow();
         }
     }
 

@@ -13,7 +13,8 @@ use crate::sys::clock;
 use crate::time::{Instant, Micros};
 use glommio::{executor, spawn_local, timer::Timer};
 use std::cell::{Cell, RefMut};
-use std::future::Future;
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -78,7 +79,8 @@ impl Ring {
                 continue;
             }
             yields = 0;
-            if self.0.core.borrow_mut().has_queued() || self.0.polls.get() != before {
+            let has_work = self.0.core.borrow_mut().has_work(&self.0.buffers);
+            if has_work || self.0.polls.get() != before {
                 if self.turn() {
                     last_event = self.now();
                 }
@@ -96,7 +98,7 @@ impl Ring {
                 }
             }
             shift.each_turn(self.now());
-            if shift.may_sleep() {
+            if shift.may_sleep() && self.0.polls.get() == before {
                 self.park(shift.sleep_until());
             }
             shift.awake();
@@ -139,13 +141,25 @@ impl Ring {
     }
 }
 
+/// Timers of the safety net that are armed at once.
+const NET_TIMERS: u32 = 8;
+
 /// glommio can park although a task is runnable (its preempt timer fires between its poll and the first
-/// task, and it takes the round for idle). A timer of its own that is always armed bounds that sleep.
+/// task, and it takes the round for idle). Timers of its own that are always armed bound that sleep. Of a
+/// single timer that would not be true: when it has fired, and glommio parks once more before the task has
+/// run that arms it again, nothing is left to wake it. So there are several, a heartbeat apart.
 fn start_safety_net() {
-    spawn_local(async {
-        loop {
-            Timer::new(Duration::from_micros(HEARTBEAT.as_us())).await;
+    let heartbeat = Duration::from_micros(HEARTBEAT.as_us());
+    let mut armed: VecDeque<Timer> = (1..=NET_TIMERS).map(|nth| Timer::new(heartbeat * nth)).collect();
+    spawn_local(poll_fn(move |cx| {
+        armed.retain_mut(|timer| Pin::new(timer).poll(cx).is_pending());
+        for nth in armed.len() as u32 + 1..=NET_TIMERS {
+            let mut timer = Timer::new(heartbeat * nth);
+            if Pin::new(&mut timer).poll(cx).is_pending() {
+                armed.push_back(timer);
+            }
         }
-    })
+        Poll::<()>::Pending
+    }))
     .detach();
 }

@@ -15,6 +15,7 @@
 //! | `buffers.rs` | receive buffers and [`Chunk`] |
 //! | `operation.rs` | send, connect, sleep, readiness |
 //! | `stream.rs`, `accept.rs` | sockets and accept loops |
+//! | `splice.rs` | long bodies, uncopied |
 //! | `driver.rs` | the loop: turn, run, spin, park |
 //! | `refused.rs` | why a host gives no ring |
 #![allow(unsafe_code)]
@@ -29,6 +30,7 @@ mod operation;
 mod payload;
 mod refused;
 mod slots;
+mod splice;
 mod stream;
 
 pub use self::core::RingCounts;
@@ -38,6 +40,7 @@ pub use driver::{HEARTBEAT, Shift};
 pub use operation::{Fault, Send, SendGathered, Sent, Sleep};
 pub use payload::Payload;
 pub use refused::{OLDEST, RECOMMENDED, RingRefused, probe};
+pub use splice::{PipeLoan, SpliceFault, give_way};
 pub use stream::Stream;
 
 use crate::sys::clock;
@@ -67,6 +70,7 @@ pub struct Ring(Rc<Inner>);
 struct Inner {
     core: ManuallyDrop<RefCell<core::Core>>,
     buffers: ManuallyDrop<Buffers>,
+    pipes: splice::Pipes,
     now: Cell<Instant>,
     polls: Rc<Cell<u64>>,
 }
@@ -83,6 +87,7 @@ impl Ring {
         Ok(Self(Rc::new(Inner {
             core: ManuallyDrop::new(RefCell::new(core)),
             buffers: ManuallyDrop::new(buffers),
+            pipes: splice::Pipes::default(),
             now: Cell::new(clock::now()),
             polls: Rc::default(),
         })))
@@ -111,6 +116,8 @@ impl Ring {
     /// Ends every wait for a next request ([`Stream::poll_receive_next`]), as if its deadline had passed.
     pub fn interrupt(&self) {
         self.0.core.borrow_mut().interrupt();
+        // As good as a poll: whoever was woken must run before the shard sleeps, even if the shift did it.
+        self.0.polls.set(self.0.polls.get() + 1);
     }
 
     /// Cancels everything and waits, at most for `length`, until the kernel has let go.
@@ -123,11 +130,15 @@ impl Ring {
             core.park(Micros::from_ms(10));
             core.take_completions(&self.0.buffers);
         }
+        // What ended just now has its socket to close.
+        core.flush();
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        // Sockets that were dropped after the last turn are closed all the same.
+        self.core.get_mut().flush();
         if self.core.get_mut().slots.any_in_kernel() {
             // The kernel may still write: the memory must outlive us. It goes with the process.
             return;

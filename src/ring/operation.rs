@@ -7,6 +7,7 @@
 use super::gather::Gather;
 use super::payload::Held;
 use super::slots::Kind;
+use super::stream::FirstReceive;
 use super::{Chunk, Inner, Payload, Ring, Stream};
 use crate::sys::socket::{self, Destination, KernelAddress};
 use crate::time::Instant;
@@ -293,7 +294,7 @@ impl Ring {
             Some((result, _)) if result < 0 => Err(Fault::Os(-result)),
             Some(_) => {
                 op.owned = None;
-                Ok(Stream::new(&self.0, fd))
+                Ok(Stream::new(&self.0, fd, FirstReceive::Multishot))
             }
         }
     }
@@ -305,13 +306,17 @@ impl Ring {
     /// # Errors
     /// The poll's errno.
     pub async fn readable(&self, fd: BorrowedFd<'_>) -> Result<(), Fault> {
-        let fd = fd.as_raw_fd();
-        let mut op = Op::start(&self.0, Held::Nothing, Instant::NEVER, |_| {
-            opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32).build()
-        });
-        match std::future::poll_fn(|cx| op.poll(cx)).await {
-            Some((result, _)) if result < 0 => Err(Fault::Os(-result)),
-            Some(_) | None => Ok(()),
-        }
+        let entry = opcode::PollAdd::new(Fd(fd.as_raw_fd()), libc::POLLIN as u32).build();
+        poll_ready(&self.0, entry, Instant::NEVER).await
+    }
+}
+
+/// Runs a poll.
+pub(super) async fn poll_ready(inner: &Rc<Inner>, entry: squeue::Entry, due: Instant) -> Result<(), Fault> {
+    let mut op = Op::start(inner, Held::Nothing, due, |_| entry);
+    match std::future::poll_fn(|cx| op.poll(cx)).await {
+        None => Err(Fault::TimedOut),
+        Some((result, _)) if result < 0 => Err(Fault::Os(-result)),
+        Some(_) => Ok(()),
     }
 }

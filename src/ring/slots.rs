@@ -104,6 +104,7 @@ impl Slots {
         slot.cancelling = false;
         slot.expired = false;
         slot.ended = false;
+        slot.interruptible = false;
         slot.quiet_result = i32::MIN;
         slot.done_when_quiet = false;
         slot.use_count = slot.use_count.wrapping_add(1);

@@ -6,6 +6,7 @@
 //! `upstream`.
 
 use super::buffers::GROUP;
+use super::core::Core;
 use super::operation::{Fault, Send, SendGathered};
 use super::payload::{Held, Payload};
 use super::slots::Kind;
@@ -14,23 +15,36 @@ use crate::sys::socket;
 use crate::time::Instant;
 use io_uring::{opcode, squeue, types::Fd};
 use nix::sys::socket::{Shutdown, shutdown};
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+/// How a stream's first receive is armed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FirstReceive {
+    /// For one completion.
+    Once,
+    /// Until it is cancelled, like all that follow.
+    Multishot,
+}
+
 /// A connected socket. Dropping it cancels the receive and closes the socket after the kernel's last word.
 pub struct Stream {
-    inner: Rc<Inner>,
-    fd: RawFd,
-    key: u32,
+    pub(super) inner: Rc<Inner>,
+    pub(super) fd: RawFd,
+    pub(super) key: u32,
+    /// Whether the next receive is the first, which is armed for one completion only: a connection that
+    /// serves one request then has nothing to cancel when it closes.
+    first: Cell<bool>,
 }
 
 impl Stream {
-    pub(super) fn new(inner: &Rc<Inner>, fd: RawFd) -> Self {
+    pub(super) fn new(inner: &Rc<Inner>, fd: RawFd, first: FirstReceive) -> Self {
         let key = inner.core.borrow_mut().slots.take(Kind::Receive, Held::Nothing);
-        Self { inner: inner.clone(), fd, key }
+        Self { inner: inner.clone(), fd, key, first: Cell::new(first == FirstReceive::Once) }
     }
 
     /// The next bytes; `None` at the end of the stream. Waits until `due` at most.
@@ -48,6 +62,7 @@ impl Stream {
         if let Some(arrival) = slot.arrived.pop() {
             slot.ended = arrival.result <= 0;
             slot.interruptible = false;
+            slot.expired = false;
             core.deadlines.disarm(self.key);
             drop(core);
             return Poll::Ready(match (arrival.result, arrival.buffer) {
@@ -59,29 +74,32 @@ impl Stream {
         if slot.ended {
             return Poll::Ready(Ok(None));
         }
-        if slot.expired {
-            slot.expired = false;
-            slot.interruptible = false;
+        // A deadline that passed while nobody waited is an earlier wait's: this one has its own.
+        let interrupted = std::mem::take(&mut slot.interruptible);
+        if std::mem::take(&mut slot.expired) && (interrupted || due <= self.inner.now.get()) {
             return Poll::Ready(Err(Fault::TimedOut));
         }
         let old = super::wait(slot, cx);
         let armed = slot.in_kernel;
         core.set_deadline(self.key, due);
         if !armed && !core.is_starved(self.key) {
-            let entry = if self.inner.buffers.are_scarce() {
-                // A multishot receive takes up to 32 buffers before anybody is asked.
-                opcode::Recv::new(Fd(self.fd), std::ptr::null_mut(), 0)
-                    .buf_group(GROUP)
-                    .build()
-                    .flags(squeue::Flags::BUFFER_SELECT)
-            } else {
-                opcode::RecvMulti::new(Fd(self.fd), GROUP).build()
-            };
-            core.start(self.key, entry);
+            self.arm(&mut core);
         }
         drop(core);
         drop(old);
         Poll::Pending
+    }
+
+    /// Queues the receive: for one completion while buffers are scarce, since one for many may take 32 of
+    /// them before anybody is asked.
+    pub(super) fn arm(&self, core: &mut Core) {
+        let entry = if self.first.replace(false) || self.inner.buffers.are_scarce() {
+            let entry = opcode::Recv::new(Fd(self.fd), std::ptr::null_mut(), 0).buf_group(GROUP).build();
+            entry.flags(squeue::Flags::BUFFER_SELECT)
+        } else {
+            opcode::RecvMulti::new(Fd(self.fd), GROUP).build()
+        };
+        core.start(self.key, entry);
     }
 
     /// [`Self::poll_receive`] of a wait that [`super::Ring::interrupt`] may end early: for the next request.
@@ -106,6 +124,10 @@ impl Stream {
             return None;
         }
         slot.arrived.pop();
+        // What was waited for has come: neither the wait's deadline nor an interrupt concerns the next.
+        slot.interruptible = false;
+        slot.expired = false;
+        core.deadlines.disarm(self.key);
         drop(core);
         Some(Chunk::new(self.inner.clone(), id, len as usize))
     }

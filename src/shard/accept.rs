@@ -5,6 +5,7 @@
 
 use crate::proxy::{Service, serve};
 use crate::ring::{Acceptor, Fault, Stream};
+use crate::sys::socket::ignore_new;
 use crate::time::Micros;
 use nix::sys::socket::{Shutdown, shutdown};
 use std::cell::{Cell, RefCell};
@@ -18,6 +19,9 @@ const PAUSE: Micros = Micros::from_ms(100);
 
 /// Between two looks whether a full shard has room again.
 const FULL_PAUSE: Micros = Micros::from_ms(10);
+
+/// How long a drain goes on accepting those whose handshake was under way: a round trip or two.
+const HANDSHAKES: Micros = Micros::from_ms(200);
 
 struct Door {
     acceptor: RefCell<Acceptor>,
@@ -55,12 +59,21 @@ impl Accepting {
         accepting
     }
 
-    /// Accepts no more; what the kernel has handed over already is still served.
-    pub(super) fn drain(&self) {
-        self.draining.set(true);
+    /// Accepts only who has begun to connect already, and then no more; all of them are served.
+    pub(super) fn drain(self: &Rc<Self>) {
         for door in &self.doors {
-            door.acceptor.borrow_mut().stop();
+            // Without it a few who connect just now are reset, as everywhere else.
+            let _ = ignore_new(door.socket.as_fd());
         }
+        let accepting = self.clone();
+        self.service.ring.spawn(async move {
+            let ring = &accepting.service.ring;
+            ring.sleep_until(ring.now() + HANDSHAKES).await;
+            accepting.draining.set(true);
+            for door in &accepting.doors {
+                door.acceptor.borrow_mut().stop();
+            }
+        });
     }
 
     /// Whether all loops have ended.
@@ -91,6 +104,10 @@ impl Accepting {
                     ring.sleep_until(ring.now() + PAUSE).await;
                 }
             }
+        }
+        // They have their connection and may have sent their request.
+        while let Some(stream) = door.acceptor.borrow().leftover(door.socket.as_fd()) {
+            self.admit(&door, stream);
         }
         // The socket leaves its group now, not when the process ends: clients are refused, not kept waiting.
         let _ = shutdown(door.socket.as_raw_fd(), Shutdown::Both);

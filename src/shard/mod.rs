@@ -103,7 +103,11 @@ fn run(plan: ShardPlan, tell: &mpsc::Sender<Result<(), ShardRefused>>) -> Result
         .io_memory(GLOMMIO_MEMORY)
         .preempt_timer(PREEMPT)
         .make()
-        .map_err(|error| ShardRefused::Executor(error.to_string()))?;
+        .map_err(|error| match error.to_string() {
+            // glommio wants 512 KiB for its own rings.
+            locked if locked.contains("MemLockLimit") => RingRefused::Memory.into(),
+            other => ShardRefused::Executor(other),
+        })?;
     let runtime = &plan.config.runtime;
     let ring = Ring::new(&RingSettings {
         entries: runtime.ring_entries,

@@ -8,4 +8,5 @@ pub mod clock;
 pub mod cpu;
 pub mod kernel;
 pub mod limits;
+pub mod pipe;
 pub mod socket;

@@ -159,6 +159,39 @@ pub fn listening(address: &ListenAddress, backlog: u32, sharing: Sharing) -> Res
     Ok(fd)
 }
 
+/// Has `listener` ignore who begins to connect from here on; handshakes under way are finished. Closing a
+/// listener resets those, and what waits to be accepted: this is how to wait for the last of them. Who is
+/// ignored tries again a second later, and is then refused, or is served by who took the address over.
+///
+/// # Errors
+/// The kernel's. A Unix socket has no handshake: it takes the filter, and nothing changes.
+#[allow(unsafe_code)]
+pub fn ignore_new(listener: BorrowedFd<'_>) -> io::Result<()> {
+    /// Of the byte with the flags, 13th of a TCP header, which is where a socket's filter begins.
+    const FLAGS: u32 = 13;
+    const SYN: u32 = 2;
+    let op = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
+    let mut program = [
+        op(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, 0, FLAGS),
+        op(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, 0, 1, SYN),
+        op(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
+        op(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
+    ];
+    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: `filter` and the `program` that it points at are ours and outlive the call, which only
+    // reads them; the length is the option's.
+    let set = unsafe {
+        libc::setsockopt(
+            listener.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const filter).cast(),
+            size_of::<libc::sock_fprog>() as libc::socklen_t,
+        )
+    };
+    Errno::result(set).map(drop).map_err(io::Error::from)
+}
+
 /// Removes a Unix socket's file that a dead process left behind: one that refuses connections.
 fn remove_stale(path: &Path) {
     let refused = std::os::unix::net::UnixStream::connect(path)

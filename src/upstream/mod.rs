@@ -172,6 +172,7 @@ impl Upstreams {
         if allowed.is_some_and(Micros::is_zero) {
             return;
         }
+        connection.stream.watch();
         let until = self.ring.now().deadline(length);
         let surplus = self.backend(picked).idle.borrow_mut().push(connection, until);
         drop(surplus);

@@ -133,6 +133,11 @@ impl Backend {
         Self::start(Address::Tcp((ip, free_port()).into()), Behaviour::Http(handler))
     }
 
+    /// Answers by `handler` on this address.
+    pub fn http_at(address: SocketAddr, handler: Handler) -> Self {
+        Self::start(Address::Tcp(address), Behaviour::Http(handler))
+    }
+
     /// Answers by `handler` on a Unix socket.
     pub fn http_unix(path: &Path, handler: Handler) -> Self {
         Self::start(Address::Unix(path.to_owned()), Behaviour::Http(handler))

@@ -13,6 +13,8 @@
 //! | `client.rs` | a client of raw bytes that parses one response at a time |
 //! | `wire.rs` | a socket with a buffer: heads, bodies in every framing, timeouts |
 //! | `load.rs` | threads of keep-alive clients |
+//! | `program.rs` | any other process: its output, its end; what a process costs |
+//! | `origin.rs` | clients from an address of their own |
 //! | `wait.rs` | bounded waiting, free ports, programs that may be missing |
 
 // Each target uses a part of it; and tests may look at the clock, sleep and unwrap.
@@ -23,6 +25,8 @@ pub mod answers;
 mod backend;
 mod client;
 mod load;
+mod origin;
+mod program;
 mod wait;
 mod weir;
 mod wire;
@@ -30,6 +34,7 @@ mod wire;
 pub use backend::{Backend, Handler, Received, Then};
 pub use client::Client;
 pub use load::{Counts, Load};
+pub use program::{Program, cpu_time};
 pub use wait::{free_port, require, wait_until, wait_up_to};
 pub use weir::{Weir, one_pool};
 pub use wire::{Body, Fields, Framing, Response, Socket, Wire};

@@ -37,7 +37,13 @@ impl Weir {
     /// # Panics
     /// It ends, or does not get ready.
     pub fn start(config: &str) -> Self {
-        let mut weir = Self::spawn(config);
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_weir")), config)
+    }
+
+    /// As `start`, by a command that becomes weir when its arguments are added: one that first drops
+    /// privileges or sets limits.
+    pub fn start_by(command: Command, config: &str) -> Self {
+        let mut weir = Self::spawn_by(command, config);
         let began = Instant::now();
         while !weir.is_ready() {
             if let Some(status) = weir.child.try_wait().unwrap() {
@@ -51,6 +57,11 @@ impl Weir {
 
     /// Starts weir and waits for nothing.
     pub fn spawn(config: &str) -> Self {
+        Self::spawn_by(Command::new(env!("CARGO_BIN_EXE_weir")), config)
+    }
+
+    /// As `spawn`, by a command that becomes weir when its arguments are added.
+    pub fn spawn_by(mut command: Command, config: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("weir-test-{}-{number}", std::process::id()));
@@ -62,7 +73,7 @@ impl Weir {
         let (text, ports) = fill_in(&config, &dir);
         let file = dir.join("weir.toml");
         std::fs::write(&file, text).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_weir"))
+        let mut child = command
             .arg("run")
             .arg("--config")
             .arg(&file)

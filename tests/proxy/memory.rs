@@ -136,7 +136,7 @@ fn many_clients_that_do_not_read_leave_buffers_for_the_others() {
 #[test]
 fn many_clients_that_send_and_do_not_read_leave_buffers_for_the_others() {
     let backend = big(50_000_000, Arc::default());
-    let runtime = "cores = 1\nbuffers = 64\n";
+    let runtime = "cores = 1\nbuffers = 128\n";
     let weir = Weir::start(&one_pool(&[&backend], "", "").replace("cores = 1\n", runtime));
     let mut slow: Vec<Client> = (0..20).map(|_| slow_client(&weir)).collect();
     for client in &mut slow {

@@ -1,0 +1,78 @@
+//! weir in operation, through the real binary: who gets the traffic, what health changes, how it starts and
+//! ends, what it tells. Black-box: real processes, real sockets, the admin pages, the log.
+//!
+//! | file | what |
+//! |---|---|
+//! | `shares.rs` | how each policy shares the traffic |
+//! | `clients.rs` | ip_hash: the same client, the same backend |
+//! | `usable.rs` | backups, and what happens when nobody is left |
+//! | `checks.rs` | every key of a health check |
+//! | `probing.rs` | when checks run, and how often |
+//! | `transitions.rs` | what a fall or a rise changes, and for whom |
+//! | `failover.rs` | a backend process that is killed under load and comes back |
+//! | `sharing.rs` | shards that know of each other's exchanges |
+//! | `shutdown.rs` | signals, and what becomes of the work under way |
+//! | `draining.rs` | shutdown under load |
+//! | `limits.rs` | unprivileged, few descriptors, too many clients |
+//! | `refused.rs` | why weir does not start |
+//! | `restart.rs` | kill -9, and again on the same addresses |
+//! | `command_line.rs` | check, version, help |
+//! | `demo.rs` | `weir demo` from its greeting to its end |
+//! | `admin.rs` | the pages, against what was sent |
+//! | `exposition.rs` | a strict reader of the Prometheus text |
+//! | `peers.rs` | other people's servers and clients |
+//! | `idle.rs` | what weir costs when nothing happens |
+//! | `process.rs` | a backend that is a process |
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod checks;
+mod clients;
+mod draining;
+mod failover;
+mod limits;
+mod probing;
+mod process;
+mod refused;
+mod shares;
+mod sharing;
+mod shutdown;
+mod transitions;
+mod usable;
+
+use harness::{Backend, Weir};
+use serde_json::Value;
+
+/// A configuration with shards on `cores`, one listener on `{web}` and one pool, "app", whose backends are
+/// named "0", "1" and so on and have further lines of their own. `pool` as in `one_pool`.
+fn pool_of(cores: &str, backends: &[(&Backend, &str)], pool: &str) -> String {
+    let mut config = format!(
+        "[runtime]\ncores = \"{cores}\"\n[[listener]]\nname = \"web\"\naddress = \"127.0.0.1:{{web}}\"\n\
+         pool = \"app\"\n[pool.app]\n{pool}\n"
+    );
+    for (name, (backend, lines)) in backends.iter().enumerate() {
+        let address = backend.address();
+        config.push_str(&format!(
+            "[[pool.app.backend]]\nname = \"{name}\"\naddress = \"{address}\"\n{lines}\n"
+        ));
+    }
+    config
+}
+
+/// The page /backends, of the one pool there is.
+fn backends(weir: &Weir) -> Vec<Value> {
+    let page: Value = serde_json::from_str(&weir.admin("/backends").text()).unwrap();
+    page["backends"].as_array().unwrap().clone()
+}
+
+/// A backend's state in words.
+fn state(weir: &Weir, backend: usize) -> String {
+    backends(weir)[backend]["state"].as_str().unwrap().to_owned()
+}
+
+/// Why it is in that state.
+fn why(weir: &Weir, backend: usize) -> String {
+    backends(weir)[backend]["why"].as_str().unwrap().to_owned()
+}

@@ -1,0 +1,181 @@
+//! Endurance: very many rounds of parking and waking without a stall, and glommio's lost wake bounded.
+//!
+//! `WEIR_TESTS=all` parks a million times for each; otherwise a hundred thousand times, which is some
+//! seconds in a debug build.
+
+use crate::harness::{Plan, SMALL, heard, on_ring, pair, run, until};
+use glommio::executor;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::cell::Cell;
+use std::io::{Read, Write};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+use weir::ring::{HEARTBEAT, Payload};
+use weir::sys::{clock, cpu};
+use weir::time::{Instant, Micros};
+
+/// Parks to make, and how long to try: a slow machine makes fewer.
+fn rounds() -> (u64, Micros) {
+    if std::env::var("WEIR_TESTS").is_ok_and(|tests| tests == "all") {
+        (1_000_000, Micros::from_s(150))
+    } else {
+        (100_000, Micros::from_s(15))
+    }
+}
+
+/// A wait that is this long has lost its wake for ever.
+const LOST: Micros = Micros::from_s(5);
+
+/// What a lost wake looks like: it lasts until the heartbeat, or for ever.
+const STALL: Micros = Micros::from_ms(95);
+
+/// Rounds that lasted as long as a stall. A busy machine may hold a thread up as long, now and then; a
+/// wake that is lost in one of ten thousand rounds is a fault.
+struct Stalls {
+    rounds: u64,
+    stalled: u64,
+    longest: Micros,
+}
+
+impl Stalls {
+    fn none() -> Self {
+        Self { rounds: 0, stalled: 0, longest: Micros::ZERO }
+    }
+
+    fn round(&mut self, took: Micros) {
+        self.rounds += 1;
+        self.stalled += u64::from(took >= STALL);
+        self.longest = self.longest.max(took);
+    }
+
+    fn judge(&self, parks: u64) {
+        let Self { rounds, stalled, longest } = self;
+        println!("{rounds} rounds, {parks} parks, longest {longest}, {stalled} stalled");
+        assert!(*stalled <= rounds / 10_000, "{stalled} of {rounds} rounds stalled, the longest {longest}");
+        assert!(parks > rounds / 100 && parks > 1_000, "{parks} parks in {rounds} rounds show nothing");
+    }
+}
+
+/// The peer gets a core of its own if there is one: on the shard's it would run only once the shard sleeps.
+fn pin_to(last: bool) {
+    let cores = cpu::available();
+    if let Some(core) = if last { cores.last() } else { cores.first() } {
+        cpu::pin(*core);
+    }
+}
+
+/// How the other side takes its time: from nothing to more than the shard needs to fall asleep, so that its
+/// answers come before, while and after it does.
+fn dawdle(round: u64) {
+    let end = clock::now() + Micros::from_us(round * 7 % 25);
+    while clock::now() < end {
+        std::hint::spin_loop();
+    }
+}
+
+#[test]
+fn a_message_and_its_answer_never_stall_however_often() {
+    on_ring(SMALL, |ring| async move {
+        pin_to(false);
+        let (stream, mut peer) = pair(&ring).await;
+        let echo = thread::spawn(move || {
+            pin_to(true);
+            let (mut byte, mut rounds) = ([0], 0..);
+            while peer.read_exact(&mut byte).is_ok() {
+                dawdle(rounds.next().unwrap_or_default());
+                peer.write_all(&byte).unwrap();
+            }
+        });
+        let mut stalls = Stalls::none();
+        let ((rounds, enough), parks_before) = (rounds(), ring.counts().parks);
+        let (mut at, end) = (clock::now(), clock::now() + enough);
+        while ring.counts().parks - parks_before < rounds && at < end {
+            // As weir asks a backend: a send that wakes nobody, and a wait for the answer.
+            let mut send = stream.send(Payload::Static(b"x"), at + LOST).quiet();
+            let answer = stream.receive(at + LOST).await.unwrap().unwrap();
+            assert_eq!(&*answer, b"x");
+            assert_eq!((&mut send).await.outcome, Ok(()));
+            let now = clock::now();
+            stalls.round(now.since(at));
+            at = now;
+        }
+        drop(stream);
+        until(&ring, "the peer sees the end", || echo.is_finished()).await;
+        stalls.judge(ring.counts().parks - parks_before);
+    });
+}
+
+#[test]
+fn a_doorbell_never_stalls_however_often() {
+    on_ring(SMALL, |ring| async move {
+        pin_to(false);
+        let bell = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC).unwrap();
+        let (here, there) = (Arc::new(bell()), Arc::new(bell()));
+        let (ours, theirs, stop) = (here.clone(), there.clone(), Arc::new(AtomicBool::new(false)));
+        let stopped = stop.clone();
+        let ringer = thread::spawn(move || {
+            pin_to(true);
+            let mut rounds = 0..;
+            while !stopped.load(Ordering::SeqCst) {
+                theirs.read().unwrap();
+                dawdle(rounds.next().unwrap_or_default());
+                ours.write(1).unwrap();
+            }
+        });
+        let mut stalls = Stalls::none();
+        let ((rounds, enough), parks_before) = (rounds(), ring.counts().parks);
+        let (mut at, end) = (clock::now(), clock::now() + enough);
+        while ring.counts().parks - parks_before < rounds && at < end {
+            there.write(1).unwrap();
+            heard(&ring, &here).await;
+            let now = clock::now();
+            stalls.round(now.since(at));
+            at = now;
+        }
+        stop.store(true, Ordering::SeqCst);
+        there.write(1).unwrap();
+        until(&ring, "the ringer has ended", || ringer.is_finished()).await;
+        stalls.judge(ring.counts().parks - parks_before);
+    });
+}
+
+/// glommio takes a round for idle if its preempt timer fires between its poll and the first task, and then
+/// sleeps over a runnable task. The timer is made short here, so that this happens often: without the
+/// safety net the shard hangs within seconds.
+#[test]
+fn glommios_lost_wake_lasts_no_longer_than_the_safety_net() {
+    let plan = Plan { preempt: Duration::from_micros(30), ..Plan::of(SMALL) };
+    let (longest, stalls) = run(
+        plan,
+        |_| Box::new(|| {}),
+        |ring| async move {
+            let stop = Rc::new(Cell::new(false));
+            let longest = Rc::new(Cell::new(Micros::ZERO));
+            let stalls = Rc::new(AtomicU64::new(0));
+            let (stopped, noted, counted) = (stop.clone(), longest.clone(), stalls.clone());
+            ring.spawn(async move {
+                let mut last = clock::now();
+                while !stopped.get() {
+                    executor().yield_now().await;
+                    let now = clock::now();
+                    let took = now.since(last);
+                    noted.set(noted.get().max(took));
+                    counted.fetch_add(u64::from(took > Micros::from_ms(60)), Ordering::Relaxed);
+                    last = now;
+                }
+            });
+            let end: Instant = clock::now() + Micros::from_s(5);
+            while clock::now() < end {
+                executor().yield_now().await;
+            }
+            stop.set(true);
+            (longest.get(), stalls.load(Ordering::Relaxed))
+        },
+    );
+    println!("longest stall {longest}, {stalls} of more than 60 ms");
+    // The net's length, and what a busy machine adds.
+    assert!(longest.as_us() < HEARTBEAT.as_us() + 400_000, "slept for {longest}");
+}

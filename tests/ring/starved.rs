@@ -1,0 +1,153 @@
+//! Buffer exhaustion: more receives than buffers. They wait, without spinning, and all get their turn.
+
+use crate::harness::{
+    arm, on_ring, pair, pairs, pattern, pause, poll_once, read_to_end, settled, some, soon, until,
+};
+use std::cell::Cell;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::rc::Rc;
+use weir::ring::{Chunk, Fault, Payload, Ring, RingSettings, Stream};
+use weir::sys::clock;
+use weir::time::Micros;
+
+const FOUR: RingSettings = RingSettings { entries: 64, buffers: 4, buffer_size: 1024 };
+const ONE: RingSettings = RingSettings { entries: 64, buffers: 1, buffer_size: 1024 };
+
+/// A stream with a chunk for every buffer of the ring, so that none is left.
+async fn hold_all(ring: &Ring, count: usize) -> (Vec<(Stream, TcpStream)>, Vec<Chunk>) {
+    let mut holders = pairs(ring, count).await;
+    let mut chunks = Vec::new();
+    for (stream, peer) in &mut holders {
+        peer.write_all(b"held").unwrap();
+        chunks.push(some(stream).await);
+    }
+    (holders, chunks)
+}
+
+#[test]
+fn receives_without_a_buffer_wait_without_spinning_and_each_gets_its_turn() {
+    on_ring(FOUR, |ring| async move {
+        let (_holders, mut chunks) = hold_all(&ring, 4).await;
+        let done = Rc::new(Cell::new(0));
+        let mut peers = Vec::new();
+        for number in 0..40 {
+            let (stream, mut peer) = pair(&ring).await;
+            peer.write_all(&pattern(number, 300)).unwrap();
+            peers.push(peer);
+            let (done, pausing) = (done.clone(), ring.clone());
+            ring.spawn(async move {
+                let mut got = Vec::new();
+                while got.len() < 300 {
+                    let chunk = some(&stream).await;
+                    // Holds its buffer for a while, so that others must wait for it.
+                    pause(&pausing, 1).await;
+                    got.extend_from_slice(&chunk);
+                }
+                assert!(got == pattern(number, 300));
+                done.set(done.get() + 1);
+            });
+        }
+        until(&ring, "somebody found no buffer", || ring.counts().no_buffers > 0).await;
+        pause(&ring, 5).await;
+        let before = ring.counts();
+        pause(&ring, 100).await;
+        let after = ring.counts();
+        assert_eq!(done.get(), 0, "there is no buffer");
+        assert!(
+            after.enters - before.enters < 20,
+            "{} enters while nothing could happen",
+            after.enters - before.enters
+        );
+        // One buffer is enough for all, one after the other.
+        chunks.pop();
+        until(&ring, "all have their bytes", || done.get() == 40).await;
+    });
+}
+
+#[test]
+fn a_deadline_holds_for_a_receive_that_waits_for_a_buffer() {
+    on_ring(FOUR, |ring| async move {
+        let (_holders, chunks) = hold_all(&ring, 4).await;
+        let (stream, mut peer) = pair(&ring).await;
+        peer.write_all(b"waiting").unwrap();
+        for _ in 0..3 {
+            let due = clock::now() + Micros::from_ms(20);
+            assert!(matches!(stream.receive(due).await, Err(Fault::TimedOut)));
+            let late = clock::now().since(due);
+            assert!(late < Micros::from_ms(500), "{late} late");
+        }
+        assert_eq!(ring.counts().no_buffers, 1, "tried again without a buffer");
+        drop(chunks);
+        assert_eq!(&*some(&stream).await, b"waiting");
+    });
+}
+
+#[test]
+fn a_stream_that_waits_for_a_buffer_can_be_dropped() {
+    on_ring(FOUR, |ring| async move {
+        let (holders, chunks) = hold_all(&ring, 4).await;
+        let (first, mut first_peer) = pair(&ring).await;
+        let (second, mut second_peer) = pair(&ring).await;
+        for (stream, peer) in [(&first, &mut first_peer), (&second, &mut second_peer)] {
+            arm(&ring, stream).await;
+            peer.write_all(b"bytes").unwrap();
+        }
+        until(&ring, "both found no buffer", || ring.counts().no_buffers == 2).await;
+        drop(first);
+        pause(&ring, 2).await;
+        assert_eq!(read_to_end(&mut first_peer), b"", "closed at once");
+        drop(chunks);
+        // The turn of the one that is gone is not lost on the other.
+        assert_eq!(&*some(&second).await, b"bytes");
+        drop((holders, second));
+        settled(&ring).await;
+    });
+}
+
+/// What comes back without any task being polled must wake who waits for it: here the buffer of a quiet
+/// send, which wakes nobody when it ends.
+#[test]
+fn a_buffer_that_a_quiet_send_gives_back_wakes_who_waits_for_it() {
+    on_ring(ONE, |ring| async move {
+        let (sender, mut sender_peer) = pair(&ring).await;
+        let (waiting, mut waiting_peer) = pair(&ring).await;
+        arm(&ring, &waiting).await;
+        sender_peer.write_all(b"chunk").unwrap();
+        let chunk = some(&sender).await;
+        // Fill the socket, so that the chunk's send takes until the peer reads.
+        let full =
+            sender.send(Payload::Bytes(vec![b'x'; 32 << 20]), clock::now() + Micros::from_ms(20)).await;
+        assert!(full.outcome.is_err());
+        let mut send = Box::pin(sender.send(Payload::Chunk(chunk), soon()).quiet_and_done());
+        assert!(poll_once(&mut send).await.is_pending());
+        waiting_peer.write_all(b"starved").unwrap();
+        until(&ring, "it found no buffer", || ring.counts().no_buffers == 1).await;
+        let got = Rc::new(Cell::new(None));
+        let told = got.clone();
+        ring.spawn(async move {
+            let chunk = some(&waiting).await;
+            assert_eq!(&*chunk, b"starved");
+            told.set(Some(clock::now()));
+        });
+        pause(&ring, 5).await;
+        assert_eq!(got.get(), None);
+        let began = clock::now();
+        let reader = std::thread::spawn(move || {
+            let mut bytes = vec![0; 1 << 16];
+            while !bytes.starts_with(b"chunk") && !bytes.ends_with(b"chunk") {
+                let len = sender_peer.read(&mut bytes).unwrap();
+                bytes.truncate(len);
+                if bytes.ends_with(b"chunk") {
+                    return;
+                }
+                bytes.resize(1 << 16, 0);
+            }
+        });
+        // Nothing else may wake the shard: the only other deadline lies far ahead.
+        ring.sleep_until(began + Micros::from_s(2)).await;
+        let took = got.get().expect("it waits although there is a buffer").since(began);
+        assert!(took < Micros::from_ms(900), "woken only after {took}");
+        reader.join().unwrap();
+    });
+}
