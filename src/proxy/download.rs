@@ -184,8 +184,8 @@ async fn relay(
 ) -> Result<(), DownloadFault> {
     up.stop_receiving().await;
     while let Some(chunk) = up.received() {
-        let leaving =
-            gather(up, chunk, part).map_err(|_| DownloadFault::Backend(UpstreamFailure::BadResponse))?;
+        let leaving = gather(down.service, up, chunk, part)
+            .map_err(|_| DownloadFault::Backend(UpstreamFailure::BadResponse))?;
         send_leaving(down, leaving, &mut pace).await?;
     }
     while let ResponseLeft::Length(left) = part.body {
