@@ -10,18 +10,24 @@ const CONNECTION_BYTES: u64 = 1 << 10;
 /// Beside each receive buffer in use: the rewritten head of the exchange and its operations in flight.
 const EXCHANGE_BYTES: u64 = 2 << 10;
 
+/// What has arrived and waits for a slow peer, while half of the buffers are in use: as a multiple of the
+/// buffers (`ring::SPILLED_FACTOR`), each piece at most as large.
+const SPILLED_FACTOR: u64 = 8;
+
 /// Of a ring, for each entry: 64 bytes of submission entry and four completions of 16 bytes each, since
 /// the completion queue is made four times as large.
 const RING_ENTRY_BYTES: u64 = 64 + 4 * 16;
 
 /// Bytes of weir's own memory with everything at its limit, over `shards` shards.
 ///
-/// For each shard: buffers × (`buffer_size` + 2 KiB), `max_connections` × 1 KiB, and the ring; over all
-/// shards: the idle upstream connections of every backend × 1 KiB. The kernel's socket buffers are not in
+/// For each shard: 9 × buffers × (`buffer_size` + 2 KiB), eight of the nine only while thousands of pieces
+/// wait for peers that do not read; `max_connections` × 1 KiB; and the ring. Over all shards: the idle
+/// upstream connections of every backend × 1 KiB. The kernel's socket buffers are not in
 /// it: they are the kernel's to give (`net.ipv4.tcp_mem`).
 pub fn worst_case_memory_bytes(config: &Config, shards: usize) -> u64 {
     let runtime = &config.runtime;
-    let buffers = u64::from(runtime.buffers).saturating_mul(runtime.buffer_size as u64 + EXCHANGE_BYTES);
+    let pieces = u64::from(runtime.buffers) * (1 + SPILLED_FACTOR);
+    let buffers = pieces.saturating_mul(runtime.buffer_size as u64 + EXCHANGE_BYTES);
     let connections = (runtime.max_connections as u64).saturating_mul(CONNECTION_BYTES);
     let ring = u64::from(runtime.ring_entries) * RING_ENTRY_BYTES;
     let a_shard = buffers.saturating_add(connections).saturating_add(ring);

@@ -156,7 +156,7 @@ async fn pass_body(
             }
         };
         let step = if part.body.is_verbatim() {
-            gather(up, chunk, part)
+            gather(down.service, up, chunk, part)
         } else {
             transform(down.service, &chunk, part)
         };
@@ -186,8 +186,8 @@ async fn relay(
 ) -> Result<(), DownloadFault> {
     up.stop_receiving().await;
     while let Some(chunk) = up.received() {
-        let leaving =
-            gather(up, chunk, part).map_err(|_| DownloadFault::Backend(UpstreamFailure::BadResponse))?;
+        let leaving = gather(down.service, up, chunk, part)
+            .map_err(|_| DownloadFault::Backend(UpstreamFailure::BadResponse))?;
         send_leaving(down, leaving, &mut pace).await?;
     }
     while let ResponseLeft::Length(left) = part.body {
@@ -239,9 +239,15 @@ fn cut(chunk: &mut Chunk, part: &mut FirstPart) -> Result<(), BadResponse> {
 }
 
 /// `chunk` and what has come behind it meanwhile.
-fn gather(up: &Stream, mut chunk: Chunk, part: &mut FirstPart) -> Result<Leaving, BadResponse> {
+fn gather(
+    service: &Service,
+    up: &Stream,
+    mut chunk: Chunk,
+    part: &mut FirstPart,
+) -> Result<Leaving, BadResponse> {
     cut(&mut chunk, part)?;
-    let mut next = if part.body.is_done() { None } else { up.received() };
+    let alone = part.body.is_done() || service.ring.buffers_are_scarce();
+    let mut next = if alone { None } else { up.received() };
     if next.is_none() {
         return Ok(Leaving::One(Payload::Chunk(chunk)));
     }

@@ -6,14 +6,16 @@
 //! busy connections would walk through all the memory. So it is given a window of `WINDOW` at a time, and
 //! the buffer that came back last goes in next: what is in use stays small and warm.
 //!
-//! Buffers are for bytes on their way. Where more than half of them hold bytes that wait (for a peer that
-//! does not read, for a request whose turn has not come), those are copied out into memory of their own,
-//! so that slow peers cannot take the buffers from quick ones.
+//! Peers that do not read what weir has for them hold buffers for as long as they like. So once half of all
+//! are in use, nobody is given several at once, and what arrives is copied to memory of its own and its
+//! buffer goes back at once: fifty clients that do not read must not stop the other thousands. Such memory is as large as what arrived, is numbered behind the buffers, so that nobody else
+//! need know, and is bounded too (`SPILLED_FACTOR`).
 //!
 //! Not here: the operations (`operation.rs`, `stream.rs`). Called by them and, through `Chunk`, by `proxy`.
 
 use super::Inner;
 use io_uring::{IoUring, types::BufRingEntry};
+use slab::Slab;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -34,6 +36,9 @@ pub const OVERHEAD: usize = HEADROOM + ALLOWANCE;
 /// Buffers that the kernel is given at a time.
 const WINDOW: u16 = 128;
 
+/// Pieces in memory of their own, at most, as a multiple of the buffers.
+pub const SPILLED_FACTOR: usize = 8;
+
 /// The group's number in the ring: weir has one.
 pub(super) const GROUP: u16 = 0;
 
@@ -51,10 +56,8 @@ pub(super) struct Buffers {
     with_kernel: Cell<u16>,
     /// Buffers that nobody has, last returned on top.
     free: RefCell<Vec<u16>>,
-    /// Bytes that were copied out; their numbers go on from `count`.
-    spilled: RefCell<Vec<Option<Box<[u8]>>>>,
-    /// Places in `spilled` that are empty.
-    spill_free: RefCell<Vec<u16>>,
+    /// What arrived while buffers were scarce; numbered from `count` on.
+    spilled: RefCell<Slab<Vec<u8>>>,
 }
 
 impl Buffers {
@@ -75,7 +78,6 @@ impl Buffers {
             with_kernel: Cell::new(0),
             free: RefCell::new((0..count).rev().collect()),
             spilled: RefCell::default(),
-            spill_free: RefCell::default(),
         };
         // SAFETY: the block holds `count` entries, is page-aligned and zeroed, and is freed only after the
         // ring is gone (`Inner` drops its ring first, and leaks these if anything is still in the kernel).
@@ -101,31 +103,27 @@ impl Buffers {
         usize::from(self.count) - usize::from(self.with_kernel.get()) - self.free.borrow().len()
     }
 
-    /// Whether so many hold bytes that those that wait are better copied out.
-    pub(super) fn scarce(&self) -> bool {
+    /// Whether so many are in use that nobody should take several at once, and that none may be kept waiting
+    /// for a peer.
+    pub(super) fn are_scarce(&self) -> bool {
         self.in_use() > usize::from(self.count / 2)
     }
 
-    /// Copies `start..end` of a buffer out and gives the buffer back: the number of the copy. The buffer
-    /// itself, if it is a copy already or there are too many.
-    pub(super) fn spill(&self, id: u16, start: usize, end: usize) -> u16 {
-        if id >= self.count {
+    /// Moves the `len` bytes in buffer `id` to memory of their own, if there may be more such memory. Returns
+    /// the number under which they are found from now on.
+    pub(super) fn spill(&self, id: u16, len: usize) -> u16 {
+        let mut spilled = self.spilled.borrow_mut();
+        let most = (usize::from(self.count) * SPILLED_FACTOR).min(usize::from(u16::MAX - self.count));
+        if spilled.len() >= most {
             return id;
         }
-        let mut spilled = self.spilled.borrow_mut();
-        let place = match self.spill_free.borrow_mut().pop() {
-            Some(place) => place,
-            None if spilled.len() < usize::from(u16::MAX - self.count) => {
-                spilled.push(None);
-                (spilled.len() - 1) as u16
-            }
-            None => return id,
-        };
-        let mut copy = vec![0; end].into_boxed_slice();
-        copy[start..].copy_from_slice(self.bytes(id, start, end));
-        spilled[usize::from(place)] = Some(copy);
+        let mut memory = vec![0; HEADROOM + len];
+        memory[HEADROOM..].copy_from_slice(self.bytes(id, HEADROOM, HEADROOM + len));
+        // Below `u16::MAX - count`, since a slab fills its gaps first.
+        let number = self.count + spilled.insert(memory) as u16;
+        drop(spilled);
         self.give_back(id);
-        self.count + place
+        number
     }
 
     /// The kernel has filled one and said so.
@@ -136,9 +134,8 @@ impl Buffers {
 
     /// A buffer comes back from whoever read it.
     pub(super) fn give_back(&self, id: u16) {
-        if let Some(place) = id.checked_sub(self.count) {
-            self.spilled.borrow_mut()[usize::from(place)] = None;
-            self.spill_free.borrow_mut().push(place);
+        if let Some(spilled) = id.checked_sub(self.count) {
+            self.spilled.borrow_mut().remove(usize::from(spilled));
             return;
         }
         if cfg!(debug_assertions) {
@@ -183,23 +180,18 @@ impl Buffers {
 
     #[allow(clippy::mut_from_ref)]
     fn bytes(&self, id: u16, start: usize, end: usize) -> &mut [u8] {
-        let from = match id.checked_sub(self.count) {
-            None => self.at(id, start),
-            Some(place) => {
-                let mut spilled = self.spilled.borrow_mut();
-                // A copy lives as long as its number, and is as long as the chunk that has it.
-                match &mut spilled[usize::from(place)] {
-                    Some(copy) => NonNull::from(&mut copy[start..end]).cast(),
-                    None => return &mut [],
-                }
-            }
-        };
+        if let Some(spilled) = id.checked_sub(self.count) {
+            let memory = &mut self.spilled.borrow_mut()[usize::from(spilled)][start..end];
+            // SAFETY: the block does not move when the slab grows, and lives until its number is given back,
+            // by the drop of the only `Chunk` that has it, which is the only caller with this number. So it
+            // outlives the reference, and nobody else reads or writes it meanwhile.
+            return unsafe { std::slice::from_raw_parts_mut(memory.as_mut_ptr(), end - start) };
+        }
         debug_assert!(start <= end && end <= self.stride);
-        // SAFETY: the range lies in buffer `id`, or in the heap block of copy `id`, which is not moved while
-        // it has its number. Callers hold the number: a `Chunk` is the only one with it (the kernel has given
-        // the buffer up with the completion that made the chunk), or it is just being given back. So nobody
-        // else reads or writes it while the reference lives.
-        unsafe { std::slice::from_raw_parts_mut(from.as_ptr(), end - start) }
+        // SAFETY: the range lies in buffer `id`. Callers hold the buffer: a `Chunk` is the only one with its
+        // number (the kernel has given it up with the completion that made the chunk), or it is just being
+        // given back. So nobody else reads or writes it while the reference lives.
+        unsafe { std::slice::from_raw_parts_mut(self.at(id, start).as_ptr(), end - start) }
     }
 }
 
@@ -234,14 +226,6 @@ pub struct Chunk {
 impl Chunk {
     pub(super) fn new(inner: Rc<Inner>, id: u16, len: usize) -> Self {
         Self { inner, id, start: HEADROOM as u32, end: (HEADROOM + len) as u32 }
-    }
-
-    /// Copies the bytes out if buffers are scarce: for bytes that may have to wait.
-    pub(super) fn spill_if_scarce(&mut self) {
-        let buffers = &self.inner.buffers;
-        if buffers.scarce() {
-            self.id = buffers.spill(self.id, self.start as usize, self.end as usize);
-        }
     }
 
     /// Drops the first `count` bytes; all of them if there are fewer.

@@ -5,7 +5,7 @@
 //! dropping one might drop a task that borrows this.
 
 use super::arrivals::Arrival;
-use super::buffers::{Buffers, HEADROOM};
+use super::buffers::Buffers;
 use super::payload::Held;
 use super::slots::{Kind, Owner, Slots};
 use super::{RingRefused, RingSettings};
@@ -23,6 +23,9 @@ const UNHEARD: u64 = u64::MAX;
 
 /// Completions of one receive that may wait unread before it is cancelled until they are read.
 const UNREAD_MAX: usize = 4;
+
+/// The same while buffers are scarce. Not one, which is what a reader that keeps up has.
+const UNREAD_SCARCE_MAX: usize = 2;
 
 /// How often one turn goes back for more completions before the tasks get their turn.
 const MORE_ENTERS_MAX: usize = 16;
@@ -230,13 +233,8 @@ impl Core {
             drop(held);
             return;
         }
-        let wanted = std::mem::take(&mut slot.wanted);
-        let buffer = buffer.map(|id| match wanted {
-            // It will be read in this turn.
-            true => id,
-            false if !buffers.scarce() => id,
-            false => buffers.spill(id, HEADROOM, HEADROOM + result.max(0) as usize),
-        });
+        let spare = buffer.is_some() && buffers.are_scarce();
+        let buffer = buffer.map(|id| if spare { buffers.spill(id, result.max(0) as usize) } else { id });
         slot.arrived.push(Arrival { result, buffer });
         if result == slot.quiet_result {
             return;
@@ -244,8 +242,11 @@ impl Core {
         if let Some(waker) = &slot.waker {
             waker.wake_by_ref();
         }
-        if slot.kind == Kind::Receive && slot.arrived.len() >= UNREAD_MAX {
-            self.cancel(key);
+        if slot.kind == Kind::Receive {
+            let unread_max = if buffers.are_scarce() { UNREAD_SCARCE_MAX } else { UNREAD_MAX };
+            if slot.arrived.len() >= unread_max {
+                self.cancel(key);
+            }
         }
     }
 

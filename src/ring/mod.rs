@@ -35,7 +35,7 @@ mod stream;
 
 pub use self::core::RingCounts;
 pub use accept::Acceptor;
-pub use buffers::{Chunk, HEADROOM, OVERHEAD};
+pub use buffers::{Chunk, HEADROOM, OVERHEAD, SPILLED_FACTOR};
 pub use driver::{HEARTBEAT, Shift};
 pub use operation::{Fault, Send, SendGathered, Sent, Sleep};
 pub use payload::Payload;
@@ -101,6 +101,11 @@ impl Ring {
     /// Buffers that hold bytes somewhere in weir.
     pub fn buffers_in_use(&self) -> usize {
         self.0.buffers.in_use()
+    }
+
+    /// Whether so many are in use that none should be collected to save a send.
+    pub fn buffers_are_scarce(&self) -> bool {
+        self.0.buffers.are_scarce()
     }
 
     /// Operations that somebody or the kernel still has a claim on.

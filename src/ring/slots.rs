@@ -45,8 +45,6 @@ pub(super) struct Slot {
     pub(super) ended: bool,
     /// Waits for a request that may be put off: the shard's drain ends the wait.
     pub(super) interruptible: bool,
-    /// Somebody waits for the next completion.
-    pub(super) wanted: bool,
     /// If the result is this one, nobody need be woken for it. Never a result where nobody is quiet.
     pub(super) quiet_result: i32,
     /// With a quiet result the slot is given up by itself: nobody asks for what was lent.
@@ -83,7 +81,6 @@ impl Slots {
             expired: false,
             ended: false,
             interruptible: false,
-            wanted: false,
             quiet_result: i32::MIN,
             done_when_quiet: false,
             use_count: 0,
@@ -108,7 +105,6 @@ impl Slots {
         slot.expired = false;
         slot.ended = false;
         slot.interruptible = false;
-        slot.wanted = false;
         slot.quiet_result = i32::MIN;
         slot.done_when_quiet = false;
         slot.use_count = slot.use_count.wrapping_add(1);

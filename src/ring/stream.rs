@@ -80,7 +80,6 @@ impl Stream {
             return Poll::Ready(Err(Fault::TimedOut));
         }
         let old = super::wait(slot, cx);
-        slot.wanted = true;
         let armed = slot.in_kernel;
         core.set_deadline(self.key, due);
         if !armed && !core.is_starved(self.key) {
@@ -91,11 +90,10 @@ impl Stream {
         Poll::Pending
     }
 
-    /// Queues the receive.
+    /// Queues the receive: for one completion while buffers are scarce, since one for many may take 32 of
+    /// them before anybody is asked.
     pub(super) fn arm(&self, core: &mut Core) {
-        // Where buffers are scarce, nothing is received that nobody waits for.
-        let once = self.first.replace(false) || self.inner.buffers.scarce();
-        let entry = if once {
+        let entry = if self.first.replace(false) || self.inner.buffers.are_scarce() {
             let entry = opcode::Recv::new(Fd(self.fd), std::ptr::null_mut(), 0).buf_group(GROUP).build();
             entry.flags(squeue::Flags::BUFFER_SELECT)
         } else {
@@ -143,16 +141,12 @@ impl Stream {
     }
 
     /// Sends all of `payload`, which must happen before `due`.
-    pub fn send(&self, mut payload: Payload, due: Instant) -> Send {
-        if let Payload::Chunk(chunk) = &mut payload {
-            chunk.spill_if_scarce();
-        }
+    pub fn send(&self, payload: Payload, due: Instant) -> Send {
         Send::start(&self.inner, self.fd, payload, due)
     }
 
     /// Sends all of `chunks`, in order, by one operation, which must happen before `due`.
-    pub fn send_gathered(&self, mut chunks: Vec<Chunk>, due: Instant) -> SendGathered {
-        chunks.iter_mut().for_each(Chunk::spill_if_scarce);
+    pub fn send_gathered(&self, chunks: Vec<Chunk>, due: Instant) -> SendGathered {
         SendGathered::start(&self.inner, self.fd, chunks, due)
     }
 

@@ -6,10 +6,10 @@
 
 use super::wait::free_port;
 use super::wire::{Body, Fields, Framing, Socket, Wire, fields_of, framing};
-use nix::sys::socket::{Shutdown as How, shutdown};
+use nix::sys::socket::{Backlog, Shutdown as How, listen, shutdown};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -93,11 +93,13 @@ impl Listener {
             Self::Unix(listener) => Socket::Unix(listener.accept()?.0),
         })
     }
+}
 
-    fn fd(&self) -> i32 {
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Tcp(listener) => listener.as_raw_fd(),
-            Self::Unix(listener) => listener.as_raw_fd(),
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
         }
     }
 }
@@ -171,6 +173,8 @@ impl Backend {
                 Listener::Unix(UnixListener::bind(path).unwrap())
             }
         });
+        // std's queue of 128 is short for hundreds of connects at once.
+        listen(&*listener, Backlog::new(4096).unwrap()).unwrap();
         self.shared.stopping.store(false, Ordering::SeqCst);
         let (shared, door) = (self.shared.clone(), listener.clone());
         let thread = thread::spawn(move || accept(&shared, &door));
@@ -182,7 +186,7 @@ impl Backend {
         self.shared.stopping.store(true, Ordering::SeqCst);
         if let Some((listener, thread)) = self.running.take() {
             // Wakes the accept.
-            let _ = shutdown(listener.fd(), How::Both);
+            let _ = shutdown(listener.as_fd().as_raw_fd(), How::Both);
             drop(listener);
             thread.join().unwrap();
         }

@@ -170,6 +170,49 @@ fn bad_chunks_in_an_answer_end_the_clients_connection_unfinished() {
 }
 
 #[test]
+fn a_backend_that_goes_away_in_the_middle_of_an_upload_is_a_502() {
+    for reset in [false, true] {
+        let backend = Backend::raw(move |mut wire, _| {
+            let _ = wire.head();
+            let _ = wire.bytes(100_000);
+            if reset {
+                wire.reset();
+            }
+        });
+        let weir = in_front_of(&backend);
+        let mut client = weir.client();
+        client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3000000\r\n\r\n");
+        let mut writer = client.wire.socket.try_clone().unwrap();
+        let writing = std::thread::spawn(move || {
+            for piece in vec![b'x'; 3_000_000].chunks(50_000) {
+                if std::io::Write::write_all(&mut writer, piece).is_err() {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let response = client.response();
+        assert_eq!(response.status, 502, "reset: {reset}");
+        assert_eq!(response.field("Connection"), Some("close"), "reset: {reset}");
+        writing.join().unwrap();
+        assert_eq!(backend.connections(), 1, "reset: {reset}: half an upload is not sent again");
+    }
+}
+
+#[test]
+fn a_pools_connections_to_a_backend_are_no_more_than_configured() {
+    let backend = Backend::http(answers::delayed(Duration::from_millis(300), answers::text("ok")));
+    let weir = Weir::start(&one_pool(&[&backend], "", "[pool.app.upstream]\nmax_connections = 2\n"));
+    let mut clients: Vec<_> = (0..5).map(|_| weir.client()).collect();
+    clients.iter_mut().for_each(|client| client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n"));
+    let statuses: Vec<u16> = clients.iter_mut().map(|client| client.response().status).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 2, "{statuses:?}");
+    assert!(statuses.iter().all(|status| [200, 502, 503].contains(status)), "{statuses:?}");
+    assert_eq!(backend.connections(), 2);
+    assert_eq!(clients[0].get("/").status, 200);
+}
+
+#[test]
 fn weirs_own_answer_to_a_head_has_no_body() {
     let backend = Backend::absent(answers::text("back"));
     let weir = in_front_of(&backend);
