@@ -3,7 +3,7 @@
 //!
 //! Nothing here waits for a length of time: [`until`] waits for a condition, and gives up loudly.
 
-use super::{Address, Desk, ExitReason, ResolvedBackend, Setup, ShardLink, resolve, serve};
+use super::{Desk, ExitReason, ResolvedBackend, Setup, ShardLink, resolve, serve};
 use crate::balance::{BackendId, Report, Snapshot};
 use crate::config::{
     Admin, Backend, BackendAddress, Check, Config, Health, HttpCheck, Log, Policy, Pool, Runtime, Timeouts,
@@ -11,6 +11,7 @@ use crate::config::{
 };
 use crate::mesh::{Receiver, Sender, ToControl, ToShard, mailbox};
 use crate::metrics::{Phase, ShardStats};
+use crate::sys::socket::Destination;
 use crate::time::{Instant, Micros};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::BTreeMap;

@@ -5,6 +5,7 @@ use super::*;
 use crate::balance::BackendId;
 use crate::config::{BackendAddress, Check};
 use crate::metrics::Phase;
+use crate::sys::socket::Destination;
 use std::sync::Mutex;
 use tracing_subscriber::fmt::MakeWriter;
 
