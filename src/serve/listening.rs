@@ -67,7 +67,8 @@ impl Listening {
 
 fn open(listener: &Listener, shards: usize) -> Result<Vec<Arc<OwnedFd>>, ListenError> {
     let ListenAddress::Tcp(asked) = listener.address else {
-        let socket = Arc::new(listening(&listener.address, listener.backlog, Sharing::Alone)?);
+        let open = || listening(&listener.address, listener.backlog, Sharing::Alone);
+        let socket = Arc::new(patiently(open)?);
         return Ok(vec![socket; shards]);
     };
     // Alone first: another process's group would let us in, and share its clients with us.
