@@ -30,12 +30,15 @@ mod harness;
 
 mod checks;
 mod clients;
+mod command_line;
+mod demo;
 mod draining;
 mod failover;
 mod limits;
 mod probing;
 mod process;
 mod refused;
+mod restart;
 mod shares;
 mod sharing;
 mod shutdown;
