@@ -121,6 +121,7 @@ fn backends_tell_state_times_and_quantiles_that_fit_what_happened() {
     let sum = |phase: &str| metrics.sum("weir_phase_seconds_sum", &[("phase", phase), ("backend", "0")]);
     assert!((0.9..6.0).contains(&sum("whole")), "{}", sum("whole"));
     assert!((0.9..=sum("whole") * 1.02).contains(&sum("first_byte")), "{}", sum("first_byte"));
+    assert!((1e-6..1.0).contains(&sum("connect")), "one connect, of microseconds: {}", sum("connect"));
     assert!(sum("own") < sum("whole") / 2.0, "weir's own share: {} of {}", sum("own"), sum("whole"));
 }
 
