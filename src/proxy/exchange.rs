@@ -217,7 +217,10 @@ impl Client {
                     Fault::TimedOut => (AttemptFailure::ConnectTimeout, false),
                     Fault::Os(_) => (AttemptFailure::Connect, false),
                 })?;
-                service.stats.borrow_mut().connected(picked.id, service.now().since(asked));
+                let took = service.now().since(asked);
+                let mut stats = service.stats.borrow_mut();
+                stats.connected(picked.id, took);
+                stats.record(picked.id, Phase::Connect, took);
                 connection
             }
         };

@@ -67,16 +67,17 @@ impl Listening {
 
 fn open(listener: &Listener, shards: usize) -> Result<Vec<Arc<OwnedFd>>, ListenError> {
     let ListenAddress::Tcp(asked) = listener.address else {
-        let socket = Arc::new(listening(&listener.address, listener.backlog, Sharing::Alone)?);
+        let open = || listening(&listener.address, listener.backlog, Sharing::Alone);
+        let socket = Arc::new(patiently(open)?);
         return Ok(vec![socket; shards]);
     };
     // Alone first: another process's group would let us in, and share its clients with us.
-    let alone = patiently(|| listening(&listener.address, listener.backlog, Sharing::Alone))?;
+    let trial = patiently(|| listening(&listener.address, listener.backlog, Sharing::Trial))?;
     let mut address = asked;
-    if let Some(real) = local_address(alone.as_fd()) {
+    if let Some(real) = local_address(trial.as_fd()) {
         address.set_port(real.port());
     }
-    drop(alone);
+    drop(trial);
     let address = ListenAddress::Tcp(address);
     (0..shards)
         .map(|_| patiently(|| listening(&address, listener.backlog, Sharing::ReusePort)).map(Arc::new))

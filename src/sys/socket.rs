@@ -114,6 +114,9 @@ pub enum Sharing {
     ReusePort,
     /// The address is this socket's alone.
     Alone,
+    /// As `Alone`, and only bound, to see whether the address is free: whoever connected to a socket that is
+    /// closed again would be reset.
+    Trial,
 }
 
 /// A listening socket. A Unix socket's path is taken over if nobody listens there any more.
@@ -155,7 +158,9 @@ pub fn listening(address: &ListenAddress, backlog: u32, sharing: Sharing) -> Res
             fd
         }
     };
-    listen(&fd, backlog).map_err(failed("listen on"))?;
+    if sharing != Sharing::Trial {
+        listen(&fd, backlog).map_err(failed("listen on"))?;
+    }
     Ok(fd)
 }
 

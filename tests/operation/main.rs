@@ -28,14 +28,21 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod admin;
 mod checks;
 mod clients;
+mod command_line;
+mod demo;
 mod draining;
+mod exposition;
 mod failover;
+mod idle;
 mod limits;
+mod peers;
 mod probing;
 mod process;
 mod refused;
+mod restart;
 mod shares;
 mod sharing;
 mod shutdown;

@@ -24,12 +24,10 @@ fn told(weir: &Weir) -> Vec<String> {
 
 #[test]
 fn fall_and_rise_count_checks_in_a_row_and_each_change_is_logged_once_with_its_reason() {
+    // Two of three fail, again and again: nothing. Then three: down. Then no two in a row pass: nothing.
     const SCRIPT: &[bool] = &[
-        true, // up
-        false, false, true, // two of three: nothing
-        false, false, false, // down
-        true, false, true, false, // no two in a row: nothing
-        true, true, // up
+        true, false, false, true, false, false, true, false, false, true, false, false, false, true, false,
+        true, false, true, false, true, true,
     ];
     let seen = Arc::new(AtomicUsize::new(0));
     let backend = Backend::http(scripted(SCRIPT, seen.clone()));
@@ -50,7 +48,7 @@ fn fall_and_rise_count_checks_in_a_row_and_each_change_is_logged_once_with_its_r
     assert_eq!((page["state"].as_str(), page["usable"].as_bool()), (Some("up"), Some(true)));
     assert_eq!(page["why"], "2 checks passed in a row");
     assert_eq!(weir.metric("weir_backend_transitions_total", &[]), 3.0);
-    assert_eq!(weir.metric("weir_probes_total", &[("result", "failed")]), 7.0);
+    assert_eq!(weir.metric("weir_probes_total", &[("result", "failed")]), 12.0);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::serve::{self, Addresses};
 use crate::sys;
 use backends::Backends;
 use std::fmt::Write as _;
-use std::io::{self, BufRead, BufReader, IsTerminal, Write as _};
+use std::io::{self, IsTerminal, Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
@@ -22,7 +22,7 @@ const LISTENER_PORT: u16 = 8080;
 const BACKEND_PORTS: [u16; 3] = [9101, 9102, 9103];
 const SWITCHBOARD_PORT: u16 = 9100;
 const ADMIN_PORT: u16 = 9900;
-/// How long the greeting waits for a first page, in tries of [`TRY_EVERY`]: checks run every 500ms.
+/// How long the greeting waits for the first checks, in tries of [`TRY_EVERY`]: checks run every 500ms.
 const TRIES: u32 = 50;
 const TRY_EVERY: Duration = Duration::from_millis(100);
 
@@ -108,13 +108,13 @@ fall = 2
 fn greet(addresses: &Addresses, backends: Backends, switchboard: SocketAddr) {
     let typed = io::stdin().is_terminal();
     let text = greeting(addresses, &backends, switchboard, typed);
-    let listener = addresses.listeners.iter().find_map(|(_, address)| match address {
+    let admin = addresses.admin.iter().find_map(|address| match address {
         ListenAddress::Tcp(address) => Some(*address),
         ListenAddress::Unix(_) => None,
     });
     let talk = move || {
-        if let Some(listener) = listener {
-            await_page(listener);
+        if let Some(admin) = admin {
+            await_checks(admin, backends.iter().count());
         }
         say(text);
         if typed {
@@ -126,26 +126,26 @@ fn greet(addresses: &Addresses, backends: Backends, switchboard: SocketAddr) {
     }
 }
 
-/// Waits until the first health checks have passed and a page comes through, so that what the greeting
-/// promises is true when it is read; gives up after a while, and the log says why.
+/// Waits until all backends have passed their first health check, so that what the greeting promises is
+/// true when it is read; gives up after a while, and the log says why.
 #[allow(clippy::disallowed_methods, reason = "a thread of the demo's own, no shard")]
-fn await_page(listener: SocketAddr) {
+fn await_checks(admin: SocketAddr, backends: usize) {
     for _ in 0..TRIES {
-        if page(listener).is_ok_and(|status| status.contains(" 200 ")) {
+        if page(admin).is_ok_and(|text| text.matches("\"usable\": true").count() == backends) {
             return;
         }
         thread::sleep(TRY_EVERY);
     }
 }
 
-/// The status line of the page at `address`.
-fn page(address: SocketAddr) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, TRY_EVERY)?;
+/// The admin page about the backends, head and all.
+fn page(admin: SocketAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&admin, TRY_EVERY)?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-    write!(stream, "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-    let mut status = String::new();
-    BufReader::new(stream).read_line(&mut status)?;
-    Ok(status)
+    write!(stream, "GET /backends HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 fn greeting(addresses: &Addresses, backends: &Backends, switchboard: SocketAddr, typed: bool) -> String {
