@@ -68,7 +68,7 @@ impl Ring {
 
     /// Turns the ring until `stop` holds. `spin`: how long to look at the ring before sleeping.
     pub async fn drive(&self, spin: Micros, shift: &impl Shift, stop: &Cell<bool>) {
-        start_safety_net();
+        start_safety_net().await;
         let mut yields = 0;
         let mut last_event = clock::now();
         while !stop.get() {
@@ -148,10 +148,10 @@ const NET_TIMERS: u32 = 8;
 /// task, and it takes the round for idle). Timers of its own that are always armed bound that sleep. Of a
 /// single timer that would not be true: when it has fired, and glommio parks once more before the task has
 /// run that arms it again, nothing is left to wake it. So there are several, a heartbeat apart.
-fn start_safety_net() {
+async fn start_safety_net() {
     let heartbeat = Duration::from_micros(HEARTBEAT.as_us());
-    let mut armed: VecDeque<Timer> = (1..=NET_TIMERS).map(|nth| Timer::new(heartbeat * nth)).collect();
-    spawn_local(poll_fn(move |cx| {
+    let mut armed: VecDeque<Timer> = VecDeque::new();
+    let mut arm = move |cx: &mut Context<'_>| {
         armed.retain_mut(|timer| Pin::new(timer).poll(cx).is_pending());
         for nth in armed.len() as u32 + 1..=NET_TIMERS {
             let mut timer = Timer::new(heartbeat * nth);
@@ -159,6 +159,15 @@ fn start_safety_net() {
                 armed.push_back(timer);
             }
         }
+    };
+    // At once, and not when the task first runs: it may be the one that is slept over.
+    poll_fn(|cx| {
+        arm(cx);
+        Poll::Ready(())
+    })
+    .await;
+    spawn_local(poll_fn(move |cx| {
+        arm(cx);
         Poll::<()>::Pending
     }))
     .detach();

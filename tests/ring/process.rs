@@ -125,8 +125,8 @@ fn without_descriptors_accepting_fails_pauses_and_recovers_and_nobody_is_lost() 
             );
             // Connections end, and the others are served in their order, each as room comes.
             let mut streams: VecDeque<Stream> = streams.into();
-            for number in 0..20 {
-                clients[number].write_all(&[number as u8]).unwrap();
+            for (number, client) in clients.iter_mut().enumerate() {
+                client.write_all(&[number as u8]).unwrap();
                 let oldest = streams.pop_front().unwrap();
                 assert_eq!(receive_all(&oldest, 1).await, [number as u8]);
                 drop(oldest);
