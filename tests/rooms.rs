@@ -188,7 +188,11 @@ fn every_room_stands_in_the_table() {
 #[test]
 fn a_pure_room_names_no_socket_clock_thread_or_randomness() {
     let table = room_table();
-    let pure = |source: &&Source| table.iter().any(|room| room.pure && source.room() == Some(&room.name));
+    // Only compiled for tests, as `src/balance/mod.rs` says; a seed comes from the environment.
+    let tests = |source: &Source| source.path.ends_with("balance/herd.rs");
+    let pure = |source: &&Source| {
+        table.iter().any(|room| room.pure && source.room() == Some(&room.name)) && !tests(source)
+    };
     assert_none(sources().iter().filter(pure).flat_map(impurities).collect());
 }
 
@@ -200,10 +204,12 @@ fn unsafe_stays_in_its_rooms_and_argues_for_itself() {
         faults.extend(careless_unsafe(&format!("src/{}", source.path.display()), &source.text, allowed));
     }
     for file in [rust_files(&root().join("tests")), rust_files(&root().join("benches"))].concat() {
+        // The ring's tests look at memory that was given back.
+        let allowed = file.starts_with(root().join("tests/ring"));
         faults.extend(careless_unsafe(
             &file.display().to_string(),
             &fs::read_to_string(&file).unwrap(),
-            false,
+            allowed,
         ));
     }
     assert_none(faults);

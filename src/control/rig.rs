@@ -25,6 +25,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::{LocalSet, spawn_local};
 
 /// The tests' clock.
+#[allow(clippy::disallowed_methods, reason = "a clock of the tests' own")]
 pub(crate) fn clock() -> Instant {
     static ZERO: OnceLock<std::time::Instant> = OnceLock::new();
     let zero = ZERO.get_or_init(std::time::Instant::now);

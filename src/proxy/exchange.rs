@@ -56,7 +56,8 @@ pub(super) struct Begun {
     pub(super) first: Option<Chunk>,
 }
 
-/// How far an answer came without waiting.
+/// How far an answer came without waiting. Not boxed: it lives for one match.
+#[allow(clippy::large_enum_variant)]
 enum Answered {
     /// It has gone down.
     Now(After),
@@ -111,6 +112,7 @@ impl Client {
     /// The usual answer, whole in its first piece, is passed down without another wait. Whatever else
     /// happens goes on in a future of its own, so that a connection's future stays small.
     /// (Not an `async fn`: that would keep its arguments twice.)
+    #[allow(clippy::manual_async_fn)]
     pub(super) fn exchange(&mut self, mut outgoing: Outgoing) -> impl Future<Output = After> {
         async move {
             let now = self.service.now();

@@ -95,10 +95,8 @@ impl Client {
                     };
                 progress.answering.set(true);
                 let waited = progress.sent.get().map_or(Micros::ZERO, |sent| down.service.now().since(sent));
-                let mut stats = down.service.stats.borrow_mut();
-                stats.answered(picked.id, part.status);
-                stats.record(picked.id, Phase::FirstByte, waited);
-                drop(stats);
+                down.service.stats.borrow_mut().answered(picked.id, part.status);
+                down.service.stats.borrow_mut().record(picked.id, Phase::FirstByte, waited);
                 match download(down, &connection.stream, &mut part, usize::from(picked.pool)).await {
                     Ok(()) => Ended::Answered(part),
                     Err(fault) => Ended::Cut(fault),

@@ -19,7 +19,8 @@ pub(super) struct Arrival {
 pub(super) struct Arrivals {
     /// The oldest; `None` only while there is none at all.
     first: Option<Arrival>,
-    /// The others. Kept when empty: who was behind once will be again.
+    /// The others. Kept when empty: who was behind once will be again. Boxed, since almost nobody has any.
+    #[allow(clippy::box_collection)]
     others: Option<Box<VecDeque<Arrival>>>,
 }
 

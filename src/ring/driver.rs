@@ -62,6 +62,7 @@ impl<F: Future<Output = ()>> Future for Counted<F> {
 
 impl Ring {
     /// Starts a task on this shard. Every task must be started here, or the shard may sleep over it.
+    #[allow(clippy::disallowed_methods, reason = "this is the one place: it counts the polls")]
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         spawn_local(Counted { polls: self.0.polls.clone(), task }).detach();
     }
@@ -148,6 +149,7 @@ const NET_TIMERS: u32 = 8;
 /// task, and it takes the round for idle). Timers of its own that are always armed bound that sleep. Of a
 /// single timer that would not be true: when it has fired, and glommio parks once more before the task has
 /// run that arms it again, nothing is left to wake it. So there are several, a heartbeat apart.
+#[allow(clippy::disallowed_methods, reason = "the safety net is the one thing that waits for glommio")]
 async fn start_safety_net() {
     let heartbeat = Duration::from_micros(HEARTBEAT.as_us());
     let mut armed: VecDeque<Timer> = VecDeque::new();

@@ -7,11 +7,15 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::rc::Rc;
 use std::task::Poll;
-use weir::ring::{Chunk, Fault, Payload, Ring, RingSettings, Stream};
+use weir::ring::{Chunk, Fault, Payload, Ring, RingSettings, SPILLED_FACTOR, Stream};
 use weir::sys::clock;
 use weir::time::Micros;
 
 const FOUR: RingSettings = RingSettings { entries: 64, buffers: 4, buffer_size: 1024 };
+
+/// Chunks that take all buffers of [`FOUR`]: once half are in use, what comes is copied out, and its buffer
+/// goes back, until there is too much of that as well.
+const ALL: usize = 4 + SPILLED_FACTOR * 4;
 
 /// A stream with a chunk for every buffer of the ring, so that none is left.
 async fn hold_all(ring: &Ring, count: usize) -> (Vec<(Stream, TcpStream)>, Vec<Chunk>) {
@@ -27,7 +31,7 @@ async fn hold_all(ring: &Ring, count: usize) -> (Vec<(Stream, TcpStream)>, Vec<C
 #[test]
 fn receives_without_a_buffer_wait_without_spinning_and_each_gets_its_turn() {
     on_ring(FOUR, |ring| async move {
-        let (_holders, mut chunks) = hold_all(&ring, 4).await;
+        let (_holders, mut chunks) = hold_all(&ring, ALL).await;
         let done = Rc::new(Cell::new(0));
         let mut peers = Vec::new();
         for number in 0..40 {
@@ -67,7 +71,7 @@ fn receives_without_a_buffer_wait_without_spinning_and_each_gets_its_turn() {
 #[test]
 fn a_deadline_holds_for_a_receive_that_waits_for_a_buffer() {
     on_ring(FOUR, |ring| async move {
-        let (_holders, chunks) = hold_all(&ring, 4).await;
+        let (_holders, chunks) = hold_all(&ring, ALL).await;
         let (stream, mut peer) = pair(&ring).await;
         peer.write_all(b"waiting").unwrap();
         for _ in 0..3 {
@@ -85,7 +89,7 @@ fn a_deadline_holds_for_a_receive_that_waits_for_a_buffer() {
 #[test]
 fn a_stream_that_waits_for_a_buffer_can_be_dropped() {
     on_ring(FOUR, |ring| async move {
-        let (holders, chunks) = hold_all(&ring, 4).await;
+        let (holders, chunks) = hold_all(&ring, ALL).await;
         let (first, mut first_peer) = pair(&ring).await;
         let (second, mut second_peer) = pair(&ring).await;
         for (stream, peer) in [(&first, &mut first_peer), (&second, &mut second_peer)] {
@@ -120,7 +124,7 @@ fn a_buffer_that_a_quiet_send_gives_back_wakes_who_waits_for_it() {
         let mut send = sender.send(Payload::Chunk(chunk), soon()).quiet_and_done();
         assert!(poll_fn(|cx| Poll::Ready(send.poll_failed(cx).is_pending())).await);
         // Buffers were not scarce when it was sent, so it was not copied out; now they are all taken.
-        let (_holders, _chunks) = hold_all(&ring, 3).await;
+        let (_holders, _chunks) = hold_all(&ring, ALL - 1).await;
         arm(&ring, &waiting).await;
         waiting_peer.write_all(b"starved").unwrap();
         until(&ring, "it found no buffer", || ring.counts().no_buffers == 1).await;
