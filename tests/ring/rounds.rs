@@ -6,6 +6,7 @@
 use crate::harness::{Plan, SMALL, heard, on_ring, pair, run, until};
 use glommio::executor;
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::unistd::{Pid, gettid};
 use std::cell::Cell;
 use std::io::{Read, Write};
 use std::rc::Rc;
@@ -33,31 +34,52 @@ const LOST: Micros = Micros::from_s(5);
 /// What a lost wake looks like: it lasts until the heartbeat, or for ever.
 const STALL: Micros = Micros::from_ms(95);
 
-/// Rounds that lasted as long as a stall. A busy machine may hold a thread up as long, now and then; a
-/// wake that is lost in one of ten thousand rounds is a fault.
+/// Rounds that lasted as long as a stall, though neither thread was kept waiting for a core so long.
 struct Stalls {
     rounds: u64,
     stalled: u64,
     longest: Micros,
+    threads: [Pid; 2],
+    /// How long the two threads had waited for a core at the last look.
+    waited: Micros,
 }
 
 impl Stalls {
-    fn none() -> Self {
-        Self { rounds: 0, stalled: 0, longest: Micros::ZERO }
+    /// Between this thread and `peer`.
+    fn with(peer: Pid) -> Self {
+        let threads = [gettid(), peer];
+        Self { rounds: 0, stalled: 0, longest: Micros::ZERO, threads, waited: waited_for_a_core(threads) }
     }
 
     fn round(&mut self, took: Micros) {
         self.rounds += 1;
-        self.stalled += u64::from(took >= STALL);
         self.longest = self.longest.max(took);
+        if took >= STALL {
+            let waited = waited_for_a_core(self.threads).as_us() - self.waited.as_us();
+            println!("a round of {took}, of which {waited}us without a core");
+            self.stalled += u64::from(took.as_us().saturating_sub(waited) >= STALL.as_us());
+        }
+        if took >= STALL || self.rounds % 256 == 0 {
+            self.waited = waited_for_a_core(self.threads);
+        }
     }
 
     fn judge(&self, parks: u64) {
-        let Self { rounds, stalled, longest } = self;
+        let Self { rounds, stalled, longest, .. } = self;
         println!("{rounds} rounds, {parks} parks, longest {longest}, {stalled} stalled");
-        assert!(*stalled <= rounds / 10_000, "{stalled} of {rounds} rounds stalled, the longest {longest}");
+        // What a hypervisor takes is in no statistics: a few are forgiven. A lost wake comes again.
+        assert!(*stalled <= rounds / 50_000, "{stalled} of {rounds} rounds stalled, the longest {longest}");
         assert!(parks > rounds / 100 && parks > 1_000, "{parks} parks in {rounds} rounds show nothing");
     }
+}
+
+/// What the scheduler says: how long these threads were ready to run, and others ran.
+fn waited_for_a_core(threads: [Pid; 2]) -> Micros {
+    let waited_ns = |thread: Pid| -> u64 {
+        let said = std::fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).unwrap();
+        said.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    Micros::from_us(threads.into_iter().map(waited_ns).sum::<u64>() / 1_000)
 }
 
 /// The peer gets a core of its own if there is one: on the shard's it would run only once the shard sleeps.
@@ -82,15 +104,17 @@ fn a_message_and_its_answer_never_stall_however_often() {
     on_ring(SMALL, |ring| async move {
         pin_to(false);
         let (stream, mut peer) = pair(&ring).await;
+        let (tell, told) = mpsc::channel();
         let echo = thread::spawn(move || {
             pin_to(true);
+            tell.send(gettid()).unwrap();
             let (mut byte, mut rounds) = ([0], 0..);
             while peer.read_exact(&mut byte).is_ok() {
                 dawdle(rounds.next().unwrap_or_default());
                 peer.write_all(&byte).unwrap();
             }
         });
-        let mut stalls = Stalls::none();
+        let mut stalls = Stalls::with(told.recv().unwrap());
         let ((rounds, enough), parks_before) = (rounds(), ring.counts().parks);
         let (mut at, end) = (clock::now(), clock::now() + enough);
         while ring.counts().parks - parks_before < rounds && at < end {
@@ -118,8 +142,10 @@ fn a_doorbell_never_stalls_however_often() {
         let (here, there) = (Arc::new(here), Arc::new(there));
         let (ours, theirs, stop) = (here.clone(), there.clone(), Arc::new(AtomicBool::new(false)));
         let stopped = stop.clone();
+        let (tell, told) = mpsc::channel();
         let ringer = thread::spawn(move || {
             pin_to(true);
+            tell.send(gettid()).unwrap();
             let mut rounds = 0..;
             while !stopped.load(Ordering::SeqCst) {
                 theirs.read().unwrap();
@@ -127,7 +153,7 @@ fn a_doorbell_never_stalls_however_often() {
                 ours.write(1).unwrap();
             }
         });
-        let mut stalls = Stalls::none();
+        let mut stalls = Stalls::with(told.recv().unwrap());
         let ((rounds, enough), parks_before) = (rounds(), ring.counts().parks);
         let (mut at, end) = (clock::now(), clock::now() + enough);
         while ring.counts().parks - parks_before < rounds && at < end {
