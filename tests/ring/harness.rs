@@ -156,6 +156,8 @@ pub(crate) async fn settled(ring: &Ring) {
         assert!(clock::now() < end, "{operations} operations and {buffers} buffers are left");
         pause(ring, 1).await;
     }
+    // The last to end have queued their closes.
+    pause(ring, 1).await;
 }
 
 /// A listener of the standard library on a free port, and where it is.
