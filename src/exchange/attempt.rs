@@ -1,9 +1,9 @@
 //! After a failed attempt at a backend: is there another one, or which answer does the client get?
 //!
 //! The rule: try again if the backend cannot have begun with the request (no connection, or not a byte
-//! was taken), or if the request is idempotent and went out on a connection from the idle pool that the
-//! backend closed meanwhile. A FIN does not prove that the request was not processed, so anything else
-//! is not sent twice (RFC 9110 §9.2.2). Called by `proxy`.
+//! was taken), or if the request is idempotent and the backend closed without a byte of an answer. A FIN
+//! does not prove that the request was not processed, so anything else is not sent twice (RFC 9110
+//! §9.2.2). Called by `proxy`.
 
 /// Attempts that one exchange gets, the first included.
 pub const ATTEMPTS_MAX: u8 = 3;
@@ -28,6 +28,8 @@ pub enum AttemptFailure {
     Connect,
     /// No connection in time.
     ConnectTimeout,
+    /// As many connections to it as `upstream.max_connections` allows, all in use.
+    Full,
     /// The connection took not a byte of the request.
     NotSent,
     /// It ended before a byte of the response.
@@ -46,6 +48,7 @@ impl AttemptFailure {
         match self {
             Self::Connect => "could not connect to a backend",
             Self::ConnectTimeout => "connecting to a backend took too long",
+            Self::Full => "all connections to the backends are in use",
             Self::NotSent => "the backend closed the connection while the request was sent",
             Self::NoResponse => "the backend closed the connection before it answered",
             Self::SendTimeout => "the backend did not read the request in time",
@@ -58,6 +61,7 @@ impl AttemptFailure {
     pub const fn status(self) -> u16 {
         match self {
             Self::Connect | Self::NotSent | Self::NoResponse | Self::BadResponse => 502,
+            Self::Full => 503,
             Self::ConnectTimeout | Self::SendTimeout | Self::ResponseTimeout => 504,
         }
     }
@@ -75,8 +79,12 @@ pub enum Next {
 /// Decides what comes after `failure`.
 pub fn after_failure(failure: AttemptFailure, attempt: Attempt) -> Next {
     let again = match failure {
-        AttemptFailure::Connect | AttemptFailure::ConnectTimeout | AttemptFailure::NotSent => true,
-        AttemptFailure::NoResponse => attempt.reused && attempt.idempotent,
+        AttemptFailure::Connect
+        | AttemptFailure::ConnectTimeout
+        | AttemptFailure::Full
+        | AttemptFailure::NotSent => true,
+        // On a connection of its own the request may be what killed the backend: once more, not oftener.
+        AttemptFailure::NoResponse => attempt.idempotent && (attempt.reused || attempt.number == 1),
         AttemptFailure::SendTimeout | AttemptFailure::ResponseTimeout | AttemptFailure::BadResponse => false,
     };
     if again && attempt.replayable && attempt.number < ATTEMPTS_MAX { Next::TryAnother } else { Next::Answer }
@@ -98,7 +106,15 @@ mod tests {
             ("nothing written", AttemptFailure::NotSent, post, Next::TryAnother),
             ("dead pooled, GET", AttemptFailure::NoResponse, reused, Next::TryAnother),
             ("dead pooled, POST", AttemptFailure::NoResponse, Attempt { reused: true, ..post }, Next::Answer),
-            ("closed without answer, fresh", AttemptFailure::NoResponse, FIRST, Next::Answer),
+            ("closed without answer, fresh", AttemptFailure::NoResponse, FIRST, Next::TryAnother),
+            (
+                "closed without answer, fresh, again",
+                AttemptFailure::NoResponse,
+                Attempt { number: 2, ..FIRST },
+                Next::Answer,
+            ),
+            ("closed without answer, POST", AttemptFailure::NoResponse, post, Next::Answer),
+            ("no free connection", AttemptFailure::Full, post, Next::TryAnother),
             ("no answer in time", AttemptFailure::ResponseTimeout, reused, Next::Answer),
             ("not read in time", AttemptFailure::SendTimeout, reused, Next::Answer),
             ("bad answer", AttemptFailure::BadResponse, reused, Next::Answer),

@@ -193,10 +193,11 @@ async fn relay(
     while let ResponseLeft::Length(left) = part.body {
         let now = down.service.now();
         let max = usize::try_from(left).unwrap_or(usize::MAX).min(SPLICE_MAX);
-        pace.count(max);
+        let mut ahead = pace;
+        ahead.count(max);
         let due = now.deadline(between_bytes).min(down.ends);
         let moved =
-            up.splice_to(down.stream, &mut pipe, max, due, pace.due()).await.map_err(
+            up.splice_to(down.stream, &mut pipe, max, due, ahead.due()).await.map_err(
                 |fault| match fault {
                     SpliceFault::To(_) => DownloadFault::Client,
                     SpliceFault::From(Some(Fault::TimedOut)) => {
@@ -205,6 +206,8 @@ async fn relay(
                     SpliceFault::From(_) => DownloadFault::Backend(UpstreamFailure::Truncated),
                 },
             )?;
+        pace.count(moved);
+        part.body_bytes += moved as u64;
         let left = left.saturating_sub(moved as u64);
         part.body = if left == 0 { ResponseLeft::Nothing } else { ResponseLeft::Length(left) };
         give_way().await;
@@ -230,6 +233,7 @@ impl Leaving {
 /// Cuts a chunk to what of it belongs to the body.
 fn cut(chunk: &mut Chunk, part: &mut FirstPart) -> Result<(), BadResponse> {
     let count = part.body.take(chunk)?;
+    part.body_bytes += count as u64;
     if count < chunk.len() {
         // Bytes behind a response are never the next client's.
         part.pool = false;
@@ -266,6 +270,7 @@ fn gather(
 fn transform(service: &Service, chunk: &Chunk, part: &mut FirstPart) -> Result<Leaving, BadResponse> {
     let mut out = service.spare();
     let count = part.body.transform(chunk, &mut out)?;
+    part.body_bytes += count as u64;
     if count < chunk.len() {
         part.pool = false;
     }

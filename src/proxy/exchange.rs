@@ -14,7 +14,7 @@ use crate::metrics::{Phase, Refusal, UpstreamFailure};
 use crate::ring::{Chunk, Fault, Payload};
 use crate::sys::clock;
 use crate::time::{Instant, Micros};
-use crate::upstream::{Connection, InFlight, Picked};
+use crate::upstream::{self, Connection, InFlight, Picked};
 use std::future::Future;
 
 /// What becomes of the client's connection.
@@ -90,6 +90,8 @@ pub(super) struct Times {
     pub(super) lap: Instant,
     /// When the whole exchange must be over.
     pub(super) ends: Instant,
+    /// Bytes of the request's body so far. (Not a time, but it goes the same way into the counters.)
+    pub(super) request_body: u64,
 }
 
 impl Times {
@@ -117,7 +119,13 @@ impl Client {
         async move {
             let now = self.service.now();
             let total = self.service.upstreams.timeouts(outgoing.pool).total;
-            let mut times = Times { began: now, own: Micros::ZERO, lap: now, ends: now.deadline(total) };
+            let mut times = Times {
+                began: now,
+                own: Micros::ZERO,
+                lap: now,
+                ends: now.deadline(total),
+                request_body: outgoing.body_bytes,
+            };
             let rest = match self.begin(&mut outgoing, &mut times).await {
                 Ok(begun) => match self.answer(&mut outgoing, begun, &mut times) {
                     Answered::Now(after) => return after,
@@ -180,7 +188,8 @@ impl Client {
             };
             let next = after_failure(failure, attempt);
             let mut stats = self.service.stats.borrow_mut();
-            if !reused || next == Next::Answer {
+            let blameless = failure == AttemptFailure::Full || (reused && next == Next::TryAnother);
+            if !blameless {
                 // A pooled connection that had died is no failure of the backend.
                 stats.failed(picked.id, counted_as(failure));
             }
@@ -217,6 +226,7 @@ impl Client {
                 times.resume(service.now());
                 let connection = connected.map_err(|fault| match fault {
                     Fault::TimedOut => (AttemptFailure::ConnectTimeout, false),
+                    Fault::Os(upstream::FULL) => (AttemptFailure::Full, false),
                     Fault::Os(_) => (AttemptFailure::Connect, false),
                 })?;
                 let took = service.now().since(asked);
@@ -348,7 +358,7 @@ impl Client {
                     self.service.upstreams.keep(connection, part.keep_alive_timeout);
                 }
                 times.pause();
-                self.record_whole(picked, times);
+                self.record_whole(picked, times, part.body_bytes);
                 if part.close { After::Close } else { After::Next }
             }
             Err(fault) => self.cut(picked, fault),
@@ -371,16 +381,18 @@ impl Client {
             drop(connection);
         }
         drop(in_flight);
+        let body_bytes = part.body_bytes;
         let mut pace = Pace::new(self.service.now(), self.rules().body_min_rate_per_s);
         pace.count(part.payload.as_slice().len());
         self.sending = Some(self.stream.send(part.payload, pace.due()).quiet_and_done());
         times.pause();
-        self.record_whole(picked, *times);
+        self.record_whole(picked, *times, body_bytes);
         if part.close { After::Close } else { After::Next }
     }
 
-    pub(super) fn record_whole(&self, picked: Picked, times: Times) {
+    pub(super) fn record_whole(&self, picked: Picked, times: Times, response_body: u64) {
         let mut stats = self.service.stats.borrow_mut();
+        stats.passed(picked.id, times.request_body, response_body);
         stats.record(picked.id, Phase::Own, times.own);
         stats.record(picked.id, Phase::Whole, self.service.now().since(times.began));
     }
@@ -429,7 +441,7 @@ impl Client {
 /// Under which name a failed attempt is counted.
 fn counted_as(failure: AttemptFailure) -> UpstreamFailure {
     match failure {
-        AttemptFailure::Connect => UpstreamFailure::Connect,
+        AttemptFailure::Connect | AttemptFailure::Full => UpstreamFailure::Connect,
         AttemptFailure::ConnectTimeout => UpstreamFailure::ConnectTimeout,
         AttemptFailure::NotSent | AttemptFailure::NoResponse => UpstreamFailure::NoResponse,
         AttemptFailure::SendTimeout | AttemptFailure::ResponseTimeout => UpstreamFailure::ResponseTimeout,

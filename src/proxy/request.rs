@@ -136,6 +136,8 @@ pub(super) struct Outgoing {
     /// The pool's index.
     pub(super) pool: usize,
     pub(super) body: BodyLeft,
+    /// Bytes of the body that came with the head, as the client framed them.
+    pub(super) body_bytes: u64,
 }
 
 /// Takes one request out of `input`; `None` if its head is not whole yet.
@@ -177,7 +179,7 @@ pub(super) fn take_request(
     facts.upgrade = upgrade;
     let len = head.len + taken;
     input.consume(len);
-    Ok(Some(Outgoing { bytes: out, facts, pool, body }))
+    Ok(Some(Outgoing { bytes: out, facts, pool, body, body_bytes: taken as u64 }))
 }
 
 /// The pool for a request.

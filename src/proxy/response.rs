@@ -141,6 +141,8 @@ pub(super) struct FirstPart {
     pub(super) payload: Payload,
     /// What comes after.
     pub(super) body: ResponseLeft,
+    /// Bytes of the body that have come, as the backend framed them.
+    pub(super) body_bytes: u64,
     /// The client's connection ends with this response.
     pub(super) close: bool,
     /// The backend's connection may be kept, once the body is whole.
@@ -205,42 +207,43 @@ pub(super) fn take_response(
         ResponseRewrite { framing: passing.framing, connection: passing.connection, upgrade: tunnel };
     write_response(bytes, &head, &scratch.fields, &rewrite, &mut scratch.head);
     let mut body = if tunnel { ResponseLeft::UntilClose } else { ResponseLeft::of(passing.body) };
-    let (payload, behind) = first_payload(input, &head, &scratch.head, &mut body)?;
+    let came = input.bytes().len() - head.len;
+    let (payload, count) = first_payload(input, &head, &scratch.head, &mut body)?;
     Ok(Some(Part::Final(FirstPart {
         status: head.status,
         payload,
         body,
+        body_bytes: count as u64,
         close: passing.close,
-        pool: may_pool(&head, behind, true) && !facts.upgrade,
+        pool: may_pool(&head, count < came, true) && !facts.upgrade,
         keep_alive_timeout: head.keep_alive_timeout_s.map(|s| Micros::from_s(u64::from(s))),
         tunnel,
     })))
 }
 
-/// The new head with what of the body is in `input`, and whether bytes lie behind the body.
+/// The new head with what of the body is in `input`, and how many bytes of the body that was.
 fn first_payload(
     input: &mut Input,
     head: &ResponseHead,
     new_head: &[u8],
     body: &mut ResponseLeft,
-) -> Result<(Payload, bool), BadResponse> {
+) -> Result<(Payload, usize), BadResponse> {
     let rest = &input.bytes()[head.len..];
     if body.is_verbatim() {
         let count = body.take(rest)?;
-        let behind = count < rest.len();
         if let Some(mut chunk) = input.take_chunk() {
             chunk.advance(head.len);
             chunk.truncate(count);
             if chunk.prepend(new_head) {
-                return Ok((Payload::Chunk(chunk), behind));
+                return Ok((Payload::Chunk(chunk), count));
             }
-            return Ok((Payload::Bytes([new_head, &chunk].concat()), behind));
+            return Ok((Payload::Bytes([new_head, &chunk].concat()), count));
         }
         let bytes = [new_head, &input.bytes()[head.len..head.len + count]].concat();
-        return Ok((Payload::Bytes(bytes), behind));
+        return Ok((Payload::Bytes(bytes), count));
     }
     let mut out = Vec::with_capacity(new_head.len() + rest.len() + 32);
     out.extend_from_slice(new_head);
     let count = body.transform(rest, &mut out)?;
-    Ok((Payload::Bytes(out), count < rest.len()))
+    Ok((Payload::Bytes(out), count))
 }

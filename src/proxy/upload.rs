@@ -15,7 +15,6 @@ use crate::http1::Method;
 use crate::metrics::Phase;
 use crate::ring::{Chunk, Fault, Payload, Stream};
 use crate::time::{Instant, Micros};
-use crate::upstream::Picked;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -47,10 +46,14 @@ enum Ended {
 
 /// What the two directions tell each other.
 struct Progress {
+    /// How long the backend may take to answer, or to read a piece of the body.
+    response: Micros,
     /// When the body had gone up, or the backend took no more of it.
     sent: Cell<Option<Instant>>,
     /// The answer has begun to go down.
     answering: Cell<bool>,
+    /// Bytes of the body that have gone up.
+    body_bytes: Cell<u64>,
 }
 
 impl Client {
@@ -69,7 +72,13 @@ impl Client {
         }
         self.service.give_spare(outgoing.bytes);
         times.pause();
-        let progress = Progress { sent: Cell::new(None), answering: Cell::new(false) };
+        let response = self.service.upstreams.timeouts(usize::from(picked.pool)).response;
+        let progress = Progress {
+            response,
+            sent: Cell::new(None),
+            answering: Cell::new(false),
+            body_bytes: Cell::new(0),
+        };
         let closing = self.closing();
         let rules = &self.service.listeners[usize::from(self.listener)];
         let down = Down {
@@ -80,8 +89,7 @@ impl Client {
         };
         let ended = {
             let input = &mut self.input;
-            let uploading = upload(down, input, &connection.stream, outgoing.body, rules.max_body, picked);
-            let response = down.service.upstreams.timeouts(usize::from(picked.pool)).response;
+            let uploading = upload(down, input, &connection.stream, outgoing.body, rules.max_body, &progress);
             let due =
                 || progress.sent.get().map_or(Instant::NEVER, |sent| sent.deadline(response)).min(down.ends);
             let closing = || closing || progress.sent.get().is_none();
@@ -111,7 +119,8 @@ impl Client {
                 if part.pool && progress.sent.get().is_some() {
                     self.service.upstreams.keep(connection, part.keep_alive_timeout);
                 }
-                self.record_whole(picked, times);
+                times.request_body += progress.body_bytes.get();
+                self.record_whole(picked, times, part.body_bytes);
                 if part.close { After::Linger } else { After::Next }
             }
             Ended::Refused(refused) => {
@@ -162,10 +171,9 @@ async fn upload(
     up: &Stream,
     mut body: BodyLeft,
     max_body: u64,
-    picked: Picked,
+    progress: &Progress,
 ) -> Result<(), UploadFault> {
     let service = down.service;
-    let response = service.upstreams.timeouts(usize::from(picked.pool)).response;
     let mut pace = Pace::new(service.now(), down.min_rate_per_s);
     while !body.is_done() {
         let mut chunk = match next_chunk(input, down.stream, pace.due()).await {
@@ -175,6 +183,7 @@ async fn upload(
         };
         pace.count(chunk.len());
         let count = body.take(&chunk, max_body).map_err(UploadFault::Client)?;
+        progress.body_bytes.set(progress.body_bytes.get() + count as u64);
         let payload = if count < chunk.len() {
             // What follows the body is the next request.
             let part = chunk[..count].to_vec();
@@ -185,7 +194,7 @@ async fn upload(
             Payload::Chunk(chunk)
         };
         let sent_from = service.now();
-        let sent = up.send(payload, sent_from.deadline(response)).await;
+        let sent = up.send(payload, sent_from.deadline(progress.response)).await;
         sent.outcome.map_err(|_| UploadFault::Backend)?;
         // The client is not to blame for the time that the backend took.
         pace.pardon(service.now().since(sent_from));

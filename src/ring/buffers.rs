@@ -139,7 +139,7 @@ impl Buffers {
             return;
         }
         if cfg!(debug_assertions) {
-            self.bytes(id, 0, self.stride).fill(POISON);
+            self.bytes_mut(id, 0, self.stride).fill(POISON);
         }
         self.free.borrow_mut().push(id);
         self.refill();
@@ -178,20 +178,33 @@ impl Buffers {
         unsafe { self.memory.add(usize::from(id) * self.stride + offset) }
     }
 
-    #[allow(clippy::mut_from_ref)]
-    fn bytes(&self, id: u16, start: usize, end: usize) -> &mut [u8] {
-        if let Some(spilled) = id.checked_sub(self.count) {
-            let memory = &mut self.spilled.borrow_mut()[usize::from(spilled)][start..end];
-            // SAFETY: the block does not move when the slab grows, and lives until its number is given back,
-            // by the drop of the only `Chunk` that has it, which is the only caller with this number. So it
-            // outlives the reference, and nobody else reads or writes it meanwhile.
-            return unsafe { std::slice::from_raw_parts_mut(memory.as_mut_ptr(), end - start) };
+    /// Where `start..end` of number `id` begins.
+    fn range(&self, id: u16, start: usize, end: usize) -> NonNull<u8> {
+        match id.checked_sub(self.count) {
+            // The block does not move when the slab grows.
+            Some(spilled) => {
+                NonNull::from(&mut self.spilled.borrow_mut()[usize::from(spilled)][start..end]).cast()
+            }
+            None => {
+                debug_assert!(start <= end && end <= self.stride);
+                self.at(id, start)
+            }
         }
-        debug_assert!(start <= end && end <= self.stride);
-        // SAFETY: the range lies in buffer `id`. Callers hold the buffer: a `Chunk` is the only one with its
-        // number (the kernel has given it up with the completion that made the chunk), or it is just being
-        // given back. So nobody else reads or writes it while the reference lives.
-        unsafe { std::slice::from_raw_parts_mut(self.at(id, start).as_ptr(), end - start) }
+    }
+
+    fn bytes(&self, id: u16, start: usize, end: usize) -> &[u8] {
+        // SAFETY: the range lies in buffer `id`, or in the heap block that has this number. Callers hold the
+        // number: a `Chunk` is the only one with it (the kernel has given the buffer up with the completion
+        // that made the chunk) and gives it back when it is dropped, so the memory lives, and nobody writes
+        // it, while the reference does: `bytes_mut` asks for the chunk exclusively.
+        unsafe { std::slice::from_raw_parts(self.range(id, start, end).as_ptr(), end - start) }
+    }
+
+    #[allow(clippy::mut_from_ref)]
+    fn bytes_mut(&self, id: u16, start: usize, end: usize) -> &mut [u8] {
+        // SAFETY: as in `bytes`; and callers hold the number exclusively: through `&mut Chunk`, or because it
+        // is just being given back. So nobody else reads or writes the range while the reference lives.
+        unsafe { std::slice::from_raw_parts_mut(self.range(id, start, end).as_ptr(), end - start) }
     }
 }
 
@@ -256,7 +269,7 @@ impl Deref for Chunk {
 
 impl DerefMut for Chunk {
     fn deref_mut(&mut self) -> &mut [u8] {
-        self.inner.buffers.bytes(self.id, self.start as usize, self.end as usize)
+        self.inner.buffers.bytes_mut(self.id, self.start as usize, self.end as usize)
     }
 }
 

@@ -9,6 +9,7 @@ use super::buffers::Buffers;
 use super::payload::Held;
 use super::slots::{Kind, Owner, Slots};
 use super::{RingRefused, RingSettings};
+use crate::sys::clock;
 use crate::time::{Deadlines, Instant, Micros};
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
@@ -77,7 +78,7 @@ impl Core {
         Ok(Self {
             uring,
             slots: Slots::default(),
-            deadlines: Deadlines::default(),
+            deadlines: Deadlines::new(clock::now()),
             counts: RingCounts::default(),
             overflow: VecDeque::new(),
             starved: VecDeque::new(),
@@ -211,6 +212,13 @@ impl Core {
         if slot.owner != Owner::Awaited {
             return self.complete_orphan(key, result, buffer, buffers);
         }
+        let buffer = match buffer {
+            Some(id) if result <= 0 => {
+                buffers.give_back(id);
+                None
+            }
+            buffer => buffer,
+        };
         if slot.kind == Kind::Receive {
             if result == -libc::ENOBUFS {
                 self.counts.no_buffers += 1;

@@ -132,12 +132,12 @@ impl Stream {
         Some(Chunk::new(self.inner.clone(), id, len as usize))
     }
 
-    /// Whether nothing has come since the last read: no bytes, no end, no error. What an idle connection
-    /// must be to be used again.
+    /// Whether nothing has come since the last read: no bytes, no end, no error, and one would be seen. What an
+    /// idle connection must be to be used again.
     pub fn is_quiet(&self) -> bool {
         let mut core = self.inner.core.borrow_mut();
         let slot = core.slots.at(self.key);
-        slot.arrived.is_empty() && !slot.ended
+        slot.in_kernel && slot.arrived.is_empty() && !slot.ended
     }
 
     /// Sends all of `payload`, which must happen before `due`.

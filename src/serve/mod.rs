@@ -28,8 +28,10 @@ const SHARD_MAIL: usize = 1024;
 /// Messages that control may be behind, from all shards.
 const CONTROL_MAIL: usize = 8192;
 
-/// Descriptors that are no connections: rings, doorbells, listeners, admin, probes.
-const OTHER_DESCRIPTORS: u64 = 512;
+/// Descriptors that are no connections: admin, probes, the log; and for each shard its rings, doorbells and
+/// listeners.
+const OTHER_DESCRIPTORS: u64 = 128;
+const OTHER_DESCRIPTORS_PER_SHARD: u64 = 16;
 
 /// Where a running weir is to be found; ports are the real ones, where 0 was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,13 +82,14 @@ pub fn run(config: Config, on_ready: impl FnOnce(&Addresses)) -> Result<u8, Star
 fn warn_of_descriptors(config: &Config, shards: usize) {
     let shards = shards as u64;
     // One for the client, one for the backend.
-    let wanted = config.runtime.max_connections as u64 * shards * 2 + OTHER_DESCRIPTORS;
+    let other = OTHER_DESCRIPTORS + OTHER_DESCRIPTORS_PER_SHARD * shards;
+    let wanted = config.runtime.max_connections as u64 * shards * 2 + other;
     match limits::raise_descriptors() {
         Ok(limit) if limit < wanted => tracing::warn!(
             limit,
             wanted,
             "fewer descriptors than max_connections may need; raise the hard limit (`ulimit -Hn`, LimitNOFILE=) or lower runtime.max_connections to {}",
-            (limit.saturating_sub(OTHER_DESCRIPTORS) / shards.max(1) / 2).max(1),
+            (limit.saturating_sub(other) / shards.max(1) / 2).max(1),
         ),
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "the limit of descriptors cannot be raised"),

@@ -20,7 +20,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -29,6 +29,10 @@ const PREEMPT: Duration = Duration::from_millis(10);
 
 /// Locked memory that glommio's own rings take; weir's sockets do not use them.
 const GLOMMIO_MEMORY: usize = 64 << 10;
+
+/// How long a shard may take to start. glommio can sleep over the very first task, before any timer is
+/// armed that would wake it; that has been seen only with preempt timers far shorter than ours.
+const START_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long a stopped shard waits for the kernel to let go of its operations.
 const WIND_UP: Micros = Micros::from_ms(500);
@@ -62,6 +66,9 @@ pub enum ShardRefused {
     /// No thread.
     #[error("cannot start a shard's thread: {0}")]
     Thread(#[from] io::Error),
+    /// It neither started nor failed in time.
+    #[error("a shard did not start within 10 s; start weir again")]
+    Stuck,
     /// glommio's executor does not start.
     #[error("cannot start a shard's executor: {0}")]
     Executor(String),
@@ -84,10 +91,13 @@ pub fn start(plan: ShardPlan) -> Result<JoinHandle<()>, ShardRefused> {
         // If control is gone, nobody is left to tell.
         let _ = to_control.send(ToControl::Ended { shard: number, error });
     })?;
-    match told.recv() {
+    match told.recv_timeout(START_WITHIN) {
         Ok(Ok(())) => Ok(thread),
         Ok(Err(refused)) => Err(refused),
-        Err(_) => Err(ShardRefused::Executor("the shard's thread ended".to_owned())),
+        Err(RecvTimeoutError::Disconnected) => {
+            Err(ShardRefused::Executor("the shard's thread ended".to_owned()))
+        }
+        Err(RecvTimeoutError::Timeout) => Err(ShardRefused::Stuck),
     }
 }
 

@@ -19,6 +19,9 @@ use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 
+/// The errno of a connect for which there is no place under `max_connections`.
+pub const FULL: i32 = libc::ENOBUFS;
+
 /// A backend with its address resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedBackend {
@@ -143,13 +146,13 @@ impl Upstreams {
     /// A new connection to `picked`, by `latest` at the latest.
     ///
     /// # Errors
-    /// The connect's errno, the pool's connect timeout, or `ENOBUFS` when this shard has its share of
+    /// The connect's errno, the pool's connect timeout, or [`FULL`] when this shard has its share of
     /// `max_connections` already.
     pub async fn connect(self: &Rc<Self>, picked: Picked, latest: Instant) -> Result<Connection, Fault> {
         let pool = &self.pools[usize::from(picked.pool)];
         let backend = self.backend(picked);
         if backend.open.get() >= pool.open_max {
-            return Err(Fault::Os(libc::ENOBUFS));
+            return Err(Fault::Os(FULL));
         }
         // Counted before it stands: connects under way count.
         let place = connection::Place::take(self, picked);

@@ -72,7 +72,6 @@ fn metrics_count_exactly_what_was_sent() {
 }
 
 #[test]
-#[ignore = "the data path does not count body bytes yet: both metrics stay 0"]
 fn metrics_count_body_bytes() {
     let backend = Backend::http(statuses(Duration::ZERO));
     let weir = Weir::start(&one_pool(&[&backend], "", ""));

@@ -100,12 +100,14 @@ fn a_post_runs_at_most_once_whatever_happens_to_its_connection() {
 }
 
 #[test]
-fn a_fresh_connection_that_closes_without_an_answer_is_not_tried_again() {
+fn a_get_that_a_fresh_connection_does_not_answer_is_tried_once_more_and_a_post_is_not() {
     let (one, two) =
         (Backend::http(answers::fixed_and_close("")), Backend::http(answers::fixed_and_close("")));
     let weir = Weir::start(&one_pool(&[&one, &two], "", ""));
     assert_eq!(weir.client().get("/").status, 502);
-    assert_eq!(one.requests() + two.requests(), 1);
+    assert_eq!(one.requests() + two.requests(), 2, "once at each, then enough");
+    assert_eq!(weir.client().ask(POST).status, 502);
+    assert_eq!(one.requests() + two.requests(), 3, "a POST runs at most once");
 }
 
 #[test]
