@@ -86,7 +86,7 @@ def idle_table(rows):
 
 
 def targets_table(samples, peers):
-    """weir against issue 7's targets; None when weir was not measured."""
+    """weir against the targets; None when weir was not measured."""
     lines = []
     for target in scenarios.TARGETS:
         rows = samples.get(target.scenario, {})

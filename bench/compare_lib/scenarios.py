@@ -1,4 +1,4 @@
-"""What is measured: the scenarios, and issue 7's targets for weir.
+"""What is measured: the scenarios, and the targets for weir.
 
 Data only. Read by `measure` (what to run), `report` (what to print) and the command line (names).
 """
