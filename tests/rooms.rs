@@ -203,7 +203,7 @@ fn unsafe_stays_in_its_rooms_and_argues_for_itself() {
         let allowed = source.room().is_some_and(|room| UNSAFE_ROOMS.contains(&room));
         faults.extend(careless_unsafe(&format!("src/{}", source.path.display()), &source.text, allowed));
     }
-    for file in [rust_files(&root().join("tests")), rust_files(&root().join("benches"))].concat() {
+    for file in [rust_files(&root().join("tests")), rust_files(&root().join("bench"))].concat() {
         // The ring's tests look at memory that was given back.
         let allowed = file.starts_with(root().join("tests/ring"));
         faults.extend(careless_unsafe(
@@ -218,7 +218,7 @@ fn unsafe_stays_in_its_rooms_and_argues_for_itself() {
 #[test]
 fn a_file_opens_with_what_it_is_and_is_not_too_long() {
     let mut faults = Vec::new();
-    for folder in ["src", "tests", "benches"] {
+    for folder in ["src", "tests", "bench"] {
         for file in rust_files(&root().join(folder)) {
             let name = file.strip_prefix(root()).unwrap().display().to_string();
             let text = fs::read_to_string(&file).unwrap();

@@ -88,8 +88,8 @@ pub fn pass_response(request: &RequestFacts, response: &ResponseHead, closing: b
     Passing { framing, connection, body, close }
 }
 
-/// Whether the upstream connection may serve another exchange: the response ended by its own framing, the
-/// backend wants it, nothing came behind the response, and the whole request was read by the backend.
-pub fn may_pool(response: &ResponseHead, bytes_behind: bool, request_sent: bool) -> bool {
-    response.keep_alive && response.body != ResponseBody::UntilClose && !bytes_behind && request_sent
+/// Whether the upstream connection may serve another exchange, once the whole request has gone up: the
+/// response ends by its own framing, the backend wants it, and nothing came behind the response.
+pub fn may_pool(response: &ResponseHead, bytes_behind: bool) -> bool {
+    response.keep_alive && response.body != ResponseBody::UntilClose && !bytes_behind
 }

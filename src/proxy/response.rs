@@ -215,7 +215,7 @@ pub(super) fn take_response(
         body,
         body_bytes: count as u64,
         close: passing.close,
-        pool: may_pool(&head, count < came, true) && !facts.upgrade,
+        pool: may_pool(&head, count < came) && !facts.upgrade,
         keep_alive_timeout: head.keep_alive_timeout_s.map(|s| Micros::from_s(u64::from(s))),
         tunnel,
     })))

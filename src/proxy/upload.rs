@@ -50,6 +50,8 @@ struct Progress {
     response: Micros,
     /// When the body had gone up, or the backend took no more of it.
     sent: Cell<Option<Instant>>,
+    /// The whole body has gone up: only then may the connection serve another request.
+    whole: Cell<bool>,
     /// The answer has begun to go down.
     answering: Cell<bool>,
     /// Bytes of the body that have gone up.
@@ -76,6 +78,7 @@ impl Client {
         let progress = Progress {
             response,
             sent: Cell::new(None),
+            whole: Cell::new(false),
             answering: Cell::new(false),
             body_bytes: Cell::new(0),
         };
@@ -116,7 +119,7 @@ impl Client {
         drop(in_flight);
         match ended {
             Ended::Answered(part) => {
-                if part.pool && progress.sent.get().is_some() {
+                if part.pool && progress.whole.get() {
                     self.service.upstreams.keep(connection, part.keep_alive_timeout);
                 }
                 times.request_body += progress.body_bytes.get();
@@ -148,6 +151,7 @@ async fn both(
     poll_fn(|cx| {
         if uploads && let Poll::Ready(end) = uploading.as_mut().poll(cx) {
             uploads = false;
+            progress.whole.set(end.is_ok());
             match end {
                 // The backend may have answered before it stopped reading: whatever comes is passed on.
                 Ok(()) | Err(UploadFault::Backend) => progress.sent.set(Some(down.service.now())),
