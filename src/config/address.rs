@@ -162,10 +162,10 @@ pub(super) fn host_pattern(text: &str) -> Result<HostPattern, Wrong> {
     if host.is_empty() || host == "*" {
         return Err(Wrong::new(format!("{} names no host", quoted(text)), "for any host leave `host` out"));
     }
-    if let Some(v6) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        if v6.parse::<Ipv6Addr>().is_ok() {
-            return Ok(HostPattern::Exact(host));
-        }
+    if let Some(v6) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'))
+        && v6.parse::<Ipv6Addr>().is_ok()
+    {
+        return Ok(HostPattern::Exact(host));
     }
     if let Some((name, port)) = host.rsplit_once(':') {
         let what = format!("{} is not a host", quoted(text));

@@ -127,14 +127,12 @@ fn backend(
         if let Some(line) = names.take(s.report, name.clone(), &s.place_of(key)) {
             let what = format!("the backend on line {line} of this pool is called {} too", quoted(name));
             s.error(key, Wrong::new(what, "give each its own name, or remove one"));
-        } else if let Some(address) = &address {
-            if let Some(line) = addresses.take(s.report, address.clone(), &s.place_of("address")) {
-                let what = format!("the backend on line {line} of this pool has the same address");
-                s.report.warn(
-                    &s.place_of("address"),
-                    Wrong::new(what, "remove one and give the other more weight"),
-                );
-            }
+        } else if let Some(address) = &address
+            && let Some(line) = addresses.take(s.report, address.clone(), &s.place_of("address"))
+        {
+            let what = format!("the backend on line {line} of this pool has the same address");
+            s.report
+                .warn(&s.place_of("address"), Wrong::new(what, "remove one and give the other more weight"));
         }
     }
     let backend = Backend {

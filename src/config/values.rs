@@ -141,7 +141,7 @@ pub(super) fn size(value: &DeValue<'_>, range: RangeInclusive<u64>) -> Result<u6
 
 /// A size in the largest unit that states it in whole numbers.
 pub(super) fn size_text(bytes: u64) -> String {
-    let whole = |(_, unit): &&(&str, u64)| bytes != 0 && bytes % unit == 0;
+    let whole = |(_, unit): &&(&str, u64)| bytes != 0 && bytes.is_multiple_of(*unit);
     match SIZE_UNITS.iter().rev().find(whole) {
         Some((name, unit)) => format!("{}{name}", bytes / unit),
         None => format!("{bytes}B"),

@@ -222,18 +222,17 @@ impl Iterator for Units<'_> {
     fn next(&mut self) -> Option<Unit> {
         let (&byte, rest) = self.0.split_first()?;
         self.0 = rest;
-        if byte == b'%' {
-            if let [high, low, rest @ ..] = rest {
-                if let (Some(high), Some(low)) = (hex(*high), hex(*low)) {
-                    self.0 = rest;
-                    return Some(match high << 4 | low {
-                        b'/' => Unit::EncodedSlash,
-                        b'\\' => Unit::Backslash,
-                        b'%' => Unit::EncodedPercent,
-                        decoded => Unit::Byte(decoded),
-                    });
-                }
-            }
+        if byte == b'%'
+            && let [high, low, rest @ ..] = rest
+            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
+        {
+            self.0 = rest;
+            return Some(match high << 4 | low {
+                b'/' => Unit::EncodedSlash,
+                b'\\' => Unit::Backslash,
+                b'%' => Unit::EncodedPercent,
+                decoded => Unit::Byte(decoded),
+            });
         }
         Some(match byte {
             b'/' => Unit::Slash,

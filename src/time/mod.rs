@@ -54,7 +54,7 @@ impl fmt::Display for Micros {
     /// The largest unit that states the length in whole numbers: "2s", "1500ms", "0us".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (unit, us) in [("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000)] {
-            if self.0 != 0 && self.0 % us == 0 {
+            if self.0 != 0 && self.0.is_multiple_of(us) {
                 return write!(f, "{}{unit}", self.0 / us);
             }
         }

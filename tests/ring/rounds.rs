@@ -59,7 +59,7 @@ impl Stalls {
             println!("a round of {took}, of which {waited}us without a core");
             self.stalled += u64::from(took.as_us().saturating_sub(waited) >= STALL.as_us());
         }
-        if took >= STALL || self.rounds % 256 == 0 {
+        if took >= STALL || self.rounds.is_multiple_of(256) {
             self.waited = waited_for_a_core(self.threads);
         }
     }
