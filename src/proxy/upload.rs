@@ -95,7 +95,8 @@ impl Client {
             let uploading = upload(down, input, &connection.stream, outgoing.body, rules.max_body, &progress);
             let due =
                 || progress.sent.get().map_or(Instant::NEVER, |sent| sent.deadline(response)).min(down.ends);
-            let closing = || closing || progress.sent.get().is_none();
+            // Unread bytes of this body would be taken for the next request.
+            let closing = || closing || !progress.whole.get();
             let answering = async {
                 let mut input = Input::default();
                 let mut part =
@@ -124,7 +125,7 @@ impl Client {
                 }
                 times.request_body += progress.body_bytes.get();
                 self.record_whole(picked, times, part.body_bytes);
-                if part.close { After::Linger } else { After::Next }
+                if part.close || !progress.whole.get() { After::Linger } else { After::Next }
             }
             Ended::Refused(refused) => {
                 drop(connection);

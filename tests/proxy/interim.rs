@@ -1,6 +1,6 @@
 //! Requests whose body comes later than their head: Expect, answers that come first, half-close.
 
-use crate::harness::{Backend, Framing, Wire, answers, wait_until};
+use crate::harness::{Backend, Framing, Weir, Wire, answers, one_pool, wait_until};
 use crate::{in_front_of, pattern};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -215,4 +215,34 @@ fn a_body_that_breaks_off_is_not_passed_on_as_whole() {
             assert_eq!(whole.load(Ordering::SeqCst), 0, "{case}, reset: {reset}");
         }
     }
+}
+
+/// The backend stops reading, answers after weir has given the body up, and would go on reading: the rest
+/// of the body must not stand before another client's request.
+#[test]
+fn a_connection_whose_request_did_not_go_up_whole_serves_no_other() {
+    let backend = Backend::raw(|mut wire, number| {
+        wire.socket.set_receive_buffer(64 << 10);
+        let _ = wire.head();
+        if number == 0 {
+            sleep(Duration::from_millis(450));
+        }
+        answer(&mut wire, "ok");
+        // Open, and not reading: what else is sent here stands behind the rest of the body.
+        sleep(Duration::from_secs(1));
+    });
+    let timeouts = "[pool.app.timeouts]\nresponse = \"300ms\"\n";
+    let weir = Weir::start(&one_pool(&[&backend], "", timeouts));
+    let mut first = weir.client();
+    let mut sending = Wire::new(first.wire.socket.try_clone().unwrap(), Duration::from_secs(2));
+    let sender = std::thread::spawn(move || {
+        let _ = sending.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 50000000\r\n\r\n");
+        let _ = sending.send(vec![b'x'; 50_000_000]);
+    });
+    let response = first.response_to("POST");
+    assert_eq!((response.status, response.field("Connection")), (200, Some("close")));
+    assert_eq!(weir.client().get("/").status, 200);
+    assert_eq!(backend.connections(), 2, "the first connection was not used again");
+    drop(first);
+    sender.join().unwrap();
 }
