@@ -214,27 +214,10 @@ impl Client {
     ) -> Result<Begun, (AttemptFailure, bool)> {
         let service = &self.service;
         let in_flight = service.upstreams.admit(picked);
-        let idle = if may_reuse { service.upstreams.idle(picked) } else { None };
-        let connection = match idle {
-            Some(connection) => {
-                service.stats.borrow_mut().record(picked.id, Phase::Connect, Micros::ZERO);
-                connection
-            }
-            None => {
-                let asked = times.pause();
-                let connected = Box::pin(service.upstreams.connect(picked, times.ends)).await;
-                times.resume(service.now());
-                let connection = connected.map_err(|fault| match fault {
-                    Fault::TimedOut => (AttemptFailure::ConnectTimeout, false),
-                    Fault::Os(upstream::FULL) => (AttemptFailure::Full, false),
-                    Fault::Os(_) => (AttemptFailure::Connect, false),
-                })?;
-                let took = service.now().since(asked);
-                let mut stats = service.stats.borrow_mut();
-                stats.connected(picked.id, took);
-                stats.record(picked.id, Phase::Connect, took);
-                connection
-            }
+        let connection = match may_reuse.then(|| self.reuse(picked)).flatten() {
+            Some(connection) => connection,
+            // In a box: it is the rare way, and its future would be kept in every connection's.
+            None => Box::pin(self.connect(picked, times)).await?,
         };
         let reused = connection.is_reused();
         let response = service.upstreams.timeouts(outgoing.pool).response;
@@ -268,6 +251,31 @@ impl Client {
             (Err(Fault::TimedOut), Ok(())) => AttemptFailure::ResponseTimeout,
         };
         Err((failure, reused))
+    }
+
+    /// An idle connection, if there is one.
+    fn reuse(&self, picked: Picked) -> Option<Connection> {
+        let connection = self.service.upstreams.idle(picked)?;
+        self.service.stats.borrow_mut().record(picked.id, Phase::Connect, Micros::ZERO);
+        Some(connection)
+    }
+
+    /// A new connection.
+    async fn connect(&self, picked: Picked, times: &mut Times) -> Result<Connection, (AttemptFailure, bool)> {
+        let service = &self.service;
+        let asked = times.pause();
+        let connected = service.upstreams.connect(picked, times.ends).await;
+        times.resume(service.now());
+        let connection = connected.map_err(|fault| match fault {
+            Fault::TimedOut => (AttemptFailure::ConnectTimeout, false),
+            Fault::Os(upstream::FULL) => (AttemptFailure::Full, false),
+            Fault::Os(_) => (AttemptFailure::Connect, false),
+        })?;
+        let took = service.now().since(asked);
+        let mut stats = service.stats.borrow_mut();
+        stats.connected(picked.id, took);
+        stats.record(picked.id, Phase::Connect, took);
+        Ok(connection)
     }
 
     /// The answer to a request that has been sent whole, as far as its first bytes go.

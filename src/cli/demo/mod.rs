@@ -72,6 +72,7 @@ fn toml(listener: SocketAddr, admin: SocketAddr, backends: &Backends, cores: usi
         r#"
 [runtime]
 cores = {}
+max_connections = 200
 grace = "1s"
 
 [admin]
