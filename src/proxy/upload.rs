@@ -10,11 +10,12 @@ use super::exchange::{After, Begun, Times};
 use super::refusal::{Ending, Refused};
 use super::request::{BodyLeft, Input, Outgoing};
 use super::response::FirstPart;
-use crate::exchange::{AttemptFailure, Pace};
+use crate::exchange::{AttemptFailure, Pace, RequestFacts};
 use crate::http1::Method;
 use crate::metrics::Phase;
 use crate::ring::{Chunk, Fault, Payload, Stream};
 use crate::time::{Instant, Micros};
+use crate::upstream::Picked;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -93,27 +94,7 @@ impl Client {
         let ended = {
             let input = &mut self.input;
             let uploading = upload(down, input, &connection.stream, outgoing.body, rules.max_body, &progress);
-            let due =
-                || progress.sent.get().map_or(Instant::NEVER, |sent| sent.deadline(response)).min(down.ends);
-            // Unread bytes of this body would be taken for the next request.
-            let closing = || closing || !progress.whole.get();
-            let answering = async {
-                let mut input = Input::default();
-                let mut part =
-                    match read_final(down, &connection.stream, &mut input, &facts, &due, &closing).await {
-                        Ok(part) => part,
-                        Err(AnswerFault::Client) => return Ended::ClientGone,
-                        Err(AnswerFault::Backend(failure)) => return Ended::NoAnswer(failure),
-                    };
-                progress.answering.set(true);
-                let waited = progress.sent.get().map_or(Micros::ZERO, |sent| down.service.now().since(sent));
-                down.service.stats.borrow_mut().answered(picked.id, part.status);
-                down.service.stats.borrow_mut().record(picked.id, Phase::FirstByte, waited);
-                match download(down, &connection.stream, &mut part, usize::from(picked.pool)).await {
-                    Ok(()) => Ended::Answered(part),
-                    Err(fault) => Ended::Cut(fault),
-                }
-            };
+            let answering = answer(down, &connection.stream, &facts, &progress, closing, picked);
             both(down, uploading, answering, &progress).await
         };
         times.resume(self.service.now());
@@ -136,6 +117,35 @@ impl Client {
             Ended::Cut(fault) => self.cut(picked, fault),
             Ended::ClientGone => self.client_gone(),
         }
+    }
+}
+
+/// Passes the answer down, whenever it comes. `closing`: the client's connection ends with it in any case.
+async fn answer(
+    down: Down<'_>,
+    up: &Stream,
+    facts: &RequestFacts,
+    progress: &Progress,
+    closing: bool,
+    picked: Picked,
+) -> Ended {
+    let waits_until = |sent: Instant| sent.deadline(progress.response);
+    let due = || progress.sent.get().map_or(Instant::NEVER, waits_until).min(down.ends);
+    // Unread bytes of the request's body would be taken for the next request.
+    let closing = || closing || !progress.whole.get();
+    let mut input = Input::default();
+    let mut part = match read_final(down, up, &mut input, facts, &due, &closing).await {
+        Ok(part) => part,
+        Err(AnswerFault::Client) => return Ended::ClientGone,
+        Err(AnswerFault::Backend(failure)) => return Ended::NoAnswer(failure),
+    };
+    progress.answering.set(true);
+    let waited = progress.sent.get().map_or(Micros::ZERO, |sent| down.service.now().since(sent));
+    down.service.stats.borrow_mut().answered(picked.id, part.status);
+    down.service.stats.borrow_mut().record(picked.id, Phase::FirstByte, waited);
+    match download(down, up, &mut part, usize::from(picked.pool)).await {
+        Ok(()) => Ended::Answered(part),
+        Err(fault) => Ended::Cut(fault),
     }
 }
 

@@ -8,8 +8,9 @@
 //!
 //! Peers that do not read what weir has for them hold buffers for as long as they like. So once half of all
 //! are in use, nobody is given several at once, and what arrives is copied to memory of its own and its
-//! buffer goes back at once: fifty clients that do not read must not stop the other thousands. Such memory is as large as what arrived, is numbered behind the buffers, so that nobody else
-//! need know, and is bounded too (`SPILLED_FACTOR`).
+//! buffer goes back at once: fifty clients that do not read must not stop the other thousands. Such memory is
+//! as large as what arrived, is numbered behind the buffers, so that nobody else need know, and is bounded
+//! too (`SPILLED_FACTOR`).
 //!
 //! Not here: the operations (`operation.rs`, `stream.rs`). Called by them and, through `Chunk`, by `proxy`.
 
