@@ -228,9 +228,7 @@ impl Core {
             if result == -libc::ECANCELED {
                 // Ours, since too much lay unread. Whoever waits by now arms it again.
                 slot.cancelling = false;
-                if let Some(waker) = &slot.waker {
-                    waker.wake_by_ref();
-                }
+                slot.wake();
                 return;
             }
         }
@@ -247,9 +245,7 @@ impl Core {
         if result == slot.quiet_result {
             return;
         }
-        if let Some(waker) = &slot.waker {
-            waker.wake_by_ref();
-        }
+        slot.wake();
         if slot.kind == Kind::Receive {
             let unread_max = if buffers.are_scarce() { UNREAD_SCARCE_MAX } else { UNREAD_MAX };
             if slot.arrived.len() >= unread_max {
@@ -312,9 +308,7 @@ impl Core {
         // As many as there are buffers: the others would only find none again.
         for _ in 0..buffers.with_kernel() {
             let Some(key) = self.starved.pop_front() else { return };
-            if let Some(waker) = &self.slots.at(key).waker {
-                waker.wake_by_ref();
-            }
+            self.slots.at(key).wake();
         }
     }
 
@@ -334,9 +328,7 @@ impl Core {
         while let Some(key) = self.deadlines.pop_due(now) {
             let slot = self.slots.at(key);
             slot.expired = true;
-            if let Some(waker) = &slot.waker {
-                waker.wake_by_ref();
-            }
+            slot.wake();
         }
     }
 
@@ -344,9 +336,7 @@ impl Core {
     pub(super) fn interrupt(&mut self) {
         for slot in self.slots.interruptible() {
             slot.expired = true;
-            if let Some(waker) = &slot.waker {
-                waker.wake_by_ref();
-            }
+            slot.wake();
         }
     }
 

@@ -88,17 +88,14 @@ impl Ring {
                 shift.each_turn(self.now());
                 continue;
             }
-            if !spin.is_zero() {
-                if self.turn() {
-                    last_event = self.now();
-                    continue;
-                }
-                shift.each_turn(self.now());
-                if self.now().since(last_event) < spin {
-                    continue;
-                }
+            if !spin.is_zero() && self.turn() {
+                last_event = self.now();
+                continue;
             }
             shift.each_turn(self.now());
+            if self.now().since(last_event) < spin {
+                continue;
+            }
             if shift.may_sleep() && self.0.polls.get() == before {
                 self.park(shift.sleep_until());
             }

@@ -56,6 +56,15 @@ pub(super) struct Slot {
     pub(super) held: Held,
 }
 
+impl Slot {
+    /// Wakes who waits, if anybody does. The waker stays: dropping it might drop a task.
+    pub(super) fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+}
+
 /// All slots of a ring.
 #[derive(Default)]
 pub(super) struct Slots {

@@ -32,29 +32,22 @@ impl IdleConnections {
         None
     }
 
-    /// Puts one in. Returns the one that is too many, the oldest.
-    pub(super) fn push(&mut self, connection: Connection, until: Instant) -> Option<Connection> {
+    /// Puts one in. If that is one too many, the oldest is closed.
+    pub(super) fn push(&mut self, connection: Connection, until: Instant) {
         self.idle.push_back(Idle { connection, until });
-        if self.idle.len() <= self.max {
-            return None;
+        if self.idle.len() > self.max {
+            self.idle.pop_front();
         }
-        self.idle.pop_front().map(|idle| idle.connection)
     }
 
-    /// Takes out those that are over their time or closed by the backend.
-    pub(super) fn take_dead(&mut self, now: Instant) -> Vec<Connection> {
-        let dead = |idle: &Idle| idle.until <= now || !idle.connection.stream.is_quiet();
-        if !self.idle.iter().any(dead) {
-            return Vec::new();
-        }
-        let (dead, alive): (VecDeque<Idle>, _) = std::mem::take(&mut self.idle).into_iter().partition(dead);
-        self.idle = alive;
-        dead.into_iter().map(|idle| idle.connection).collect()
+    /// Closes those that are over their time or closed by the backend.
+    pub(super) fn close_dead(&mut self, now: Instant) {
+        self.idle.retain(|idle| idle.until > now && idle.connection.stream.is_quiet());
     }
 
-    /// Takes out all.
-    pub(super) fn take_all(&mut self) -> VecDeque<Connection> {
-        self.idle.drain(..).map(|idle| idle.connection).collect()
+    /// Closes all.
+    pub(super) fn close_all(&mut self) {
+        self.idle.clear();
     }
 
     /// How many there are.

@@ -177,8 +177,7 @@ impl Upstreams {
         }
         connection.stream.watch();
         let until = self.ring.now().deadline(length);
-        let surplus = self.backend(picked).idle.borrow_mut().push(connection, until);
-        drop(surplus);
+        self.backend(picked).idle.borrow_mut().push(connection, until);
     }
 
     /// The time limits of `pool`.
@@ -192,8 +191,7 @@ impl Upstreams {
             if let Some(member) = pool.backends.iter().position(|backend| backend.id == id) {
                 pool.picker.borrow_mut().set_usable(member, usable);
                 if !usable {
-                    let dropped = pool.backends[member].idle.borrow_mut().take_all();
-                    drop(dropped);
+                    pool.backends[member].idle.borrow_mut().close_all();
                 }
             }
         }
@@ -202,16 +200,14 @@ impl Upstreams {
     /// Closes idle connections that are over their time or that the backend has closed.
     pub fn sweep(&self, now: Instant) {
         for backend in self.pools.iter().flat_map(|pool| &pool.backends) {
-            let dropped = backend.idle.borrow_mut().take_dead(now);
-            drop(dropped);
+            backend.idle.borrow_mut().close_dead(now);
         }
     }
 
     /// Closes all idle connections.
     pub fn close_idle(&self) {
         for backend in self.pools.iter().flat_map(|pool| &pool.backends) {
-            let dropped = backend.idle.borrow_mut().take_all();
-            drop(dropped);
+            backend.idle.borrow_mut().close_all();
         }
     }
 
