@@ -15,6 +15,7 @@
 //! | [`balance`] ★ | views, snapshots, reports; the policies that pick |
 //! | [`route`] ★ | listener + host + path → pool |
 //! | [`exchange`] ★ | the decisions of one exchange |
+//! | [`topology`] ★ | what a shard serves: pools, backends, listeners, as control decided |
 //! | [`sys`] | the kernel's surface: sockets, CPU sets, limits, the clock |
 //! | [`ring`] | one io_uring per shard as safe async operations |
 //! | [`metrics`] | counters, histograms, exact merge, exposition |
@@ -46,4 +47,5 @@ pub mod serve;
 pub mod shard;
 pub mod sys;
 pub mod time;
+pub mod topology;
 pub mod upstream;

@@ -176,7 +176,12 @@ impl View {
             counts.reported.set(counts.own.get());
             counts.own.get()
         });
-        Some(Report { shard: self.shard, sequence: self.report.get(), in_flight: in_flight.collect() })
+        Some(Report {
+            shard: self.shard,
+            sequence: self.report.get(),
+            in_flight: in_flight.collect(),
+            outcomes: Vec::new(),
+        })
     }
 
     /// The last report did not reach control's mailbox: [`View::report`] makes one next time in any
@@ -246,14 +251,14 @@ mod tests {
         let view = View::new(3, 2);
         assert_eq!(view.report(), None);
         view.admit(B);
-        let report = Report { shard: 3, sequence: 1, in_flight: [0, 1].into() };
+        let report = Report { shard: 3, sequence: 1, in_flight: [0, 1].into(), outcomes: vec![] };
         assert_eq!(view.report(), Some(report));
         assert_eq!(view.report(), None);
         view.admit(A);
         view.release(A);
         assert_eq!(view.report(), None, "nothing has changed in the end");
         view.report_lost();
-        let again = Report { shard: 3, sequence: 2, in_flight: [0, 1].into() };
+        let again = Report { shard: 3, sequence: 2, in_flight: [0, 1].into(), outcomes: vec![] };
         assert_eq!(view.report(), Some(again));
         assert_eq!(view.report(), None);
     }
@@ -312,8 +317,12 @@ mod tests {
     #[test]
     fn only_a_newer_report_that_says_something_else_makes_a_merge_due() {
         let mut merger = Merger::new(1, 2);
-        let report =
-            |shard, sequence, in_flight: &[u32]| Report { shard, sequence, in_flight: in_flight.into() };
+        let report = |shard, sequence, in_flight: &[u32]| Report {
+            shard,
+            sequence,
+            in_flight: in_flight.into(),
+            outcomes: vec![],
+        };
         for (case, report, expected) in [
             ("first, idle", report(0, 1, &[0, 0]), false),
             ("busy", report(0, 3, &[1, 0]), true),

@@ -25,6 +25,7 @@ impl fmt::Display for ListenAddress {
 impl fmt::Display for BackendAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Service(name) => f.write_str(name),
             Self::Tcp(address) => address.fmt(f),
             Self::Name(name, port) => write!(f, "{name}:{port}"),
             Self::Unix(path) => unix(path, f),

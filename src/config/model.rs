@@ -58,6 +58,22 @@ pub struct Runtime {
     pub buffer_size: usize,
     /// Receive buffers a shard.
     pub buffers: u16,
+    /// Where run-time changes are kept over a restart; `None`: nowhere.
+    pub state_file: Option<PathBuf>,
+    /// The configuration is loaded again when its file changes.
+    pub watch: bool,
+    /// What the process does when a shard's thread dies.
+    pub on_shard_loss: OnShardLoss,
+}
+
+/// `runtime.on_shard_loss`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnShardLoss {
+    /// The other shards adopt its listening sockets; the process reports itself degraded.
+    #[default]
+    ServeOn,
+    /// The process drains and exits with an error, for the supervisor to start it again.
+    Exit,
 }
 
 impl Default for Runtime {
@@ -72,6 +88,9 @@ impl Default for Runtime {
             ring_entries: 4096,
             buffer_size: 16 << 10,
             buffers: 1024,
+            state_file: None,
+            watch: false,
+            on_shard_loss: OnShardLoss::default(),
         }
     }
 }
@@ -209,6 +228,105 @@ pub struct Pool {
     pub backends: Vec<Backend>,
     /// `[pool.NAME.health]`; `None`: no check.
     pub health: Option<Health>,
+    /// `[pool.NAME.retry]`
+    pub retry: Retry,
+    /// `[pool.NAME.eject]`; `None`: no passive ejection.
+    pub eject: Option<Eject>,
+    /// How long a backend that comes up, or comes back, takes to reach its whole share; zero: at once.
+    pub slow_start: Micros,
+    /// Share of healthy backends, 0 to 1, under which all of them get traffic; 0: never.
+    pub panic_below: f64,
+    /// Where requests go when no backend of this pool is usable, an index into [`Config::pools`]. Never
+    /// leads back to this pool.
+    pub fallback: Option<usize>,
+}
+
+/// `[pool.NAME.retry]`: what is tried again, and how often.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retry {
+    /// Attempts beyond the first; 0: none.
+    pub attempts: u8,
+    /// What is tried again.
+    pub on: RetryOn,
+    /// Bytes of a response, its body only, of known length that is sent on only when it is complete;
+    /// 0: none is held.
+    pub hold: usize,
+    /// Retries as a share of requests, 0 to 1, over all shards.
+    pub budget: f64,
+    /// Retries a second that are allowed in any case, over all shards.
+    pub budget_min_per_s: u32,
+    /// Bytes of a request body that are kept for another attempt; 0: none.
+    pub body_buffer: usize,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            attempts: 1,
+            on: RetryOn::default(),
+            hold: 16 << 10,
+            budget: 0.2,
+            budget_min_per_s: 3,
+            body_buffer: 64 << 10,
+        }
+    }
+}
+
+/// `retry.on`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetryOn {
+    /// "connect": no connection, or not in time, or not a byte of the request was taken.
+    pub connect: bool,
+    /// "no_response": the connection ended before a byte of the response, or what came is not HTTP.
+    pub no_response: bool,
+    /// "truncated": a held response broke off or stalled.
+    pub truncated: bool,
+    /// "response_timeout": no response in time.
+    pub response_timeout: bool,
+    /// Statuses, in ascending order.
+    pub statuses: Vec<u16>,
+}
+
+impl Default for RetryOn {
+    fn default() -> Self {
+        Self {
+            connect: true,
+            no_response: true,
+            truncated: true,
+            response_timeout: false,
+            statuses: Vec::new(),
+        }
+    }
+}
+
+/// `[pool.NAME.eject]`: passive health, by what exchanges come to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Eject {
+    /// Failures in a row, over all shards; 0: does not eject.
+    pub consecutive_failures: u32,
+    /// Share of failures over `window`, 0 to 1; 0: does not eject.
+    pub error_share: f64,
+    /// What `error_share` and `latency_factor` look back on.
+    pub window: Micros,
+    /// How long a first ejection lasts; each repetition lasts longer.
+    pub base_time: Micros,
+    /// Share of the pool, 0 to 1, that may be ejected at once.
+    pub max_share: f64,
+    /// So many times slower than the pool's median is too slow; 0: does not eject.
+    pub latency_factor: f64,
+}
+
+impl Default for Eject {
+    fn default() -> Self {
+        Self {
+            consecutive_failures: 5,
+            error_share: 0.5,
+            window: Micros::from_s(10),
+            base_time: Micros::from_s(10),
+            max_share: 0.5,
+            latency_factor: 0.0,
+        }
+    }
 }
 
 /// `pool.policy`
@@ -287,10 +405,30 @@ pub struct Backend {
 pub enum BackendAddress {
     /// An IP address and a port.
     Tcp(SocketAddr),
-    /// A host name, resolved at start, and a port.
+    /// A host name, resolved again and again, and a port. All its addresses are backends.
     Name(String, u16),
+    /// The name of SRV records (RFC 2782), written "_service._proto.name": hosts, ports and weights.
+    Service(String),
     /// A Unix socket's path, written "unix:/path".
     Unix(PathBuf),
+}
+
+/// Where to connect: a backend's address after its name was resolved.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Destination {
+    /// An IP address and a port.
+    Tcp(SocketAddr),
+    /// A Unix socket's path.
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for Destination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// `[pool.NAME.health]`: how a backend is checked.

@@ -5,7 +5,7 @@
 use super::address;
 use super::fault::{Place, Wrong};
 use super::health;
-use super::model::{Backend, BackendAddress, Policy, Pool, Timeouts, Upstream};
+use super::model::{Backend, BackendAddress, Policy, Pool, Retry, Timeouts, Upstream};
 use super::reference::Claims;
 use super::section::{Later, Off, Section};
 use super::values::{self, A_YEAR, quoted};
@@ -64,7 +64,19 @@ fn pool(name: &str, mut s: Section<'_>) -> Pool {
     let backends = backends(&mut s);
     let health = s.section("health").map(|section| health::health(section, &backends));
     s.finish(POOL_LATER);
-    Pool { name: name.to_owned(), policy, timeouts, upstream, backends, health }
+    Pool {
+        name: name.to_owned(),
+        policy,
+        timeouts,
+        upstream,
+        backends,
+        health,
+        retry: Retry::default(),
+        eject: None,
+        slow_start: Micros::ZERO,
+        panic_below: 0.0,
+        fallback: None,
+    }
 }
 
 fn timeouts(mut s: Section<'_>) -> Timeouts {

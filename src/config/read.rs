@@ -65,6 +65,9 @@ fn runtime(mut s: Section<'_>) -> Runtime {
         ring_entries: power_of_two(&mut s, "ring_entries", 64..=32_768, default.ring_entries.into()),
         buffer_size: s.size("buffer_size", 4 << 10..=1 << 20, default.buffer_size as u64) as usize,
         buffers: power_of_two(&mut s, "buffers", 16..=32_768, default.buffers.into()) as u16,
+        state_file: default.state_file,
+        watch: default.watch,
+        on_shard_loss: default.on_shard_loss,
     };
     let repeated = cores::repeated(&runtime.cores);
     if !repeated.is_empty() {

@@ -320,6 +320,7 @@ impl Desk {
                 let order = self.0.life.borrow_mut().drained(shard, self.now());
                 self.order(order);
             }
+            ToControl::Marked { .. } | ToControl::Gone { .. } => {}
             ToControl::Ended { shard, error } => self.ended(shard, error),
         }
     }

@@ -5,9 +5,9 @@
 //! follows from it (`prober`, `health`). Each check has a connection of its own: that it can be made is
 //! half of what is asked.
 
+use crate::config::Destination;
 use crate::config::{BackendAddress, Check, Health, HttpCheck};
 use crate::health::{ProbeFailure, body_contains, status_matches};
-use crate::sys::socket::Destination;
 use crate::time::Micros;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
@@ -123,6 +123,7 @@ fn fields(check: &HttpCheck, backend: &BackendAddress) -> Result<HeaderMap, BadC
         (Some(host), _) => host.clone(),
         (None, BackendAddress::Tcp(address)) => address.to_string(),
         (None, BackendAddress::Name(host, port)) => format!("{host}:{port}"),
+        (None, BackendAddress::Service(name)) => name.clone(),
         (None, BackendAddress::Unix(_)) => "localhost".to_owned(),
     };
     let value = HeaderValue::from_str(&host).map_err(|_| BadCheck { key: "host", value: host })?;

@@ -8,9 +8,9 @@
 use super::desk::Desk;
 use super::probe::{BadCheck, Prepared};
 use crate::balance::BackendId;
+use crate::config::Destination;
 use crate::config::{BackendAddress, Config, Health};
 use crate::health::{Checked, ProbeFailure, Rule, Transition, first_probe_after};
-use crate::sys::socket::Destination;
 use crate::time::{Instant, Micros};
 use crate::upstream::ResolvedBackend;
 use std::hash::{BuildHasher, Hasher, RandomState};

@@ -5,8 +5,8 @@
 
 use super::probe::{BadCheck, Prepared};
 use crate::balance::BackendId;
+use crate::config::Destination;
 use crate::config::{BackendAddress, Config, Pool};
-use crate::sys::socket::Destination;
 use crate::upstream::ResolvedBackend;
 use std::fmt;
 use std::io;
@@ -94,6 +94,9 @@ fn look_up(address: &BackendAddress) -> Result<Destination, (String, io::Error)>
     match address {
         BackendAddress::Tcp(address) => Ok(Destination::Tcp(*address)),
         BackendAddress::Unix(path) => Ok(Destination::Unix(path.clone())),
+        BackendAddress::Service(name) => {
+            Err((name.clone(), io::Error::other("SRV records are not looked up yet")))
+        }
         BackendAddress::Name(host, port) => {
             let none = || io::Error::new(io::ErrorKind::NotFound, "it has no address");
             (host.as_str(), *port)

@@ -5,13 +5,13 @@
 
 use super::{Desk, ExitReason, Setup, ShardLink, resolve, serve};
 use crate::balance::{BackendId, Report, Snapshot};
+use crate::config::Destination;
 use crate::config::{
-    Admin, Backend, BackendAddress, Check, Config, Health, HttpCheck, Log, Policy, Pool, Runtime, Timeouts,
-    Upstream,
+    Admin, Backend, BackendAddress, Check, Config, Health, HttpCheck, Log, Policy, Pool, Retry, Runtime,
+    Timeouts, Upstream,
 };
 use crate::mesh::{Receiver, Sender, ToControl, ToShard, mailbox};
 use crate::metrics::{Phase, ShardStats};
-use crate::sys::socket::Destination;
 use crate::time::{Instant, Micros};
 use crate::upstream::ResolvedBackend;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -119,6 +119,7 @@ fn obey(
 ) -> bool {
     let mut told = told.lock().unwrap();
     match message {
+        ToShard::Topology(_) | ToShard::Traffic(_) | ToShard::Mark(_) | ToShard::Accept(_) => {}
         ToShard::Snapshot(snapshot) => told.snapshots.push(snapshot),
         ToShard::Usable(usable) => {
             told.transitions.extend(&usable);
@@ -167,7 +168,7 @@ impl Rig {
 
     /// Sends a shard's in-flight counts.
     pub(crate) fn report(&self, shard: u16, sequence: u64, in_flight: &[u32]) {
-        let report = Report { shard, sequence, in_flight: in_flight.into() };
+        let report = Report { shard, sequence, in_flight: in_flight.into(), outcomes: vec![] };
         self.to_control.send(ToControl::Report(report)).unwrap();
     }
 }
@@ -306,6 +307,11 @@ pub(crate) fn pool(name: &str, addresses: &[SocketAddr], health: Option<Health>)
         upstream: Upstream::default(),
         backends: addresses.iter().enumerate().map(backend).collect(),
         health,
+        retry: Retry::default(),
+        eject: None,
+        slow_start: Micros::ZERO,
+        panic_below: 0.0,
+        fallback: None,
     }
 }
 

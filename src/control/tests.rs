@@ -3,9 +3,9 @@
 use super::rig::*;
 use super::*;
 use crate::balance::BackendId;
+use crate::config::Destination;
 use crate::config::{BackendAddress, Check};
 use crate::metrics::Phase;
-use crate::sys::socket::Destination;
 use std::sync::Mutex;
 use tracing_subscriber::fmt::MakeWriter;
 

@@ -5,13 +5,16 @@
 //! | file | what |
 //! |---|---|
 //! | `attempt.rs` | after a failed attempt: another one, or which answer |
+//! | `budget.rs` | how many retries a pool may make |
 //! | `passing.rs` | how a response goes down: framing, and whether connections live on |
 //! | `pace.rs` | until when a body's next bytes must have come or gone |
 
 mod attempt;
+mod budget;
 mod pace;
 mod passing;
 
 pub use attempt::{ATTEMPTS_MAX, Attempt, AttemptFailure, Next, after_failure};
+pub use budget::Budget;
 pub use pace::Pace;
 pub use passing::{BodyPass, Passing, RequestFacts, may_pool, pass_response};

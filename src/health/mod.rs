@@ -7,9 +7,11 @@
 
 mod checked;
 mod probe;
+mod ramp;
 
 pub use checked::{Checked, Rule, State, Transition, first_probe_after};
 pub use probe::{ProbeFailure, Statuses, body_contains, status_matches};
+pub use ramp::Ramp;
 
 #[cfg(test)]
 mod tests;

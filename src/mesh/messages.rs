@@ -2,14 +2,27 @@
 //!
 //! Only types. Sent by `control` and `shard`, carried by [`super::mailbox`].
 
-use crate::balance::{BackendId, Report, Snapshot};
+use crate::balance::{BackendId, Report, Snapshot, Traffic};
 use crate::metrics::ShardStats;
+use crate::topology::{ListenerKey, Topology};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 /// What control tells a shard.
 #[derive(Debug)]
 pub enum ToShard {
     /// All shards' in-flight counts, for the shard's view.
     Snapshot(Snapshot),
+    /// What is served from now on. Answered by [`ToControl::Gone`] for each backend that is no longer in
+    /// it, once the shard has nothing to do with it any more.
+    Topology(Arc<Topology>),
+    /// Which exchanges these backends get from now on.
+    Traffic(Vec<(BackendId, Traffic)>),
+    /// Everything said before has been acted on: answered by [`ToControl::Marked`].
+    Mark(u64),
+    /// Accept on these sockets: a listener that is new, or that of a shard that died. Each has the
+    /// listener's key; one that the shard has already is left alone.
+    Accept(Vec<(ListenerKey, Arc<OwnedFd>)>),
     /// These backends may be picked from now on (`true`) or no longer (`false`).
     Usable(Vec<(BackendId, bool)>),
     /// An empty box to record into from now on; the full one goes back as [`ToControl::Collected`].
@@ -34,6 +47,21 @@ pub enum ToControl {
         shard: u16,
         /// What it recorded since the last time.
         stats: Box<ShardStats>,
+    },
+    /// After [`ToShard::Mark`]: everything said before it holds on this shard.
+    Marked {
+        /// The shard's number, from 0.
+        shard: u16,
+        /// The mark's number.
+        mark: u64,
+    },
+    /// A backend that is no longer in the topology has no exchange and no connection on this shard: from
+    /// this shard's side its number may be given to another.
+    Gone {
+        /// The shard's number, from 0.
+        shard: u16,
+        /// The backend.
+        id: BackendId,
     },
     /// After [`ToShard::Drain`]: the last connection is closed.
     Drained {

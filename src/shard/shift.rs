@@ -80,6 +80,7 @@ impl ShardShift {
                         self.service.upstreams.set_usable(id, usable);
                     }
                 }
+                ToShard::Topology(_) | ToShard::Traffic(_) | ToShard::Mark(_) | ToShard::Accept(_) => {}
                 ToShard::Collect(spare) => self.hand_over(spare),
                 ToShard::LastRequests => self.service.stage.set(Stage::LastRequests),
                 ToShard::Drain => self.drain(),

@@ -3,7 +3,7 @@
 //! Here: making and setting. Not here: accept, connect, send, receive, close (`ring` does those as
 //! operations). Every descriptor is close-on-exec and non-blocking.
 
-use crate::config::ListenAddress;
+use crate::config::{Destination, ListenAddress};
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, getsockname, listen,
@@ -14,25 +14,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
-
-/// Where to connect: a backend's address after its name was resolved.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Destination {
-    /// An IP address and a port.
-    Tcp(SocketAddr),
-    /// A Unix socket's path.
-    Unix(PathBuf),
-}
-
-impl std::fmt::Display for Destination {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
+use std::path::Path;
 
 /// An address in the kernel's form.
 pub enum KernelAddress {

@@ -10,9 +10,9 @@ mod idle;
 pub use connection::{Connection, InFlight};
 
 use crate::balance::{BackendId, Member, Picker, View, client_hash, name_hash};
+use crate::config::Destination;
 use crate::config::{Config, Policy, Timeouts};
 use crate::ring::{Fault, Ring};
-use crate::sys::socket::Destination;
 use crate::time::{Instant, Micros};
 use idle::IdleConnections;
 use std::cell::{Cell, RefCell};

@@ -9,9 +9,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use weir::config::Destination;
 use weir::config::ListenAddress;
 use weir::ring::Payload;
-use weir::sys::socket::{Destination, Sharing, listening, local_address};
+use weir::sys::socket::{Sharing, listening, local_address};
 
 pub(crate) fn listener() -> (OwnedFd, SocketAddr) {
     let any = ListenAddress::Tcp("127.0.0.1:0".parse().unwrap());

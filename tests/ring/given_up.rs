@@ -19,10 +19,11 @@ use std::sync::mpsc::{self, Receiver};
 use std::task::Poll;
 use std::thread;
 use std::time::Duration;
+use weir::config::Destination;
 use weir::config::ListenAddress;
 use weir::ring::{Chunk, Fault, Payload, Ring};
 use weir::sys::clock;
-use weir::sys::socket::{Destination, Sharing, listening, local_address};
+use weir::sys::socket::{Sharing, listening, local_address};
 use weir::time::{Instant, Micros};
 
 /// A whole life: connect, send, receive, send what came, send much, receive in vain, sleep, close.

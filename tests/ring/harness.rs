@@ -16,9 +16,9 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
+use weir::config::Destination;
 use weir::ring::{Chunk, Ring, RingSettings, Shift, Stream};
 use weir::sys::clock;
-use weir::sys::socket::Destination;
 use weir::time::{Instant, Micros};
 
 /// Enough for most tests, and small enough that its ends are near.

@@ -18,9 +18,10 @@ use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::rc::Rc;
 use std::time::Duration;
+use weir::config::Destination;
 use weir::config::ListenAddress;
 use weir::ring::{Fault, Payload, RingSettings, Stream};
-use weir::sys::socket::{Destination, Sharing, listening};
+use weir::sys::socket::{Sharing, listening};
 use weir::sys::{clock, limits};
 use weir::time::{Instant, Micros};
 

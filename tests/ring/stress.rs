@@ -15,9 +15,9 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::thread;
 use std::time::Duration;
+use weir::config::Destination;
 use weir::ring::{Chunk, Fault, Payload, Ring, RingSettings, Stream};
 use weir::sys::clock;
-use weir::sys::socket::Destination;
 use weir::time::{Instant, Micros};
 
 /// Few of everything: all the ends are met often.

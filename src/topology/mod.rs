@@ -1,0 +1,81 @@
+//! What a shard serves: pools, backends, listeners and their routes, as control has decided.
+//!
+//! Control makes a new [`Topology`] for every change, of parts shared with the one before; a shard takes
+//! it as a whole and changes what differs, in place. Plain data, made off the request path, immutable and
+//! shared by all shards, so that what is large (ten thousand routes) is built once and not on a shard.
+//! Not here: who is healthy (`balance::Traffic`, which changes far more often), and sockets (`mesh`).
+
+use crate::balance::{BackendId, Traffic};
+use crate::config::{Destination, Listener, Policy, Retry, Timeouts, Upstream};
+use crate::exchange::Budget;
+use crate::route::Router;
+use std::sync::Arc;
+
+/// Everything that is served.
+#[derive(Clone, Debug, Default)]
+pub struct Topology {
+    /// Grows by one with each change, from 1.
+    pub generation: u64,
+    /// The pools, in the configuration's order: routers give places in this list.
+    pub pools: Vec<Arc<PoolPlan>>,
+    /// The listeners, in the configuration's order.
+    pub listeners: Vec<Arc<ListenerPlan>>,
+    /// All backends' numbers are below this.
+    pub backends_end: usize,
+}
+
+/// A pool, known by its name: one of the same name in the next topology is the same pool, changed.
+#[derive(Clone, Debug)]
+pub struct PoolPlan {
+    /// Its name.
+    pub name: String,
+    /// How a backend is picked.
+    pub policy: Policy,
+    /// Time limits of its exchanges.
+    pub timeouts: Timeouts,
+    /// Connections to its backends.
+    pub upstream: Upstream,
+    /// What is tried again.
+    pub retry: Retry,
+    /// How many retries there are, over all shards.
+    pub budget: Arc<Budget>,
+    /// Passive health is on, so exchanges that went well are reported as well.
+    pub ejects: bool,
+    /// Where requests go when none of its backends is usable: a place in [`Topology::pools`].
+    pub fallback: Option<usize>,
+    /// Its backends; there may be none.
+    pub backends: Vec<Arc<BackendPlan>>,
+}
+
+/// A backend, known by its number.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackendPlan {
+    /// Its number, which is its alone until every shard has said that it is gone.
+    pub id: BackendId,
+    /// Its name in the pool, in logs and metrics.
+    pub name: String,
+    /// Where to connect. Never changes: a backend that moves is another one.
+    pub address: Destination,
+    /// 1 to 256.
+    pub weight: u16,
+    /// Traffic only when no other is usable.
+    pub backup: bool,
+    /// Which exchanges it gets until it is said otherwise, for a shard that did not know it.
+    pub initial: Traffic,
+}
+
+/// A listener's lasting number: it keeps it as long as its address stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListenerKey(pub u32);
+
+/// A listener. One that is not in the next topology drains: who has begun to connect is served, and
+/// its connections end with their next answer.
+#[derive(Clone, Debug)]
+pub struct ListenerPlan {
+    /// Its number.
+    pub key: ListenerKey,
+    /// Its rules.
+    pub rules: Listener,
+    /// Its routes.
+    pub router: Arc<Router>,
+}
