@@ -21,7 +21,8 @@ const RING_ENTRY_BYTES: u64 = 64 + 4 * 16;
 /// Bytes of weir's own memory with everything at its limit, over `shards` shards.
 ///
 /// For each shard: 9 × buffers × (`buffer_size` + 2 KiB), eight of the nine only while thousands of pieces
-/// wait for peers that do not read; `max_connections` × 1 KiB; and the ring. Over all shards: the idle
+/// wait for peers that do not read; buffers × `buffer_size` once more for what is kept for retries
+/// (`retry.hold`, `retry.body_buffer`); `max_connections` × 1 KiB; and the ring. Over all shards: the idle
 /// upstream connections of every backend × 1 KiB. The kernel's socket buffers are not in
 /// it: they are the kernel's to give (`net.ipv4.tcp_mem`).
 pub fn worst_case_memory_bytes(config: &Config, shards: usize) -> u64 {
@@ -30,7 +31,9 @@ pub fn worst_case_memory_bytes(config: &Config, shards: usize) -> u64 {
     let buffers = pieces.saturating_mul(runtime.buffer_size as u64 + EXCHANGE_BYTES);
     let connections = (runtime.max_connections as u64).saturating_mul(CONNECTION_BYTES);
     let ring = u64::from(runtime.ring_entries) * RING_ENTRY_BYTES;
-    let a_shard = buffers.saturating_add(connections).saturating_add(ring);
+    // What exchanges keep for retries is at most as large as the receive buffers (`proxy::Service`).
+    let kept = u64::from(runtime.buffers).saturating_mul(runtime.buffer_size as u64);
+    let a_shard = buffers.saturating_add(kept).saturating_add(connections).saturating_add(ring);
     let idle = config.pools.iter().map(|pool| {
         (pool.upstream.idle_per_backend as u64)
             .saturating_mul(pool.backends.len() as u64)

@@ -13,6 +13,8 @@ use crate::http1::{
 };
 use crate::metrics::Refusal;
 use crate::ring::Chunk;
+use crate::upstream::Pool;
+use std::rc::Rc;
 
 /// Bytes of a chunk's size line, extensions included.
 pub(super) const CHUNK_LINE_MAX: usize = 4096;
@@ -130,11 +132,11 @@ impl BodyLeft {
 
 /// A request on its way upstream.
 pub(super) struct Outgoing {
-    /// The new head and what of the body came with it: enough to send again, if the body is all there.
+    /// The new head and what of the body came with it, or has gone up since: all that was taken from the
+    /// client so far, to be sent again. Empty: it cannot be.
     pub(super) bytes: Vec<u8>,
     pub(super) facts: RequestFacts,
-    /// The pool's index.
-    pub(super) pool: usize,
+    pub(super) pool: Rc<Pool>,
     pub(super) body: BodyLeft,
     /// Bytes of the body that came with the head, as the client framed them.
     pub(super) body_bytes: u64,
@@ -158,7 +160,7 @@ pub(super) fn take_request(
         Parse::Complete(head) => head,
         Parse::Partial => return Ok(None),
     };
-    let pool = route(service, listener, &head, bytes)?;
+    let pool = service.upstreams.pool(route(service, listener, &head, bytes)?);
     let mut body = match head.body {
         RequestBody::None | RequestBody::Length(0) => BodyLeft::Nothing,
         RequestBody::Length(length) if rules.max_body > 0 && length > rules.max_body => {

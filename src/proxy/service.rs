@@ -80,6 +80,9 @@ pub struct Service {
     pub stage: Cell<Stage>,
     /// Downstream connections.
     pub connections: Cell<usize>,
+    /// Bytes that exchanges keep so that they can be made again, and how many they may be.
+    pub(super) kept: Cell<usize>,
+    pub(super) kept_max: usize,
     pub(super) scratch: RefCell<Scratch>,
     spare: RefCell<Vec<Vec<u8>>>,
 }
@@ -94,6 +97,8 @@ impl Service {
             stats: RefCell::new(Box::new(ShardStats::new(backends))),
             stage: Cell::new(Stage::Serving),
             connections: Cell::new(0),
+            kept: Cell::new(0),
+            kept_max: (usize::from(config.runtime.buffers)).saturating_mul(config.runtime.buffer_size),
             scratch: RefCell::default(),
             spare: RefCell::default(),
         })

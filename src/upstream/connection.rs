@@ -3,25 +3,25 @@
 use super::{Picked, Upstreams};
 use crate::balance::BackendId;
 use crate::ring::Stream;
+use crate::time::Micros;
 use std::rc::Rc;
 
 /// A place among the shard's connections to a backend.
 pub(super) struct Place {
-    upstreams: Rc<Upstreams>,
     picked: Picked,
 }
 
 impl Place {
-    pub(super) fn take(upstreams: &Rc<Upstreams>, picked: Picked) -> Self {
-        let open = &upstreams.backend(picked).open;
+    pub(super) fn take(picked: &Picked) -> Self {
+        let open = &picked.backend.open;
         open.set(open.get() + 1);
-        Self { upstreams: upstreams.clone(), picked }
+        Self { picked: picked.clone() }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let open = &self.upstreams.backend(self.picked).open;
+        let open = &self.picked.backend.open;
         open.set(open.get() - 1);
     }
 }
@@ -50,8 +50,8 @@ impl Connection {
     }
 
     /// Whose connection it is.
-    pub fn picked(&self) -> Picked {
-        self.place.picked
+    pub fn picked(&self) -> &Picked {
+        &self.place.picked
     }
 }
 
@@ -68,6 +68,12 @@ impl InFlight {
         upstreams.view.admit(id);
         Self { upstreams: upstreams.clone(), id }
     }
+
+    /// The backend served the exchange; the first byte of its answer took so long.
+    pub fn passed(self, _first_byte: Micros) {}
+
+    /// The backend failed it. `noticed`: a client got an error or a cut answer for it.
+    pub fn failed(self, _word: &'static str, _noticed: bool) {}
 }
 
 impl Drop for InFlight {
