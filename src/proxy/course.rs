@@ -8,38 +8,35 @@ use super::exchange::Times;
 use super::request::Outgoing;
 use super::service::Service;
 use crate::balance::BackendId;
-use crate::exchange::{Attempt, AttemptFailure, Budget, Next, after_failure};
+use crate::exchange::{Attempt, AttemptFailure, Next, after_failure};
 use crate::metrics::UpstreamFailure;
 use crate::time::Instant;
-use crate::upstream::{Asked, Picked, Pool};
+use crate::upstream::{Asking, Picked, Pool};
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 
-/// A retry that an exchange has from its budget before it needs it. Given back when dropped unspent.
+/// A retry that an exchange has from its pool's budget before it needs it. Given back when dropped unspent.
 pub(super) struct Reserved {
-    budget: Option<Arc<Budget>>,
+    pool: Option<Rc<Pool>>,
     at: Instant,
 }
 
 impl Reserved {
     /// One retry of `pool`'s budget; `None` if it has none left.
-    fn take(pool: &Pool, now: Instant) -> Option<Box<Self>> {
-        let rules = pool.rules();
-        let budget = &rules.budget;
-        budget.reserve(now).then(|| Box::new(Self { budget: Some(budget.clone()), at: now }))
+    fn take(pool: &Rc<Pool>, now: Instant) -> Option<Box<Self>> {
+        pool.reserve_retry(now).then(|| Box::new(Self { pool: Some(pool.clone()), at: now }))
     }
 
     fn spend(mut self) {
-        self.budget = None;
+        self.pool = None;
     }
 }
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        if let Some(budget) = &self.budget {
-            budget.give_back(self.at);
+        if let Some(pool) = &self.pool {
+            pool.give_back_retry(self.at);
         }
     }
 }
@@ -56,8 +53,8 @@ pub(super) fn first_pick(
     let may_retry = outgoing.facts.method.is_idempotent()
         && retry.attempts > 0
         && (outgoing.body.is_done() || retry.body_buffer > 0);
-    let asked = Asked { client, tried: &[], may_retry };
-    let picked = service.upstreams.pick(&outgoing.pool, &asked)?;
+    let asking = Asking { client, tried: &[], may_retry };
+    let picked = service.upstreams.pick(&outgoing.pool, &asking)?;
     note_view(service);
     if !picked.is_trial() {
         return Some((picked, None));
@@ -65,8 +62,10 @@ pub(super) fn first_pick(
     match Reserved::take(picked.pool(), service.now()) {
         Some(reserved) => Some((picked, Some(reserved))),
         None => {
-            let asked = Asked { may_retry: false, ..asked };
-            Some((service.upstreams.pick(&outgoing.pool, &asked)?, None))
+            // The trial ends before it began.
+            drop(service.upstreams.admit(&picked, false));
+            let asking = Asking { may_retry: false, ..asking };
+            Some((service.upstreams.pick(&outgoing.pool, &asking)?, None))
         }
     }
 }
@@ -218,7 +217,7 @@ impl Course {
                 let Some(other) = self.pick(service) else { return Onward::Nowhere };
                 match self.reserved.take() {
                     Some(reserved) => reserved.spend(),
-                    None if rules.budget.reserve(service.now()) => {}
+                    None if picked.pool().reserve_retry(service.now()) => {}
                     None => {
                         service.stats.borrow_mut().retry_denied(picked.id());
                         return Onward::Nowhere;
@@ -233,8 +232,8 @@ impl Course {
 
     /// A backend that has not been tried. Never a trial: a retry goes where it is safest.
     fn pick(&self, service: &Service) -> Option<Picked> {
-        let asked = Asked { client: self.client, tried: &self.tried, may_retry: false };
-        let picked = service.upstreams.pick(&self.pool, &asked)?;
+        let asking = Asking { client: self.client, tried: &self.tried, may_retry: false };
+        let picked = service.upstreams.pick(&self.pool, &asking)?;
         note_view(service);
         Some(picked)
     }

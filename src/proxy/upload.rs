@@ -100,7 +100,7 @@ impl Client {
             first_byte: Cell::new(Micros::ZERO),
         };
         let closing = self.closing();
-        let listener = &self.service.listeners[usize::from(self.listener)];
+        let listener = self.rules();
         let down = Down {
             service: &self.service,
             stream: &self.stream,
