@@ -59,6 +59,8 @@ pub(crate) struct Scene {
     pub(crate) check: Option<Rule>,
     pub(crate) eject: Option<Eject>,
     pub(crate) slow_start: Micros,
+    /// How long the first backends have served already.
+    pub(crate) served_before: Micros,
     pub(crate) panic_below: f64,
     /// How long turns happen; then everybody becomes well and ready.
     pub(crate) troubled: Micros,
@@ -66,7 +68,7 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// Nothing goes wrong: eight shards, eight backends, 20 in flight on each.
+    /// Nothing goes wrong but with messages: eight shards, eight backends, 20 in flight on each.
     pub(crate) fn calm(policy: Policy) -> Self {
         Self {
             shards: 8,
@@ -82,6 +84,7 @@ impl Scene {
             check: None,
             eject: None,
             slow_start: Micros::ZERO,
+            served_before: Micros::ZERO,
             panic_below: 0.0,
             troubled: Micros::ZERO,
             turns: Vec::new(),
@@ -124,6 +127,7 @@ impl Scene {
                 latency_factor: 0.0,
             }),
             slow_start: Micros::from_ms(draws.one_of(&[0, 0, 200, 400])),
+            served_before: Micros::from_ms(draws.one_of(&[0, 500])),
             panic_below: draws.one_of(&[0.0, 0.0, 0.5]),
             troubled,
             turns: Vec::new(),

@@ -59,15 +59,16 @@ pub(crate) struct World {
     /// What waits while only words go on.
     still: Option<Vec<(Instant, Event)>>,
     pub(crate) arriving: bool,
-    /// When control last decided something.
+    /// When control last decided something, or everybody became well.
     pub(crate) last_said: Instant,
 }
 
 impl World {
     pub(crate) fn new(seed: u64, scene: Scene) -> Self {
         // Not at the clock's zero, where a difference to "never" would hide.
-        let now = Instant::from_us(1_000_000);
-        let control = Control::new(&scene, now);
+        let began = Instant::from_us(1_000_000);
+        let control = Control::new(&scene, began);
+        let now = began + scene.served_before;
         let plans = control.plans();
         let shards = usize::from(scene.shards);
         let mut world = Self {
@@ -400,6 +401,7 @@ impl World {
             self.happen(Turn::Becomes(place, Truth::Well));
             self.happen(Turn::Ready(place));
         }
+        self.last_said = self.now;
     }
 
     /// Whether all get their whole share, and have for so long that what went wrong before is over.
