@@ -99,7 +99,7 @@ impl Shard {
         self.picker.change(policy, &members);
         let idle = |(&id, known): (&BackendId, &Known)| (known.leaving && known.in_flight == 0).then_some(id);
         let gone: Vec<BackendId> = self.known.iter().filter_map(idle).collect();
-        gone.iter().for_each(|id| drop(self.known.remove(id)));
+        self.known.retain(|id, _| !gone.contains(id));
         gone
     }
 
