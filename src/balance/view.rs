@@ -13,13 +13,14 @@
 //! well, as many times over as their counts have lately moved more than its own. That spread is 4.5,
 //! and falls to 3.7 where messages are on time; where others are quiet it changes nothing.
 //!
-//! Everything is in `Cell`s and takes `&self`, so that a shard keeps one `Rc<View>` and in-flight
-//! guards give back through it while snapshots arrive. Read by the policies at each pick; fed by
-//! `shard` when a snapshot arrives; counted in `upstream`.
+//! Everything takes `&self`, so that a shard keeps one `Rc<View>` and in-flight guards give back through
+//! it while snapshots arrive and backends come. It grows to the highest number that it hears of and
+//! never shrinks: numbers are dense and given again ([`View::reset`]). Read by the policies at each pick;
+//! fed by `shard` when a snapshot arrives; counted in `upstream`.
 
 use super::{BackendId, Report, Snapshot};
 use crate::time::{Instant, Micros};
-use std::cell::Cell;
+use std::cell::{Cell, Ref, RefCell};
 
 /// What one shard knows of a backend.
 #[derive(Default)]
@@ -53,13 +54,19 @@ const MOVEMENT_SHARE: f64 = 0.25;
 /// no choice.
 const FOLLOWERS_MAX: f64 = 255.0;
 
+/// Everything by [`BackendId`]. Borrowed for writing only to grow.
+#[derive(Default)]
+struct Table {
+    backends: Vec<Counts>,
+    /// What [`View::expected`] answers: kept up at every change, of which there is one or two an exchange,
+    /// because a pick reads it for the whole pool.
+    expected: Vec<Cell<u32>>,
+}
+
 /// A shard's picture of all in-flight counts.
 pub struct View {
     shard: u16,
-    backends: Box<[Counts]>,
-    /// By backend, what [`View::expected`] answers: kept up at every change, of which there is one or
-    /// two an exchange, because a pick reads it for the whole pool.
-    expected: Box<[Cell<u32>]>,
+    table: RefCell<Table>,
     /// The last snapshot's sequence number; 0 before the first.
     snapshot: Cell<u64>,
     /// When control merged that snapshot.
@@ -79,10 +86,9 @@ pub struct View {
 impl View {
     /// Of shard number `shard` over `backends` backends: everything idle, nothing reported.
     pub fn new(shard: u16, backends: usize) -> Self {
-        Self {
+        let view = Self {
             shard,
-            backends: (0..backends).map(|_| Counts::default()).collect(),
-            expected: vec![Cell::new(0); backends].into(),
+            table: RefCell::default(),
             snapshot: Cell::new(0),
             merged_at: Cell::new(Instant::default()),
             report: Cell::new(0),
@@ -90,18 +96,47 @@ impl View {
             others_moved: Cell::new(0.0),
             own_moved: Cell::new(0.0),
             followers: Cell::new(0),
+        };
+        view.grow(backends);
+        view
+    }
+
+    /// From here on there are `backends` backends at least; further ones are idle. Whoever is known
+    /// stays as it is.
+    pub fn grow(&self, backends: usize) {
+        if self.table.borrow().backends.len() < backends {
+            let mut table = self.table.borrow_mut();
+            table.backends.resize_with(backends, Counts::default);
+            table.expected.resize(backends, Cell::new(0));
         }
     }
 
-    /// Takes a snapshot in. `false`: it is not newer than the last one, or counts another number of
-    /// backends, and nothing changed.
+    /// The number was given to another backend, which has nothing in flight. A report is due in any case:
+    /// one of the earlier backend's may still be under way.
+    pub fn reset(&self, backend: BackendId) {
+        self.grow(backend.0 as usize + 1);
+        self.at(backend, |counts, expected| {
+            debug_assert_eq!(counts.own.get(), 0, "given again while in use: {backend:?}");
+            for count in [&counts.own, &counts.others, &counts.merged, expected] {
+                count.set(0);
+            }
+        });
+        self.report_lost();
+    }
+
+    /// Takes a snapshot in. `false`: it is not newer than the last one, and nothing changed. Backends
+    /// beyond its end have nothing in flight; of those beyond this view's end, of which this shard has
+    /// not heard yet, the counts are kept for when it does.
     pub fn apply(&self, snapshot: &Snapshot) -> bool {
-        let fits = snapshot.totals.len() == self.backends.len() && snapshot.own.len() == self.backends.len();
-        if !fits || snapshot.sequence <= self.snapshot.get() {
+        if snapshot.sequence <= self.snapshot.get() {
             return false;
         }
+        self.grow(snapshot.totals.len());
         let (mut others_moved, mut own_moved) = (0.0, 0.0);
-        for ((counts, &total), &own) in self.backends.iter().zip(&*snapshot.totals).zip(&*snapshot.own) {
+        let table = self.table.borrow();
+        for (id, counts) in table.backends.iter().enumerate() {
+            let of = |counts: &[u32]| counts.get(id).copied().unwrap_or(0);
+            let (total, own) = (of(&snapshot.totals), of(&snapshot.own));
             let others = total.saturating_sub(own);
             others_moved += f64::from(others.abs_diff(counts.others.replace(others))).powi(2);
             own_moved += f64::from(own.abs_diff(counts.merged.replace(own))).powi(2);
@@ -110,7 +145,7 @@ impl View {
         if self.snapshot.get() > 0 {
             self.expect_followers(others_moved, own_moved);
         }
-        for (expected, counts) in self.expected.iter().zip(&self.backends) {
+        for (expected, counts) in table.expected.iter().zip(&table.backends) {
             expected.set(counts.expected(self.followers.get()));
         }
         self.snapshot.set(snapshot.sequence);
@@ -121,8 +156,7 @@ impl View {
     /// Exchanges in flight on a backend over all shards, as far as this shard knows.
     #[inline]
     pub fn in_flight(&self, backend: BackendId) -> u32 {
-        let counts = self.counts(backend);
-        counts.others.get().saturating_add(counts.own.get())
+        self.at(backend, |counts, _| counts.others.get().saturating_add(counts.own.get())).unwrap_or(0)
     }
 
     /// Exchanges to reckon with on a backend: [`View::in_flight`], and what the other shards are
@@ -130,32 +164,46 @@ impl View {
     /// `i32::MAX`.
     #[inline]
     pub fn expected(&self, backend: BackendId) -> u32 {
-        self.expected[backend.0 as usize].get()
+        self.at(backend, |_, expected| expected.get()).unwrap_or(0)
+    }
+
+    /// [`View::expected`] by [`BackendId`], for a pick, which reads many; those beyond its end are idle.
+    #[inline]
+    pub(super) fn expectations(&self) -> Ref<'_, [Cell<u32>]> {
+        Ref::map(self.table.borrow(), |table| table.expected.as_slice())
     }
 
     /// This shard's own exchanges in flight on a backend: exact.
     #[inline]
     pub fn own(&self, backend: BackendId) -> u32 {
-        self.counts(backend).own.get()
+        self.at(backend, |counts, _| counts.own.get()).unwrap_or(0)
     }
 
     /// One more exchange of this shard is in flight on `backend`. To be called at the pick, before
     /// anything is awaited, and paired with [`View::release`] by a guard.
     #[inline]
     pub fn admit(&self, backend: BackendId) {
-        let counts = self.counts(backend);
-        counts.own.set(counts.own.get().saturating_add(1));
-        self.expected[backend.0 as usize].set(counts.expected(self.followers.get()));
+        let admitted = self.at(backend, |counts, expected| {
+            counts.own.set(counts.own.get().saturating_add(1));
+            expected.set(counts.expected(self.followers.get()));
+        });
+        if admitted.is_none() {
+            self.grow(backend.0 as usize + 1);
+            self.admit(backend);
+        }
     }
 
     /// One exchange fewer. One that was never admitted is a fault of the caller: caught in tests,
     /// and in production without effect, since a count below zero would attract every request.
     #[inline]
     pub fn release(&self, backend: BackendId) {
-        let counts = self.counts(backend);
-        debug_assert!(counts.own.get() > 0, "released more often than admitted: {backend:?}");
-        counts.own.set(counts.own.get().saturating_sub(1));
-        self.expected[backend.0 as usize].set(counts.expected(self.followers.get()));
+        let released = self.at(backend, |counts, expected| {
+            let own = counts.own.get();
+            counts.own.set(own.saturating_sub(1));
+            expected.set(counts.expected(self.followers.get()));
+            own > 0
+        });
+        debug_assert_eq!(released, Some(true), "released more often than admitted: {backend:?}");
     }
 
     /// How old the others' counts are; `None` before the first snapshot.
@@ -166,13 +214,14 @@ impl View {
     /// The shard's counts for control; `None` when they are what the last report said. Whoever could
     /// not send what this returned says so with [`View::report_lost`].
     pub fn report(&self) -> Option<Report> {
-        let changed = self.backends.iter().any(|counts| counts.own != counts.reported);
+        let table = self.table.borrow();
+        let changed = table.backends.iter().any(|counts| counts.own != counts.reported);
         if !changed && !self.report_lost.get() {
             return None;
         }
         self.report_lost.set(false);
         self.report.set(self.report.get() + 1);
-        let in_flight = self.backends.iter().map(|counts| {
+        let in_flight = table.backends.iter().map(|counts| {
             counts.reported.set(counts.own.get());
             counts.own.get()
         });
@@ -201,9 +250,12 @@ impl View {
         self.followers.set(followers.round() as i64);
     }
 
+    /// Does something with what is known of a backend; `None`: it lies beyond the end.
     #[inline]
-    fn counts(&self, backend: BackendId) -> &Counts {
-        &self.backends[backend.0 as usize]
+    fn at<R>(&self, backend: BackendId, act: impl FnOnce(&Counts, &Cell<u32>) -> R) -> Option<R> {
+        let table = self.table.borrow();
+        let id = backend.0 as usize;
+        Some(act(table.backends.get(id)?, table.expected.get(id)?))
     }
 }
 
@@ -234,16 +286,53 @@ mod tests {
     }
 
     #[test]
-    fn an_older_or_repeated_or_misfit_snapshot_changes_nothing() {
+    fn an_older_or_repeated_snapshot_changes_nothing() {
         let view = View::new(0, 2);
         assert_eq!(view.age(Instant::from_us(9000)), None);
         assert!(view.apply(&snapshot(5, [7, 7], [0, 0])));
         assert!(!view.apply(&snapshot(4, [1, 1], [0, 0])));
         assert!(!view.apply(&snapshot(5, [1, 1], [0, 0])));
-        let misfit = Snapshot { totals: [1, 1, 1].into(), ..snapshot(6, [1, 1], [0, 0]) };
-        assert!(!view.apply(&misfit));
         assert_eq!(view.in_flight(A), 7);
         assert_eq!(view.age(Instant::from_us(9000)), Some(Micros::from_ms(4)));
+    }
+
+    #[test]
+    fn a_view_grows_by_what_it_hears_and_takes_what_is_missing_for_idle() {
+        let view = View::new(0, 1);
+        view.admit(B);
+        assert_eq!([view.own(B), view.expected(B)], [1, 1], "admitted before anybody spoke of it");
+        let of = |sequence, totals: &[u32], own: &[u32]| Snapshot {
+            sequence,
+            at: Instant::default(),
+            totals: totals.into(),
+            own: own.into(),
+        };
+        assert!(view.apply(&of(1, &[4, 3, 7], &[])));
+        assert_eq!([0, 1, 2, 3].map(|id| view.in_flight(BackendId(id))), [4, 4, 7, 0]);
+        view.grow(9);
+        view.grow(1);
+        assert!(view.apply(&of(2, &[5], &[1])));
+        assert_eq!([0, 1, 2, 8].map(|id| view.in_flight(BackendId(id))), [4, 1, 0, 0]);
+        assert_eq!(view.report().unwrap().in_flight.len(), 9);
+    }
+
+    #[test]
+    fn a_number_that_is_given_again_begins_with_nothing_in_flight() {
+        let (view, mut merger) = (View::new(0, 2), Merger::new(2, 2));
+        view.admit(A);
+        view.admit(B);
+        merger.absorb(view.report().unwrap());
+        view.release(B);
+        assert!(view.apply(&snapshot(1, [5, 5], [1, 1])));
+        assert!(merger.reset(B) && !merger.reset(B), "a total changed once");
+        view.reset(B);
+        assert_eq!([view.in_flight(A), view.in_flight(B), view.expected(B)], [5, 0, 0]);
+        assert_eq!(*merger.totals(), [1, 0]);
+        // What was under way counts the earlier backend; the report that is due makes an end of that.
+        let late = Report { shard: 0, sequence: 2, in_flight: [1, 1].into(), outcomes: vec![] };
+        let due = Report { sequence: 3, ..view.report().unwrap() };
+        assert!(merger.absorb(late) && merger.absorb(due));
+        assert_eq!(*merger.totals(), [1, 0]);
     }
 
     #[test]
@@ -329,12 +418,17 @@ mod tests {
             ("doubled", report(0, 3, &[1, 0]), false),
             ("overtaken", report(0, 2, &[9, 9]), false),
             ("newer, the same", report(0, 4, &[1, 0]), false),
-            ("misfit", report(0, 5, &[9, 9, 9]), false),
             ("no such shard", report(1, 6, &[9, 9]), false),
+            ("longer by an idle one", report(0, 7, &[1, 0, 0]), false),
+            ("longer by a busy one", report(0, 8, &[1, 0, 0, 2]), true),
+            ("shorter", report(0, 9, &[1]), true),
+            ("nothing", report(0, 10, &[]), true),
         ] {
             assert_eq!(merger.absorb(report), expected, "{case}");
         }
-        assert_eq!(*merger.totals(), [1, 0]);
+        assert_eq!(*merger.totals(), [0, 0], "as many as it was made for");
+        merger.grow(3);
+        assert_eq!(*merger.totals(), [0, 0, 0]);
     }
 
     /// What may happen among three shards and control. Messages lie in a pile, from which any is

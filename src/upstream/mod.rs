@@ -9,7 +9,7 @@ mod idle;
 
 pub use connection::{Connection, InFlight};
 
-use crate::balance::{BackendId, Member, Picker, View, client_hash, name_hash};
+use crate::balance::{Asked, BackendId, Member, Picker, Traffic, View, client_hash, name_hash};
 use crate::config::Destination;
 use crate::config::{Config, Policy, Timeouts};
 use crate::ring::{Fault, Ring};
@@ -94,10 +94,10 @@ impl Upstreams {
                     weight: backend.weight,
                     backup: backend.backup,
                     key: name_hash(&backend.name),
+                    traffic: traffic(pool.health.is_none()),
                 })
                 .collect();
-            let mut picker = Picker::new(pool.policy, &members, u64::from(shard));
-            (0..members.len()).for_each(|member| picker.set_usable(member, pool.health.is_none()));
+            let picker = Picker::new(pool.policy, &members, u64::from(shard));
             let idle_max = share(pool.upstream.idle_per_backend, shards);
             Pool {
                 policy: pool.policy,
@@ -128,7 +128,10 @@ impl Upstreams {
             Policy::IpHash => client.map_or(0, |ip| client_hash(&ip)),
             Policy::RoundRobin | Policy::LeastConn | Policy::RandomTwo => 0,
         };
-        let member = at.picker.borrow_mut().pick(&self.view, client, tried)?;
+        // Empty, so without an allocation, but for a retry.
+        let tried: Vec<BackendId> = tried.iter().map(|&member| at.backends[usize::from(member)].id).collect();
+        let asked = Asked { client, tried: &tried, may_retry: false, now: self.ring.now() };
+        let member = at.picker.borrow_mut().pick(&self.view, &asked)?;
         Some(Picked { pool: pool as u16, member: member as u16, id: at.backends[member].id })
     }
 
@@ -189,7 +192,7 @@ impl Upstreams {
     pub fn set_usable(&self, id: BackendId, usable: bool) {
         for pool in &self.pools {
             if let Some(member) = pool.backends.iter().position(|backend| backend.id == id) {
-                pool.picker.borrow_mut().set_usable(member, usable);
+                pool.picker.borrow_mut().set_traffic(member, traffic(usable));
                 if !usable {
                     pool.backends[member].idle.borrow_mut().close_all();
                 }
@@ -219,6 +222,11 @@ impl Upstreams {
     fn backend(&self, picked: Picked) -> &Backend {
         &self.pools[usize::from(picked.pool)].backends[usize::from(picked.member)]
     }
+}
+
+/// All or nothing.
+fn traffic(usable: bool) -> Traffic {
+    if usable { Traffic::ALL } else { Traffic::NOTHING }
 }
 
 /// A shard's part of a total that the operator wrote for the process: rounded up, so never nothing.
