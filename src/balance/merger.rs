@@ -124,11 +124,6 @@ impl Round {
     /// The snapshot made out for `shard`; no copy of any count.
     pub fn for_shard(&self, shard: u16) -> Snapshot {
         let own = self.shares.get(usize::from(shard)).map_or_else(|| Arc::from([]), Arc::clone);
-        Snapshot {
-            sequence: self.sequence,
-            at: self.at,
-            totals: Arc::clone(&self.totals),
-            own,
-        }
+        Snapshot { sequence: self.sequence, at: self.at, totals: Arc::clone(&self.totals), own }
     }
 }

@@ -34,3 +34,5 @@ mod change_tests;
 mod herd;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod view_tests;
