@@ -17,6 +17,8 @@
 //! | `outbox` | what a shard's mailbox has not yet taken |
 //! | `collector` | statistics, a few boxes at a time |
 //! | `prober`, `probe` | when to check, one check |
+//! | `carried` | what a successor must know |
+//! | `merge`, `state` | run-time changes against the configuration, and over a restart |
 //! | `resolve` | names to addresses, at start |
 
 mod carried;
@@ -24,6 +26,7 @@ mod change;
 mod collector;
 mod desk;
 mod life;
+mod merge;
 mod outbox;
 mod probe;
 mod prober;
@@ -31,6 +34,7 @@ mod resolve;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 pub(crate) mod rig;
+mod state;
 pub mod status;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
@@ -43,8 +47,10 @@ pub use carried::{
 pub use change::{Change, ChangeRefused, Changed, ReloadRefused, Reloaded, Unconfirmed};
 pub use desk::{BackendState, Desk, NotReady, Standing};
 pub use life::ExitReason;
+pub use merge::{Because, Forgotten, configured, merge};
 pub use probe::BadCheck;
 pub use resolve::{ResolveRefused, Unresolved, resolve};
+pub use state::{StateFile, StateRefused};
 
 use crate::config::Config;
 use crate::mesh::{Receiver, Sender, ToControl, ToShard};
