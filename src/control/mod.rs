@@ -49,13 +49,12 @@ pub use desk::{BackendState, Desk, NotReady, Standing};
 pub use life::ExitReason;
 pub use merge::{Because, Forgotten, configured, merge};
 pub use probe::BadCheck;
-pub use resolve::{ResolveRefused, Unresolved, resolve};
+pub use resolve::{ResolveRefused, ResolvedBackend, Unresolved, resolve};
 pub use state::{StateFile, StateRefused};
 
 use crate::config::Config;
 use crate::mesh::{Receiver, Sender, ToControl, ToShard};
 use crate::time::{Instant, Micros};
-use crate::upstream::ResolvedBackend;
 use std::io;
 use std::sync::Arc;
 use tokio::io::Interest;
