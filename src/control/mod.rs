@@ -18,6 +18,8 @@
 //! | `collector` | statistics, a few boxes at a time |
 //! | `prober`, `probe` | when to check, one check |
 //! | `names` | names that move, looked up again and again |
+//! | `carried` | what a successor must know |
+//! | `merge`, `state` | run-time changes against the configuration, and over a restart |
 //! | `resolve` | names to addresses, at start |
 
 mod carried;
@@ -26,6 +28,7 @@ mod collector;
 mod desk;
 mod life;
 mod names;
+mod merge;
 mod outbox;
 mod probe;
 mod prober;
@@ -33,6 +36,7 @@ mod resolve;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 pub(crate) mod rig;
+mod state;
 pub mod status;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
@@ -46,8 +50,10 @@ pub use change::{Change, ChangeRefused, Changed, ReloadRefused, Reloaded, Unconf
 pub use desk::{BackendState, Desk, NotReady, Standing};
 pub use life::ExitReason;
 pub use names::{Found, LookUpFailed, Names, ResolvedAddress};
+pub use merge::{Because, Forgotten, configured, merge};
 pub use probe::BadCheck;
 pub use resolve::{ResolveRefused, ResolvedBackend, Unresolved, resolve};
+pub use state::{StateFile, StateRefused};
 
 use crate::config::Config;
 use crate::mesh::{Receiver, Sender, ToControl, ToShard};
