@@ -6,6 +6,7 @@
 
 mod listening;
 mod refused;
+mod takeover;
 
 pub use refused::StartError;
 
