@@ -11,5 +11,5 @@ mod messages;
 mod pulse;
 
 pub use mailbox::{Receiver, Refused, Sender, mailbox};
-pub use messages::{ToControl, ToShard};
+pub use messages::{Injected, ToControl, ToShard};
 pub use pulse::{Doing, Pulse};
