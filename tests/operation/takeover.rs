@@ -4,7 +4,7 @@
 //! reset. Both are zero all through this file.
 
 use crate::harness::{
-    Backend, Client, Counts, Load, Program, Then, Weir, answers, free_port, one_pool, wait_up_to, wait_until,
+    Backend, Client, Counts, Load, Program, Then, Weir, answers, free_port, one_pool, wait_until, wait_up_to,
 };
 use crate::{backends, pool_of, state, why};
 use nix::sys::signal::Signal;

@@ -50,10 +50,9 @@ pub(crate) trait Incumbent {
     fn step_down(&self, successor: Peer, taken: &[String]);
 }
 
-/// What a conversation came to.
+/// What it came to that somebody wanted to take over.
 enum End {
-    /// It only looked around.
-    Looked,
+    Refused,
     Left,
 }
 
@@ -118,11 +117,16 @@ impl<I: Incumbent> Giving<I> {
     }
 
     async fn converse(&self, stream: &mut UnixStream, peer: Peer) {
-        let mut promise = Promise { giving: self, kept: false };
-        let end = self.hand_over(stream, peer, &mut promise).await;
-        drop(promise);
-        match end {
-            Ok(End::Looked) => {}
+        match self.wanted(stream).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                tracing::debug!(pid = peer.pid, %error, "a process that looked around went away");
+                return;
+            }
+        }
+        match self.hand_over(stream, peer).await {
+            Ok(End::Refused) => {}
             Ok(End::Left) => {
                 // It serves already: whether it hears this decides nothing.
                 if let Err(error) = say(stream, &FromOld::Leaving).await {
@@ -138,12 +142,8 @@ impl<I: Incumbent> Giving<I> {
         }
     }
 
-    async fn hand_over<'a>(
-        &'a self,
-        stream: &mut UnixStream,
-        peer: Peer,
-        promise: &mut Promise<'a, I>,
-    ) -> io::Result<End> {
+    /// Says who this is. Whether the other one wants to take over: most only look for somebody else.
+    async fn wanted(&self, stream: &mut UnixStream) -> io::Result<bool> {
         let hello = Hello {
             protocol: PROTOCOL,
             weir: env!("CARGO_PKG_VERSION").to_owned(),
@@ -151,15 +151,18 @@ impl<I: Incumbent> Giving<I> {
         };
         say(stream, &FromOld::Hello(hello)).await?;
         match hear(stream, ANSWER).await? {
-            None => return Ok(End::Looked),
-            Some(FromNew::Take { protocol: PROTOCOL }) => {}
+            None => Ok(false),
+            Some(FromNew::Take { protocol: PROTOCOL }) => Ok(true),
             Some(FromNew::Take { protocol }) => {
                 let why =
                     format!("it hands over by protocol {PROTOCOL}, not {protocol}; end it (SIGTERM) first");
-                return self.refuse(stream, why).await;
+                self.refuse(stream, why).await.map(|_| false)
             }
-            Some(FromNew::Serving { .. }) => return Err(invalid("it serves what it did not get".to_owned())),
+            Some(FromNew::Serving { .. }) => Err(invalid("it serves what it did not get".to_owned())),
         }
+    }
+
+    async fn hand_over(&self, stream: &mut UnixStream, peer: Peer) -> io::Result<End> {
         if self.stage.get() != Stage::Open {
             return self.refuse(stream, "another process is taking over already".to_owned()).await;
         }
@@ -168,7 +171,7 @@ impl<I: Incumbent> Giving<I> {
             Err(why) => return self.refuse(stream, why).await,
         };
         tracing::info!(pid = peer.pid, sockets = descriptors.len(), "another process takes over");
-        promise.make();
+        let mut promise = Promise::make(self);
         say(stream, &FromOld::Offer(offer)).await?;
         pass(stream, &descriptors).await?;
         drop(descriptors);
@@ -187,7 +190,7 @@ impl<I: Incumbent> Giving<I> {
     async fn refuse(&self, stream: &mut UnixStream, why: String) -> io::Result<End> {
         tracing::warn!(%why, "a process that wanted to take over was refused");
         say(stream, &FromOld::Refused { why }).await?;
-        Ok(End::Looked)
+        Ok(End::Refused)
     }
 }
 
@@ -197,16 +200,17 @@ struct Promise<'a, I: Incumbent> {
     kept: bool,
 }
 
-impl<I: Incumbent> Promise<'_, I> {
-    fn make(&mut self) {
-        self.giving.stage.set(Stage::Promised);
-        self.giving.incumbent.promised(true);
+impl<'a, I: Incumbent> Promise<'a, I> {
+    fn make(giving: &'a Giving<I>) -> Self {
+        giving.stage.set(Stage::Promised);
+        giving.incumbent.promised(true);
+        Self { giving, kept: false }
     }
 }
 
 impl<I: Incumbent> Drop for Promise<'_, I> {
     fn drop(&mut self) {
-        if !self.kept && self.giving.stage.get() == Stage::Promised {
+        if !self.kept {
             self.giving.stage.set(Stage::Open);
             self.giving.incumbent.promised(false);
         }
@@ -237,7 +241,8 @@ async fn hear(stream: &mut UnixStream, limit: Micros) -> io::Result<Option<FromN
 async fn pass(stream: &UnixStream, descriptors: &[Arc<OwnedFd>]) -> io::Result<()> {
     let raw: Vec<_> = descriptors.iter().map(|fd| fd.as_raw_fd()).collect();
     for some in raw.chunks(IN_ONE_MESSAGE) {
-        within(ANSWER, stream.async_io(Interest::WRITABLE, || send_descriptors(stream.as_fd(), some))).await?;
+        within(ANSWER, stream.async_io(Interest::WRITABLE, || send_descriptors(stream.as_fd(), some)))
+            .await?;
     }
     Ok(())
 }

@@ -90,8 +90,10 @@ fn is_safe(place: &Path) -> io::Result<()> {
     if found.is_dir() && own && found.mode() & 0o022 == 0 {
         return Ok(());
     }
-    let what =
-        format!("{} is no folder that only this user may write; remove it, or `chmod go-w` it", place.display());
+    let what = format!(
+        "{} is no folder that only this user may write; remove it, or `chmod go-w` it",
+        place.display()
+    );
     Err(io::Error::new(io::ErrorKind::PermissionDenied, what))
 }
 

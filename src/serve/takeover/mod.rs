@@ -11,18 +11,20 @@
 //! | `protocol` | the messages |
 //! | `give` | the old process's side |
 //! | `take` | the new process's side |
+//! | `predecessor` | what the old process has to hand over |
 
 mod give;
 mod meeting;
+mod predecessor;
 mod protocol;
 mod take;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests;
 
-pub(super) use give::{Incumbent, give};
+pub(super) use give::give;
 pub(super) use meeting::MeetingPoint;
-pub(super) use protocol::{Offer, Offered};
+pub(super) use predecessor::{AdminSockets, Predecessor};
 pub use take::TakeoverRefused;
 pub(super) use take::{Inheritance, take};
 

@@ -98,7 +98,10 @@ pub(crate) fn take(addresses: &[&ListenAddress]) -> Result<Inheritance, Takeover
     take_from(meeting::everybody(), wanted)
 }
 
-pub(super) fn take_from(everybody: Vec<UnixStream>, wanted: Vec<String>) -> Result<Inheritance, TakeoverRefused> {
+pub(super) fn take_from(
+    everybody: Vec<UnixStream>,
+    wanted: Vec<String>,
+) -> Result<Inheritance, TakeoverRefused> {
     // Told only if no other can be taken over: it may be a third one that is leaving.
     let mut refused = None;
     for stream in everybody {
