@@ -10,12 +10,15 @@ use crate::{backends, pool_of, state, why};
 use nix::sys::signal::Signal;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use weir::sys::handoff::receive_descriptors;
+use weir::sys::socket::local_address;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -183,6 +186,50 @@ fn meeting(weir: &Weir) -> UnixStream {
     UnixStream::connect(paths.iter().find(|path| named(path)).unwrap()).unwrap()
 }
 
+/// As far as a successor gets that has the sockets and has not begun to serve. Dropped, it has been killed.
+struct HalfWay {
+    stream: UnixStream,
+    sockets: Vec<OwnedFd>,
+}
+
+impl HalfWay {
+    fn of(weir: &Weir) -> Self {
+        let mut half = Self { stream: meeting(weir), sockets: Vec::new() };
+        half.stream.set_read_timeout(Some(SOON)).unwrap();
+        assert!(half.hears().contains("\"hello\""));
+        let take = br#"{"take":{"protocol":1}}"#;
+        half.stream.write_all(&(take.len() as u32).to_be_bytes()).unwrap();
+        half.stream.write_all(take).unwrap();
+        assert!(half.hears().contains(&weir.address("web").to_string()));
+        half.sockets = receive_descriptors(half.stream.as_fd()).unwrap();
+        half
+    }
+
+    fn hears(&mut self) -> String {
+        let mut len = [0; 4];
+        self.stream.read_exact(&mut len).unwrap();
+        let mut bytes = vec![0; u32::from_be_bytes(len) as usize];
+        self.stream.read_exact(&mut bytes).unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+}
+
+#[test]
+fn a_signal_while_another_process_has_the_sockets_does_not_shut_them_down() {
+    let backend = ok();
+    let mut old = Weir::start(&pool_of("0", &[(&backend, "")], ""));
+    let mut half = HalfWay::of(&old);
+    old.signal(Signal::SIGTERM);
+    ends(&mut old);
+    let address = old.address("web");
+    let client = TcpStream::connect(address).expect("whoever has the socket may still accept");
+    let ours = |socket: &OwnedFd| local_address(socket.as_fd()) == Some(address);
+    let socket = half.sockets.remove(half.sockets.iter().position(ours).unwrap());
+    let listener = TcpListener::from(socket);
+    listener.set_nonblocking(false).unwrap();
+    assert_eq!(listener.accept().unwrap().1, client.local_addr().unwrap());
+}
+
 #[test]
 fn a_successor_that_is_killed_before_it_serves_leaves_the_old_one_serving() {
     let backend = ok();
@@ -191,35 +238,14 @@ fn a_successor_that_is_killed_before_it_serves_leaves_the_old_one_serving() {
     let clients = Clients::of(old.address("web"));
     for _ in 0..3 {
         clients.flow();
-        // As far as a process gets that has the sockets and is killed over its start.
-        let mut stream = meeting(&old);
-        stream.set_read_timeout(Some(SOON)).unwrap();
-        let mut message = || {
-            let mut len = [0; 4];
-            stream.read_exact(&mut len).unwrap();
-            let mut bytes = vec![0; u32::from_be_bytes(len) as usize];
-            stream.read_exact(&mut bytes).unwrap();
-            String::from_utf8(bytes).unwrap()
-        };
-        assert!(message().contains("\"hello\""));
-        let take = br#"{"take":{"protocol":1}}"#;
-        let take = [&(take.len() as u32).to_be_bytes()[..], take].concat();
-        (&stream).write_all(&take).unwrap();
-        let mut message = || {
-            let mut len = [0; 4];
-            stream.read_exact(&mut len).unwrap();
-            let mut bytes = vec![0; u32::from_be_bytes(len) as usize];
-            stream.read_exact(&mut bytes).unwrap();
-            String::from_utf8(bytes).unwrap()
-        };
-        assert!(message().contains(&old.address("web").to_string()));
+        let half = HalfWay::of(&old);
         clients.flow();
         let mut second = old.spawn_successor(&config);
         assert_eq!(second.wait_exit(SOON).code(), Some(1));
         assert!(second.stderr().contains("taking over already"), "{}", second.stderr());
         let told = || old.stderr().matches("this one serves on").count();
         let before = told();
-        drop(stream);
+        drop(half);
         wait_until("the old one has noticed", || told() > before);
     }
     clients.flow();
