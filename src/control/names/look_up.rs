@@ -133,6 +133,7 @@ impl LookUps {
             Some(resolver) => resolver,
             none => none.insert(resolver_for(self.server)?),
         };
+        // Its cache has no room, but forgets what does not fit only by and by.
         resolver.clear_cache();
         Ok(resolver.clone())
     }
