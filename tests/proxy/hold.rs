@@ -266,6 +266,7 @@ fn held_answers_have_a_bound_and_beyond_it_answers_go_down_as_they_come() {
     }
     // 64 KiB hold 21 answers of some 3040 bytes.
     assert!((15..=20).contains(&came), "{came} came");
+    assert_eq!(weir.metric("weir_not_kept_total", &[]), 19.0);
     go.store(true, Ordering::SeqCst);
     drop(clients);
     wait_until("no exchange is in flight", || weir.metric("weir_in_flight", &[]) == 0.0);
