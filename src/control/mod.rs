@@ -19,6 +19,7 @@
 //! | `prober`, `probe` | when to check, one check |
 //! | `carried` | what a successor must know |
 //! | `merge`, `state` | run-time changes against the configuration, and over a restart |
+//! | `supervisor` | what the supervisor hears |
 //! | `resolve` | names to addresses, at start |
 
 mod carried;
@@ -36,6 +37,7 @@ mod resolve;
 pub(crate) mod rig;
 mod state;
 pub mod status;
+mod supervisor;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests;
@@ -51,6 +53,7 @@ pub use merge::{Because, Forgotten, configured, merge};
 pub use probe::BadCheck;
 pub use resolve::{ResolveRefused, ResolvedBackend, Unresolved, resolve};
 pub use state::{StateFile, StateRefused};
+pub use supervisor::Supervisor;
 
 use crate::config::Config;
 use crate::mesh::{Receiver, Sender, ToControl, ToShard};
