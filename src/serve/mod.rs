@@ -4,9 +4,11 @@
 //! refused before the first client is accepted. Not here: anything that happens in between (`control`,
 //! `shard`). Called by `cli`.
 
+mod activated;
 mod listening;
 mod refused;
 
+pub use activated::ActivatedRefused;
 pub use refused::StartError;
 
 use crate::admin::{self, AdminListener};
