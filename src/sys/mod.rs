@@ -7,6 +7,7 @@
 pub mod activation;
 pub mod clock;
 pub mod cpu;
+pub mod handoff;
 pub mod kernel;
 pub mod limits;
 pub mod notify;
