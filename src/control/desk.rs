@@ -11,6 +11,7 @@ use super::life::{ExitReason, Life, Order};
 use super::outbox::Outbox;
 use super::probe::BadCheck;
 use super::prober::{Group, groups};
+use super::supervisor::{Supervised, Supervisor};
 use crate::balance::{BackendId, Merger, Report, Traffic};
 use crate::config::Config;
 use crate::health::{ProbeFailure, State, Transition};
@@ -18,7 +19,7 @@ use crate::mesh::ToControl;
 use crate::metrics::{ShardStats, Totals};
 use crate::time::{Instant, Micros};
 use crate::topology::ListenerKey;
-use std::cell::{Cell, Ref, RefCell};
+use std::cell::{Cell, OnceCell, Ref, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -51,6 +52,7 @@ struct Parts {
     life: RefCell<Life>,
     /// A successor process has the listening sockets, but has not said yet that it serves.
     promised: Cell<bool>,
+    supervised: OnceCell<Supervised>,
     woken: Notify,
 }
 
@@ -141,6 +143,7 @@ impl Desk {
             collected: Notify::new(),
             life: RefCell::new(Life::new(shards, runtime.shutdown_delay, runtime.grace)),
             promised: Cell::new(false),
+            supervised: OnceCell::new(),
             woken: Notify::new(),
             config,
             backends,
@@ -399,11 +402,23 @@ impl Desk {
         self.wake();
     }
 
+    /// Whether this shard's thread is not over.
+    pub(super) fn is_alive(&self, shard: u16) -> bool {
+        self.0.life.borrow().is_alive(shard)
+    }
+
+    /// What the process has of its supervisor, once the process serves.
+    pub(super) fn supervision(&self) -> &OnceCell<Supervised> {
+        &self.0.supervised
+    }
+
     fn order(&self, order: Option<Order>) {
         let Some(order) = order else { return };
-        if order == Order::Drain && self.0.promised.get() {
-            let all: Vec<ListenerKey> = (0..self.0.config.listeners.len() as u32).map(ListenerKey).collect();
-            self.0.outboxes.borrow_mut().iter_mut().for_each(|outbox| outbox.hand_over(&all));
+        self.supervised(Supervisor::stopping);
+        if order == Order::Drain {
+            let all = || (0..self.0.config.listeners.len() as u32).map(ListenerKey).collect();
+            let left_open = if self.0.promised.get() { all() } else { self.supervised_sockets() };
+            self.0.outboxes.borrow_mut().iter_mut().for_each(|outbox| outbox.hand_over(&left_open));
         }
         if order == Order::Drain {
             tracing::info!(grace = %self.0.config.runtime.grace, "draining: no new connections");

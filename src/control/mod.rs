@@ -53,7 +53,7 @@ pub use merge::{Because, Forgotten, configured, merge};
 pub use probe::BadCheck;
 pub use resolve::{ResolveRefused, ResolvedBackend, Unresolved, resolve};
 pub use state::{StateFile, StateRefused};
-pub use supervisor::Supervisor;
+pub use supervisor::{Supervised, Supervisor};
 
 use crate::config::Config;
 use crate::mesh::{Receiver, Sender, ToControl, ToShard};

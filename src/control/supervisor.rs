@@ -5,17 +5,24 @@
 //! told of in the log, once. The watchdog is fed by control, but only while every shard that lives beats, so
 //! that a supervisor restarts a process whose control thread is the last thing in it that runs.
 
-use super::status::ShardStatus;
+use super::Desk;
+use crate::mesh::Pulse;
 use crate::sys::notify::{Notice, Notifier, watchdog_interval};
 use crate::time::{Instant, Micros};
+use crate::topology::ListenerKey;
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
+use tokio::task::spawn_local;
 
 /// The supervisor's patience is used up by a quarter at a time: a shard that is late once does not cost the
 /// process its life.
 const FED_PER_INTERVAL: u64 = 4;
 
-/// A handle to the supervisor; on control's thread. Cloning it copies a pointer.
+/// A heart beats ten times a second, also when its shard sleeps; one that has not for so long is still.
+const STILL: Micros = Micros::from_s(1);
+
+/// A handle to the supervisor, if there is one; on control's thread. Cloning it copies a pointer.
 #[derive(Clone, Debug, Default)]
 pub struct Supervisor(Option<Rc<Told>>);
 
@@ -72,8 +79,8 @@ impl Supervisor {
     }
 
     /// It ends; said once, however often it is called.
-    pub fn stopping(&self, status: &str) {
-        self.tell_while(Stage::Serving, &Notice::Stopping { status });
+    pub fn stopping(&self) {
+        self.tell_while(Stage::Serving, &Notice::Stopping { status: "finishing what is in flight" });
         self.leave(Stage::Stopping);
     }
 
@@ -108,6 +115,42 @@ impl Told {
     }
 }
 
+/// What a process has of its supervisor.
+#[derive(Debug, Default)]
+pub struct Supervised {
+    /// Who hears of it.
+    pub supervisor: Supervisor,
+    /// The listeners whose sockets the supervisor opened, and goes on with after this process: who connects
+    /// then waits for the next one. So they are never shut down, only let go of.
+    pub sockets: Vec<ListenerKey>,
+}
+
+impl Desk {
+    /// The process serves, and its supervisor is to hear of its life from here on; `pulses` are the shards'.
+    pub fn supervise(&self, supervised: Supervised, pulses: Vec<Arc<Pulse>>) {
+        let supervisor = &self.supervision().get_or_init(|| supervised).supervisor;
+        supervisor.ready(&format!("{} shards serve", self.serving()));
+        let desk = self.clone();
+        let all_is_well = move || {
+            let alive = (0..).zip(&pulses).filter(|(shard, _)| desk.is_alive(*shard));
+            all_beat(alive.map(|(_, pulse)| pulse.last()), desk.now())
+        };
+        spawn_local(feed(supervisor.clone(), all_is_well));
+    }
+
+    /// Tells the supervisor, if there is one.
+    pub fn supervised(&self, tell: impl FnOnce(&Supervisor)) {
+        if let Some(supervised) = self.supervision().get() {
+            tell(&supervised.supervisor);
+        }
+    }
+
+    /// The listeners that are not to be shut down.
+    pub(super) fn supervised_sockets(&self) -> Vec<ListenerKey> {
+        self.supervision().get().map_or_else(Vec::new, |supervised| supervised.sockets.clone())
+    }
+}
+
 /// Feeds the supervisor's watchdog, if it has one, as long as `all_is_well`. Meant to be spawned.
 pub(super) async fn feed(supervisor: Supervisor, all_is_well: impl Fn() -> bool) {
     let Some(told) = supervisor.0 else { return };
@@ -124,10 +167,11 @@ pub(super) async fn feed(supervisor: Supervisor, all_is_well: impl Fn() -> bool)
     }
 }
 
-/// Whether every shard that lives beats. One that has ended is no reason to restart: the others serve on, or
-/// the process ends by itself (`runtime.on_shard_loss`).
-pub(super) fn every_heart_beats(shards: &[ShardStatus]) -> bool {
-    shards.iter().all(|shard| !shard.alive || !shard.stalled)
+/// Whether all hearts beat that beat last at these points of time: those of the shards that live. One that
+/// has ended is no reason to restart: the others serve on, or the process ends by itself
+/// (`runtime.on_shard_loss`).
+fn all_beat(mut beats: impl Iterator<Item = Instant>, now: Instant) -> bool {
+    beats.all(|last| now.since(last) < STILL)
 }
 
 #[cfg(test)]
@@ -137,7 +181,7 @@ mod tests {
     use std::os::unix::net::{SocketAddr, UnixDatagram};
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::Duration;
-    use tokio::task::{LocalSet, spawn_local};
+    use tokio::task::LocalSet;
 
     /// A supervisor and weir's handle to it.
     fn supervised(watchdog: Option<Micros>) -> (UnixDatagram, Supervisor) {
@@ -166,8 +210,8 @@ mod tests {
         supervisor.ready("2 shards");
         supervisor.reloading(Instant::from_us(5));
         supervisor.ready("2 shards");
-        supervisor.stopping("draining");
-        supervisor.stopping("draining");
+        supervisor.stopping();
+        supervisor.stopping();
         supervisor.status("late");
         supervisor.ready("too late");
         supervisor.succeeded_by(7);
@@ -178,7 +222,7 @@ mod tests {
     fn who_was_succeeded_names_its_successor_and_is_silent() {
         let (socket, supervisor) = supervised(None);
         supervisor.succeeded_by(4711);
-        supervisor.stopping("draining");
+        supervisor.stopping();
         assert_eq!(heard(&socket), ["MAINPID=4711"]);
     }
 
@@ -186,7 +230,7 @@ mod tests {
     fn without_a_supervisor_nothing_happens() {
         let supervisor = Supervisor::default();
         supervisor.ready("");
-        supervisor.stopping("");
+        supervisor.stopping();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(feed(supervisor, || unreachable!("there is no watchdog")));
     }
@@ -216,19 +260,10 @@ mod tests {
     }
 
     #[test]
-    fn a_stalled_shard_counts_and_one_that_ended_does_not() {
-        let shard = |alive, stalled| ShardStatus {
-            number: 0,
-            alive,
-            error: None,
-            beat_ago: Some(Micros::ZERO),
-            doing: "waiting",
-            stalled,
-            stalls: 0,
-            adopted: vec![],
-            mark: 0,
-        };
-        assert!(every_heart_beats(&[shard(true, false), shard(false, true)]));
-        assert!(!every_heart_beats(&[shard(true, false), shard(true, true)]));
+    fn one_heart_that_is_still_is_enough() {
+        let ago = |ms: u64| Instant::from_us(100_000_000 - 1_000 * ms);
+        assert!(all_beat([ago(0), ago(999)].into_iter(), ago(0)));
+        assert!(!all_beat([ago(0), ago(1000)].into_iter(), ago(0)));
+        assert!(all_beat([].into_iter(), ago(0)));
     }
 }

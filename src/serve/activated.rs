@@ -6,6 +6,7 @@
 
 use crate::config::{Config, ListenAddress, Listener};
 use crate::sys::activation::{ActivationRefused, Passed, take};
+use crate::topology::ListenerKey;
 use std::os::fd::OwnedFd;
 
 /// Why sockets that were passed are not used.
@@ -36,8 +37,8 @@ pub(super) struct Activated {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
-    /// The listener of this name.
-    Listener(String),
+    /// The listener that the configuration has on this address.
+    Listener(ListenAddress),
     /// The admin surface on this address.
     Admin(ListenAddress),
 }
@@ -60,14 +61,24 @@ impl Activated {
         Ok(Self { sockets: sockets? })
     }
 
-    /// A listener's sockets; mostly there is none, or one for all shards.
-    pub(super) fn listener(&mut self, listener: &Listener) -> Vec<OwnedFd> {
-        self.remove(|place| matches!(place, Place::Listener(name) if *name == listener.name))
+    /// The sockets of the listener that the configuration has on `address`; mostly there is none, or one for
+    /// all shards.
+    pub(super) fn listener(&mut self, address: &ListenAddress) -> Vec<OwnedFd> {
+        self.remove(|place| matches!(place, Place::Listener(of) if of == address))
     }
 
     /// An admin address's socket.
     pub(super) fn admin(&mut self, address: &ListenAddress) -> Option<OwnedFd> {
         self.remove(|place| matches!(place, Place::Admin(of) if of == address)).into_iter().next()
+    }
+
+    /// The keys that listeners get at start, of those that have sockets here.
+    pub(super) fn listeners(&self, listeners: &[Listener]) -> Vec<ListenerKey> {
+        let has_some = |address: &ListenAddress| {
+            self.sockets.iter().any(|(place, _)| matches!(place, Place::Listener(of) if of == address))
+        };
+        let keyed = (0..).map(ListenerKey).zip(listeners);
+        keyed.filter(|(_, listener)| has_some(&listener.address)).map(|(key, _)| key).collect()
     }
 
     fn remove(&mut self, wanted: impl Fn(&Place) -> bool) -> Vec<OwnedFd> {
@@ -80,7 +91,7 @@ fn place(name: &str, address: Option<&ListenAddress>, config: &Config) -> Option
     let has_it = |listener: &&Listener| Some(&listener.address) == address;
     let by_name = config.listeners.iter().find(|listener| listener.name == name);
     if let Some(listener) = by_name.or_else(|| config.listeners.iter().find(has_it)) {
-        return Some(Place::Listener(listener.name.clone()));
+        return Some(Place::Listener(listener.address.clone()));
     }
     let address = address.filter(|address| config.admin.listen.contains(address))?;
     Some(Place::Admin(address.clone()))
@@ -107,14 +118,14 @@ mod tests {
         let config = two_listeners();
         let tcp = |text: &str| ListenAddress::Tcp(text.parse().unwrap());
         let unix = |path: &str| ListenAddress::Unix(path.into());
-        let listener = |name: &str| Some(Place::Listener(name.into()));
+        let listener = |address| Some(Place::Listener(address));
         for (name, address, expected) in [
-            ("web", Some(tcp("0.0.0.0:80")), listener("web")),
-            ("web", Some(tcp("[::]:80")), listener("web")),
-            ("web", Some(unix("/run/weir.sock")), listener("web")),
-            ("web", None, listener("web")),
-            ("weir.socket", Some(tcp("0.0.0.0:80")), listener("web")),
-            ("weir.socket", Some(unix("/run/weir.sock")), listener("unix:/run/weir.sock")),
+            ("web", Some(tcp("0.0.0.0:80")), listener(tcp("0.0.0.0:80"))),
+            ("web", Some(tcp("[::]:80")), listener(tcp("0.0.0.0:80"))),
+            ("web", Some(unix("/run/weir.sock")), listener(tcp("0.0.0.0:80"))),
+            ("web", None, listener(tcp("0.0.0.0:80"))),
+            ("weir.socket", Some(tcp("0.0.0.0:80")), listener(tcp("0.0.0.0:80"))),
+            ("weir.socket", Some(unix("/run/weir.sock")), listener(unix("/run/weir.sock"))),
             ("weir.socket", Some(tcp("127.0.0.1:9900")), Some(Place::Admin(tcp("127.0.0.1:9900")))),
             ("weir.socket", Some(unix("/run/admin.sock")), Some(Place::Admin(unix("/run/admin.sock")))),
             ("weir.socket", Some(tcp("[::]:80")), None),
@@ -131,13 +142,15 @@ mod tests {
         let [a, b, c] = [socket(), socket(), socket()];
         let (first, second, admins) = (a.as_raw_fd(), b.as_raw_fd(), c.as_raw_fd());
         let admin = config.admin.listen[0].clone();
-        let web = Place::Listener("web".into());
-        let sockets = vec![(web.clone(), a), (Place::Admin(admin.clone()), c), (web, b)];
+        let of = |listener: usize| config.listeners[listener].address.clone();
+        let sockets =
+            vec![(Place::Listener(of(0)), a), (Place::Admin(admin.clone()), c), (Place::Listener(of(0)), b)];
         let mut activated = Activated { sockets };
-        assert!(activated.listener(&config.listeners[1]).is_empty());
-        let of_web = activated.listener(&config.listeners[0]);
+        assert_eq!(activated.listeners(&config.listeners), [ListenerKey(0)]);
+        assert!(activated.listener(&of(1)).is_empty());
+        let of_web = activated.listener(&of(0));
         assert_eq!(of_web.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>(), [first, second]);
-        assert!(activated.listener(&config.listeners[0]).is_empty());
+        assert!(activated.listener(&of(0)).is_empty());
         assert_eq!(activated.admin(&admin).map(|socket| socket.as_raw_fd()), Some(admins));
         assert!(activated.admin(&admin).is_none());
     }

@@ -4,7 +4,7 @@
 //! they come from the process that this one takes over from. Then a shard may have several of one address,
 //! if that process had more shards.
 
-use super::takeover::{Inheritance, spread};
+use super::takeover::spread;
 use crate::config::{ListenAddress, Listener};
 use crate::sys::socket::{ListenError, Sharing, listening, local_address, resize_queue};
 use crate::topology::ListenerKey;
@@ -35,6 +35,8 @@ pub(super) struct Group {
     pub(super) address: ListenAddress,
     /// By shard; each has one at least.
     shards: Vec<Vec<Arc<OwnedFd>>>,
+    /// Its file, if it has one, is the supervisor's, which listens on after this process.
+    leaves_file: bool,
 }
 
 impl Listening {
@@ -42,10 +44,10 @@ impl Listening {
     pub(super) fn bind(
         listeners: &[Listener],
         shards: usize,
-        mut inherited: Option<&mut Inheritance>,
+        mut inherited: impl FnMut(&ListenAddress) -> Vec<OwnedFd>,
     ) -> Result<Self, ListenError> {
         let group = |(key, listener): (u32, &Listener)| {
-            let inherited = inherited.as_mut().map(|old| old.listener(&listener.address)).unwrap_or_default();
+            let inherited = inherited(&listener.address);
             let sockets = if inherited.is_empty() {
                 open(listener, shards)?.into_iter().map(|socket| vec![socket]).collect()
             } else {
@@ -56,6 +58,7 @@ impl Listening {
                 name: listener.name.clone(),
                 address: real_address(listener, &sockets),
                 shards: sockets,
+                leaves_file: false,
             })
         };
         let groups: Result<_, ListenError> = (0..).zip(listeners).map(group).collect();
@@ -87,9 +90,16 @@ impl Listening {
         self.groups.retain(|group| !taken(&group.address));
     }
 
+    /// The supervisor listens on the sockets of these keys before and after this process: their files are
+    /// not to be removed.
+    pub(super) fn leave_files(&mut self, of: &[ListenerKey]) {
+        let groups = self.groups.iter_mut().filter(|group| of.contains(&group.key));
+        groups.for_each(|group| group.leaves_file = true);
+    }
+
     /// Removes the Unix sockets' files.
     pub(super) fn remove_files(&self) {
-        for group in &self.groups {
+        for group in self.groups.iter().filter(|group| !group.leaves_file) {
             if let ListenAddress::Unix(file) = &group.address {
                 // It may have been removed by hand; nothing hangs on it.
                 let _ = std::fs::remove_file(file);

@@ -17,15 +17,16 @@ use crate::admin::{self, AdminListener};
 use crate::balance::Traffic;
 use crate::config::{Config, ListenAddress, expand};
 use crate::control::ResolvedBackend;
-use crate::control::{self, Desk, ShardLink};
+use crate::control::{self, Desk, ShardLink, Supervised, Supervisor};
 use crate::exchange::Budget;
 use crate::log;
-use crate::mesh::{Receiver, Sender, ToControl, ToShard, mailbox};
+use crate::mesh::{Pulse, Receiver, Sender, ToControl, ToShard, mailbox};
 use crate::ring::{RECOMMENDED, probe};
 use crate::route::Router;
 use crate::shard::{self, ShardPlan};
 use crate::sys::{clock, cpu, limits};
 use crate::topology::{BackendPlan, ListenerKey, ListenerPlan, PoolPlan, Topology};
+use activated::Activated;
 use listening::Listening;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -82,8 +83,16 @@ pub fn run(config: Config, begin: Begin, on_ready: impl FnOnce(&Addresses)) -> R
         Begin::Afresh => None,
         Begin::Takeover => Some(inherit(&config)?),
     };
-    let listening = Listening::bind(&config.listeners, cores.len(), inherited.as_mut())?;
-    let admin = admin::bind_around(&config.admin, |address| inherited.as_mut()?.admin(address))?;
+    let mut activated = Activated::take(&config)?;
+    let sockets = activated.listeners(&config.listeners);
+    let mut listening = Listening::bind(&config.listeners, cores.len(), |address| {
+        let old = inherited.as_mut().map(|old| old.listener(address)).unwrap_or_default();
+        if old.is_empty() { activated.listener(address) } else { old }
+    })?;
+    listening.leave_files(&sockets);
+    let admin = admin::bind_around(&config.admin, |address| {
+        inherited.as_mut().and_then(|old| old.admin(address)).or_else(|| activated.admin(address))
+    })?;
     let addresses = Addresses {
         listeners: listening.addresses(),
         admin: admin.iter().filter_map(AdminListener::address).collect(),
@@ -93,6 +102,8 @@ pub fn run(config: Config, begin: Begin, on_ready: impl FnOnce(&Addresses)) -> R
     let shards = Shards::start(&config, &backends, &cores, &to_control)?;
     drop(to_control);
     shards.accept(&listening);
+    let supervisor = Supervisor::from_environment(inherited.as_ref().map(|old| old.pid().unsigned_abs()));
+    let supervised = Supervised { supervisor, sockets };
     if let Some(old) = inherited {
         succeed(old);
     }
@@ -104,7 +115,7 @@ pub fn run(config: Config, begin: Begin, on_ready: impl FnOnce(&Addresses)) -> R
     }
     on_ready(&addresses);
     let listening = Rc::new(RefCell::new(listening));
-    let ended = shards.control(config, backends, mail, admin, listening.clone());
+    let ended = shards.control(config, backends, mail, admin, listening.clone(), supervised);
     listening.borrow().remove_files();
     ended
 }
@@ -144,6 +155,7 @@ fn warn_of_descriptors(config: &Config, shards: usize) {
 struct Shards {
     threads: Vec<JoinHandle<()>>,
     links: Vec<Sender<ToShard>>,
+    pulses: Vec<Arc<Pulse>>,
 }
 
 impl Shards {
@@ -156,17 +168,19 @@ impl Shards {
         to_control: &Sender<ToControl>,
     ) -> Result<Self, StartError> {
         let topology = first(config, backends);
-        let mut shards = Self { threads: Vec::new(), links: Vec::new() };
+        let mut shards = Self { threads: Vec::new(), links: Vec::new(), pulses: Vec::new() };
         for (number, core) in cores.iter().enumerate() {
             let (to_shard, mail) = mailbox(SHARD_MAIL)?;
             shards.links.push(to_shard);
+            let pulse: Arc<Pulse> = Arc::default();
+            shards.pulses.push(pulse.clone());
             shards.threads.push(shard::start(ShardPlan {
                 number: number as u16,
                 shards: cores.len(),
                 core: *core,
                 runtime: config.runtime.clone(),
                 topology: topology.clone(),
-                pulse: Arc::default(),
+                pulse,
                 sockets: Vec::new(),
                 mail,
                 to_control: to_control.clone(),
@@ -191,10 +205,15 @@ impl Shards {
         mail: Receiver<ToControl>,
         admin: Vec<AdminListener>,
         listening: Rc<RefCell<Listening>>,
+        supervised: Supervised,
     ) -> Result<u8, StartError> {
         let links = self.links.iter().map(|to_shard| ShardLink { to_shard: to_shard.clone() }).collect();
+        let pulses = std::mem::take(&mut self.pulses);
         let setup = control::Setup { config, backends, links, clock: clock::now };
-        let reason = control::run(setup, mail, |desk| surface(desk, admin, listening))?;
+        let reason = control::run(setup, mail, |desk| {
+            desk.supervise(supervised, pulses);
+            surface(desk, admin, listening);
+        })?;
         self.end();
         Ok(reason.code())
     }

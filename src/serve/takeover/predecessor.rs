@@ -73,6 +73,7 @@ impl Incumbent for Predecessor {
 
     fn step_down(&self, successor: Peer, taken: &[String]) {
         tracing::info!(pid = successor.pid, "the new process serves: this one drains and leaves");
+        self.desk.supervised(|supervisor| supervisor.succeeded_by(successor.pid.unsigned_abs()));
         let is_taken = |address: &ListenAddress| taken.contains(&address.to_string());
         let mut listening = self.listening.borrow_mut();
         let groups = listening.groups().iter().filter(|group| is_taken(&group.address));
