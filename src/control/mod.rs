@@ -20,6 +20,7 @@
 //! | `carried` | what a successor must know |
 //! | `merge`, `state` | run-time changes against the configuration, and over a restart |
 //! | `supervisor` | what the supervisor hears |
+//! | `names` | names that move, looked up again and again |
 //! | `resolve` | names to addresses, at start |
 
 mod carried;
@@ -28,6 +29,7 @@ mod collector;
 mod desk;
 mod life;
 mod merge;
+mod names;
 mod outbox;
 mod probe;
 mod prober;
@@ -50,6 +52,7 @@ pub use change::{Change, ChangeRefused, Changed, ReloadRefused, Reloaded, Unconf
 pub use desk::{BackendState, Desk, NotReady, Standing};
 pub use life::ExitReason;
 pub use merge::{Because, Forgotten, configured, merge};
+pub use names::{Found, LookUpFailed, Names, ResolvedAddress};
 pub use probe::BadCheck;
 pub use resolve::{ResolveRefused, ResolvedBackend, Unresolved, resolve};
 pub use state::{StateFile, StateRefused};

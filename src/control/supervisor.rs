@@ -175,6 +175,7 @@ fn all_beat(mut beats: impl Iterator<Item = Instant>, now: Instant) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
     use std::os::linux::net::SocketAddrExt;
