@@ -6,21 +6,15 @@
 //! that a supervisor restarts a process whose control thread is the last thing in it that runs.
 
 use super::Desk;
-use crate::mesh::Pulse;
 use crate::sys::notify::{Notice, Notifier, watchdog_interval};
 use crate::time::{Instant, Micros};
-use crate::topology::ListenerKey;
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::Arc;
 use tokio::task::spawn_local;
 
 /// The supervisor's patience is used up by a quarter at a time: a shard that is late once does not cost the
 /// process its life.
 const FED_PER_INTERVAL: u64 = 4;
-
-/// A heart beats ten times a second, also when its shard sleeps; one that has not for so long is still.
-const STILL: Micros = Micros::from_s(1);
 
 /// A handle to the supervisor, if there is one; on control's thread. Cloning it copies a pointer.
 #[derive(Clone, Debug, Default)]
@@ -115,39 +109,30 @@ impl Told {
     }
 }
 
-/// What a process has of its supervisor.
-#[derive(Debug, Default)]
-pub struct Supervised {
-    /// Who hears of it.
-    pub supervisor: Supervisor,
-    /// The listeners whose sockets the supervisor opened, and goes on with after this process: who connects
-    /// then waits for the next one. So they are never shut down, only let go of.
-    pub sockets: Vec<ListenerKey>,
-}
-
 impl Desk {
-    /// The process serves, and its supervisor is to hear of its life from here on; `pulses` are the shards'.
-    pub fn supervise(&self, supervised: Supervised, pulses: Vec<Arc<Pulse>>) {
-        let supervisor = &self.supervision().get_or_init(|| supervised).supervisor;
-        supervisor.ready(&format!("{} shards serve", self.serving()));
+    /// The process serves, and `supervisor` is to hear of its life from here on.
+    pub fn supervise(&self, supervisor: Supervisor) {
+        let supervisor = self.supervisor().get_or_init(|| supervisor);
+        supervisor.ready(&self.in_words());
         let desk = self.clone();
-        let all_is_well = move || {
-            let alive = (0..).zip(&pulses).filter(|(shard, _)| desk.is_alive(*shard));
-            all_beat(alive.map(|(_, pulse)| pulse.last()), desk.now())
-        };
-        spawn_local(feed(supervisor.clone(), all_is_well));
+        spawn_local(feed(supervisor.clone(), move || desk.hearts_beat()));
     }
 
     /// Tells the supervisor, if there is one.
     pub fn supervised(&self, tell: impl FnOnce(&Supervisor)) {
-        if let Some(supervised) = self.supervision().get() {
-            tell(&supervised.supervisor);
+        if let Some(supervisor) = self.supervisor().get() {
+            tell(supervisor);
         }
     }
 
-    /// The listeners that are not to be shut down.
-    pub(super) fn supervised_sockets(&self) -> Vec<ListenerKey> {
-        self.supervision().get().map_or_else(Vec::new, |supervised| supervised.sockets.clone())
+    /// How it is, in a line.
+    pub(super) fn in_words(&self) -> String {
+        let (serving, all) = (self.serving(), self.shards().len());
+        if serving < all {
+            format!("degraded: {serving} of {all} shards serve")
+        } else {
+            format!("{all} shards serve")
+        }
     }
 }
 
@@ -165,13 +150,6 @@ pub(super) async fn feed(supervisor: Supervisor, all_is_well: impl Fn() -> bool)
         }
         tokio::time::sleep(every.as_duration()).await;
     }
-}
-
-/// Whether all hearts beat that beat last at these points of time: those of the shards that live. One that
-/// has ended is no reason to restart: the others serve on, or the process ends by itself
-/// (`runtime.on_shard_loss`).
-fn all_beat(mut beats: impl Iterator<Item = Instant>, now: Instant) -> bool {
-    beats.all(|last| now.since(last) < STILL)
 }
 
 #[cfg(test)]
@@ -258,13 +236,5 @@ mod tests {
             (fed, hungry, feeding.is_finished())
         });
         assert_eq!((fed, hungry, handed_over), (4, 0, true));
-    }
-
-    #[test]
-    fn one_heart_that_is_still_is_enough() {
-        let ago = |ms: u64| Instant::from_us(100_000_000 - 1_000 * ms);
-        assert!(all_beat([ago(0), ago(999)].into_iter(), ago(0)));
-        assert!(!all_beat([ago(0), ago(1000)].into_iter(), ago(0)));
-        assert!(all_beat([].into_iter(), ago(0)));
     }
 }

@@ -6,7 +6,6 @@
 
 use crate::config::{Config, ListenAddress, Listener};
 use crate::sys::activation::{ActivationRefused, Passed, take};
-use crate::topology::ListenerKey;
 use std::os::fd::OwnedFd;
 
 /// Why sockets that were passed are not used.
@@ -72,13 +71,13 @@ impl Activated {
         self.remove(|place| matches!(place, Place::Admin(of) if of == address)).into_iter().next()
     }
 
-    /// The keys that listeners get at start, of those that have sockets here.
-    pub(super) fn listeners(&self, listeners: &[Listener]) -> Vec<ListenerKey> {
-        let has_some = |address: &ListenAddress| {
-            self.sockets.iter().any(|(place, _)| matches!(place, Place::Listener(of) if of == address))
+    /// The addresses, as the configuration has them, of the listeners that have sockets here.
+    pub(super) fn listeners(&self) -> Vec<ListenAddress> {
+        let of_listener = |(place, _): &(Place, OwnedFd)| match place {
+            Place::Listener(address) => Some(address.clone()),
+            Place::Admin(_) => None,
         };
-        let keyed = (0..).map(ListenerKey).zip(listeners);
-        keyed.filter(|(_, listener)| has_some(&listener.address)).map(|(key, _)| key).collect()
+        self.sockets.iter().filter_map(of_listener).collect()
     }
 
     fn remove(&mut self, wanted: impl Fn(&Place) -> bool) -> Vec<OwnedFd> {
@@ -146,7 +145,7 @@ mod tests {
         let sockets =
             vec![(Place::Listener(of(0)), a), (Place::Admin(admin.clone()), c), (Place::Listener(of(0)), b)];
         let mut activated = Activated { sockets };
-        assert_eq!(activated.listeners(&config.listeners), [ListenerKey(0)]);
+        assert_eq!(activated.listeners(), [of(0), of(0)]);
         assert!(activated.listener(&of(1)).is_empty());
         let of_web = activated.listener(&of(0));
         assert_eq!(of_web.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>(), [first, second]);

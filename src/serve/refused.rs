@@ -4,7 +4,7 @@ use super::ActivatedRefused;
 use super::takeover::TakeoverRefused;
 use crate::admin::BindRefused;
 use crate::config::CoresRefused;
-use crate::control::{ControlRefused, ResolveRefused};
+use crate::control::{BadCheck, ControlRefused, ResolveRefused};
 use crate::ring::RingRefused;
 use crate::shard::ShardRefused;
 use crate::sys::socket::ListenError;
@@ -25,6 +25,9 @@ pub enum StartError {
     /// Sockets were passed that are of no use.
     #[error(transparent)]
     Activated(#[from] ActivatedRefused),
+    /// A health check's request is no HTTP.
+    #[error(transparent)]
+    Check(#[from] BadCheck),
     /// A listener's address cannot be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
