@@ -54,6 +54,9 @@ mod supervisor;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests_change;
 mod world;
 
 pub use carried::{
