@@ -77,6 +77,26 @@ fn the_supervisor_hears_that_weir_serves_and_that_it_ends() {
 }
 
 #[test]
+fn a_reload_is_told_from_its_begin_to_its_end_whatever_comes_of_it() {
+    let (supervisor, backend) = (Supervisor::new(), Backend::http(answers::text("a")));
+    let weir = Weir::spawn_by(supervisor.command(), &one_pool(&[&backend], "", ""));
+    assert_eq!(supervisor.hears()[0], "READY=1");
+    let file = weir.dir().join("weir.toml");
+    let right = std::fs::read_to_string(&file).unwrap();
+    let mut since = 0;
+    for text in [right.clone() + "slow_start = \"1s\"\n", "[runtime]\nwrong = 1\n".to_owned(), right] {
+        std::fs::write(&file, text).unwrap();
+        weir.signal(Signal::SIGHUP);
+        let began = supervisor.hears();
+        assert_eq!(began[0], "RELOADING=1");
+        let stamp: u64 = began[1].strip_prefix("MONOTONIC_USEC=").unwrap().parse().unwrap();
+        assert!(stamp > since, "each has its time: {stamp}, {since}");
+        since = stamp;
+        assert_eq!(supervisor.hears(), ["READY=1", "STATUS=1 shards serve"]);
+    }
+}
+
+#[test]
 fn the_watchdog_is_fed_while_weir_serves() {
     let (supervisor, backend) = (Supervisor::new(), Backend::http(answers::text("a")));
     let mut command = supervisor.command();
@@ -177,6 +197,34 @@ fn a_passed_unix_socket_stays_reachable_after_weir_has_ended() {
     assert!(weir.wait_exit(Duration::from_secs(10)).success());
     UnixStream::connect(&file.0).expect("the next weir finds who waits here");
     drop(kept);
+}
+
+#[test]
+fn a_passed_socket_whose_listener_is_removed_by_a_reload_serves_again_after_the_next_start() {
+    let (supervisor, backend) = (Supervisor::new(), Backend::http(answers::text("a")));
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let passed = listener.local_addr().unwrap();
+    let kept = listener.try_clone().unwrap();
+    let config = one_pool(&[&backend], "", "")
+        + &format!("[[listener]]\nname = \"passed\"\naddress = \"{passed}\"\npool = \"app\"\n");
+    let mut command = activated(listener, "passed");
+    command.env("NOTIFY_SOCKET", &supervisor.address);
+    let mut weir = Weir::start_by(command, &config);
+    assert_eq!(supervisor.hears()[0], "READY=1");
+    assert_eq!(Client::connect(passed).get("/").text(), "a");
+    let file = weir.dir().join("weir.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let without = text.split("[[listener]]\nname = \"passed\"").next().unwrap().to_owned();
+    let admin = format!("\n[admin]\nlisten = [\"{}\"]\n", weir.address("admin"));
+    std::fs::write(&file, without + &admin).unwrap();
+    weir.signal(Signal::SIGHUP);
+    assert_eq!(supervisor.hears()[0], "RELOADING=1");
+    assert_eq!(supervisor.hears()[0], "READY=1");
+    let mut waits = Client::connect(passed);
+    weir.signal(Signal::SIGTERM);
+    assert!(weir.wait_exit(Duration::from_secs(10)).success());
+    let _next = Weir::start_by(activated(kept, "passed"), &config);
+    assert_eq!(waits.get("/").text(), "a");
 }
 
 #[test]

@@ -188,7 +188,10 @@ impl Desk {
         self.0.life.borrow_mut().set_lengths(runtime.shutdown_delay, runtime.grace);
         // The supervisor listens there still: its sockets are not to be shut down.
         self.let_go(|group| group.is_lent && !keys.contains(&group.key));
-        self.0.outboxes.borrow_mut().iter_mut().for_each(|outbox| drop(outbox.flush()));
+        for outbox in self.0.outboxes.borrow_mut().iter_mut() {
+            // What a full mailbox does not take now goes out with all the rest.
+            outbox.flush();
+        }
         let next = Next { config, names: addresses, listeners };
         let words = self.follow(next, before)?;
         let gone = self.0.listening.borrow_mut().retain(&keys);
