@@ -46,7 +46,7 @@ pub struct Group {
     shards: Vec<Vec<Arc<OwnedFd>>>,
     /// They are the supervisor's, which goes on with them after this process: who connects then waits for
     /// the next one. So they are never shut down, only let go of, and their file stays.
-    pub(super) is_lent: bool,
+    pub is_lent: bool,
 }
 
 /// Sockets that are opened and that nobody knows of yet, by shard.

@@ -98,7 +98,11 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
     let carried = inherited.as_mut().and_then(Inheritance::carried).or(kept.flatten());
     let found = control::look_up(&config, carried.as_ref())?;
     let mut activated = Activated::take(&config)?;
-    let lent = activated.listeners();
+    let mut lent = activated.listeners();
+    if let Some(old) = &inherited {
+        let addresses = config.listeners.iter().map(|listener| &listener.address);
+        lent.extend(addresses.filter(|address| old.is_lent(address)).cloned());
+    }
     let mut listening = Listening::bind(&config.listeners, cores.len(), |address| {
         let old = inherited.as_mut().map(|old| old.listener(address)).unwrap_or_default();
         if old.is_empty() { activated.listener(address) } else { old }
