@@ -4,7 +4,7 @@
 //! they come from the process that this one takes over from. Then a shard may have several of one address,
 //! if that process had more shards.
 
-use super::takeover::{Inheritance, spread};
+use super::takeover::spread;
 use crate::config::{ListenAddress, Listener};
 use crate::sys::socket::{ListenError, Sharing, listening, local_address, resize_queue};
 use crate::topology::ListenerKey;
@@ -38,14 +38,14 @@ pub(super) struct Group {
 }
 
 impl Listening {
-    /// Opens the sockets of all listeners for so many shards, but for those that were inherited.
+    /// Opens the sockets of all listeners for so many shards, but for those that `inherited` gives.
     pub(super) fn bind(
         listeners: &[Listener],
         shards: usize,
-        mut inherited: Option<&mut Inheritance>,
+        mut inherited: impl FnMut(&Listener) -> Vec<OwnedFd>,
     ) -> Result<Self, ListenError> {
         let group = |(key, listener): (u32, &Listener)| {
-            let inherited = inherited.as_mut().map(|old| old.listener(&listener.address)).unwrap_or_default();
+            let inherited = inherited(listener);
             let sockets = if inherited.is_empty() {
                 open(listener, shards)?.into_iter().map(|socket| vec![socket]).collect()
             } else {

@@ -80,7 +80,9 @@ pub fn run(config: Config, begin: Begin, on_ready: impl FnOnce(&Addresses)) -> R
         Begin::Afresh => None,
         Begin::Takeover => Some(inherit(&config)?),
     };
-    let listening = Listening::bind(&config.listeners, cores.len(), inherited.as_mut())?;
+    let listening = Listening::bind(&config.listeners, cores.len(), |listener| {
+        inherited.as_mut().map(|old| old.listener(&listener.address)).unwrap_or_default()
+    })?;
     let admin = admin::bind_around(&config.admin, |address| inherited.as_mut()?.admin(address))?;
     let addresses = Addresses {
         listeners: listening.addresses(),
