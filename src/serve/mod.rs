@@ -92,19 +92,24 @@ pub fn run(config: Config, begin: Begin, on_ready: impl FnOnce(&Addresses)) -> R
     let (to_control, mail) = mailbox(CONTROL_MAIL)?;
     let shards = Shards::start(&config, &backends, &cores, &to_control)?;
     drop(to_control);
-    shards.accept(&listening);
-    if let Some(old) = inherited {
-        succeed(old);
-    }
-    for (name, address) in &addresses.listeners {
-        tracing::info!(listener = name, %address, shards = cores.len(), "accepting");
-    }
-    for address in &addresses.admin {
-        tracing::info!(%address, "admin");
-    }
-    on_ready(&addresses);
     let listening = Rc::new(RefCell::new(listening));
-    let ended = shards.control(config, backends, mail, admin, listening.clone());
+    let links = shards.links.clone();
+    // Once control has begun nothing can be refused any more.
+    let begun = |desk| {
+        accept(&links, &listening.borrow());
+        if let Some(old) = inherited {
+            succeed(old);
+        }
+        for (name, address) in &addresses.listeners {
+            tracing::info!(listener = name, %address, shards = links.len(), "accepting");
+        }
+        for address in &addresses.admin {
+            tracing::info!(%address, "admin");
+        }
+        on_ready(&addresses);
+        surface(desk, admin, listening.clone());
+    };
+    let ended = shards.control(config, backends, mail, begun);
     listening.borrow().remove_files();
     ended
 }
@@ -147,8 +152,8 @@ struct Shards {
 }
 
 impl Shards {
-    /// Starts them all. None accepts yet: were one refused after another has accepted, that one's clients
-    /// would be cut off.
+    /// Starts them all. None accepts yet: were anything refused after one has accepted, its clients would be
+    /// cut off.
     fn start(
         config: &Arc<Config>,
         backends: &Arc<[ResolvedBackend]>,
@@ -175,26 +180,17 @@ impl Shards {
         Ok(shards)
     }
 
-    /// Has each accept on its sockets. Who connects until it does waits in the queue.
-    fn accept(&self, listening: &Listening) {
-        for (number, link) in self.links.iter().enumerate() {
-            // Its mailbox is empty yet; if its thread has ended, control hears of that.
-            let _ = link.send(ToShard::Accept(listening.of_shard(number)));
-        }
-    }
-
     /// Hands the thread to control until the process is to end.
     fn control(
         mut self,
         config: Arc<Config>,
         backends: Arc<[ResolvedBackend]>,
         mail: Receiver<ToControl>,
-        admin: Vec<AdminListener>,
-        listening: Rc<RefCell<Listening>>,
+        begun: impl FnOnce(Desk),
     ) -> Result<u8, StartError> {
         let links = self.links.iter().map(|to_shard| ShardLink { to_shard: to_shard.clone() }).collect();
         let setup = control::Setup { config, backends, links, clock: clock::now };
-        let reason = control::run(setup, mail, |desk| surface(desk, admin, listening))?;
+        let reason = control::run(setup, mail, begun)?;
         self.end();
         Ok(reason.code())
     }
@@ -214,6 +210,14 @@ impl Shards {
 impl Drop for Shards {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// Has each shard accept on its sockets. Who connects until it does waits in the queue.
+fn accept(shards: &[Sender<ToShard>], listening: &Listening) {
+    for (number, to_shard) in shards.iter().enumerate() {
+        // Its mailbox is all but empty yet; if its thread has ended, control hears of that.
+        let _ = to_shard.send(ToShard::Accept(listening.of_shard(number)));
     }
 }
 
