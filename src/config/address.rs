@@ -33,6 +33,16 @@ impl fmt::Display for BackendAddress {
     }
 }
 
+impl BackendAddress {
+    /// An address as a configuration writes it.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what to write instead.
+    pub fn parse(text: &str) -> Result<Self, (String, String)> {
+        backend(text).map_err(|Wrong { what, remedy }| (what, remedy))
+    }
+}
+
 fn unix(path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "unix:{}", path.display())
 }
@@ -160,6 +170,16 @@ pub(super) fn file(text: &str) -> Result<PathBuf, Wrong> {
         return Err(Wrong::new(what, "write one such as \"/var/lib/weir/state.json\""));
     }
     Ok(PathBuf::from(text))
+}
+
+/// A DNS server: an IP address, with a port where that is not 53. A name would have to be looked up.
+pub(super) fn dns_server(text: &str) -> Result<SocketAddr, Wrong> {
+    let with_port = text.parse::<SocketAddr>().ok().filter(|server| server.port() > 0);
+    let server = with_port.or_else(|| Some(SocketAddr::new(text.parse().ok()?, 53)));
+    server.filter(|server| !server.ip().is_unspecified()).ok_or_else(|| {
+        let what = format!("{} is not the address of a DNS server", quoted(text));
+        Wrong::new(what, "write one such as \"10.0.0.53\" or \"127.0.0.1:5353\"")
+    })
 }
 
 fn unix_path(path: &str) -> Result<PathBuf, Wrong> {
