@@ -223,7 +223,7 @@ fn a_threshold_counts_over_all_shards_and_trials_bring_back_who_is_well() {
                 backends: vec![Written { weight: 1, backup: false }; 4],
                 arrivals_per_s: 640.0,
                 service: Micros::from_ms(5),
-                eject: Some(Eject { base_time: Micros::from_ms(200), ..Eject::default() }),
+                eject: Some(Eject { base_time: Micros::from_ms(200), error_share: 0.0, ..Eject::default() }),
                 ..Scene::calm(Policy::RoundRobin)
             };
             let mut world = World::new(seed, scene);
@@ -241,7 +241,8 @@ fn a_threshold_counts_over_all_shards_and_trials_bring_back_who_is_well() {
             let trials = world.watch.truth[&2].failed - failed;
             assert!((1..=u64::from(shards).min(6) * 4).contains(&trials), "{shards} shards: {trials} trials");
             world.happen(Turn::Becomes(2, Truth::Well));
-            let patience = world.now + Micros::from_s(10);
+            // Sooner than it would be readmitted for want of trials.
+            let patience = world.now + Micros::from_s(4);
             assert!(world.run_while(patience, |world| world.watch.readmissions == 0), "not readmitted");
         }
     });

@@ -84,7 +84,7 @@ impl Watch {
             }
         }
         for plan in plans {
-            self.decided.insert(plan.serial, (mark, plan.initial.admitted));
+            self.decided.entry(plan.serial).or_insert((mark, plan.initial.admitted));
         }
         let gone: Vec<u32> = self.out.keys().copied().collect();
         for serial in gone.into_iter().filter(|serial| plans.iter().all(|plan| plan.serial != *serial)) {
