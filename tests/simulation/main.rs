@@ -18,6 +18,7 @@ use draws::Draws;
 use scene::{POLICIES, Scene, Truth, Turn, Written};
 use weir::balance::BackendId;
 use weir::config::{Eject, Policy};
+use weir::health::Rule;
 use weir::time::Micros;
 use world::World;
 
@@ -211,6 +212,40 @@ fn ramp_up(seed: u64, policy: Policy, newcomer: bool) {
 fn with_stale_views_on_64_shards_slow_start_stays_below_twice_its_ramp() {
     seeds("with_stale_views", 2, |seed| {
         POLICIES.into_iter().for_each(|policy| ramp_up(seed, policy, seed % 2 == 0));
+    });
+}
+
+#[test]
+fn a_backend_that_its_check_finds_dead_gets_nothing_until_it_is_well() {
+    seeds("a_backend_that_its_check", 10, |seed| {
+        let scene = Scene {
+            shards: 16,
+            backends: vec![Written { weight: 1, backup: false }; 3],
+            arrivals_per_s: 2000.0,
+            check: Some(Rule {
+                rise: 2,
+                fall: 3,
+                interval: Micros::from_ms(20),
+                interval_down: Micros::from_ms(10),
+                jitter: 0.2,
+            }),
+            ..Scene::calm(POLICIES[seed as usize % 4])
+        };
+        let mut world = World::new(seed, scene);
+        world.run(Micros::from_ms(100));
+        world.happen(Turn::Becomes(1, Truth::Dead));
+        // Three checks up to 24 ms apart, and the word to the shards: 5 ms.
+        world.run(Micros::from_ms(3 * 24 + 5));
+        world.watch.picks.clear();
+        world.run(Micros::from_ms(200));
+        let serials: Vec<u32> = world.watch.picks.keys().copied().collect();
+        assert_eq!(serials, [0, 2], "who was picked");
+        world.happen(Turn::Becomes(1, Truth::Well));
+        // Two checks are 8 ms apart at least.
+        world.run(Micros::from_ms(7));
+        assert!(!world.watch.picks.contains_key(&1), "one check is not enough");
+        world.run(Micros::from_ms(150));
+        assert!(world.watch.picks.contains_key(&1), "it is well again");
     });
 }
 
