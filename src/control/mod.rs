@@ -19,6 +19,8 @@
 //! | `prober`, `probe` | when to check, one check |
 //! | `resolve` | names to addresses, at start |
 
+mod carried;
+mod change;
 mod collector;
 mod desk;
 mod life;
@@ -29,10 +31,16 @@ mod resolve;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 pub(crate) mod rig;
+pub mod status;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests;
 
+pub use carried::{
+    Carried, CarriedBackend, CarriedCheck, CarriedEjection, CarriedName, CarriedPool, CarriedRemoval,
+    Configured, VERSION as CARRIED_VERSION,
+};
+pub use change::{Change, ChangeRefused, Changed, ReloadRefused, Reloaded, Unconfirmed};
 pub use desk::{BackendState, Desk, NotReady, Standing};
 pub use life::ExitReason;
 pub use probe::BadCheck;
