@@ -44,12 +44,11 @@ pub use change::{Change, ChangeRefused, Changed, ReloadRefused, Reloaded, Unconf
 pub use desk::{BackendState, Desk, NotReady, Standing};
 pub use life::ExitReason;
 pub use probe::BadCheck;
-pub use resolve::{ResolveRefused, Unresolved, resolve};
+pub use resolve::{ResolveRefused, ResolvedBackend, Unresolved, resolve};
 
 use crate::config::Config;
 use crate::mesh::{Receiver, Sender, ToControl, ToShard};
 use crate::time::{Instant, Micros};
-use crate::upstream::ResolvedBackend;
 use std::io;
 use std::sync::Arc;
 use tokio::io::Interest;
