@@ -6,7 +6,7 @@
 
 use super::attempt::{Begun, tell_answered};
 use super::connection::Client;
-use super::course::{Course, Sent};
+use super::course::{Course, Sent, may_try_again};
 use super::download::{AnswerFault, Down, DownloadFault, Until, download, read_final};
 use super::exchange::{After, Step, Way};
 use super::hold::{Room, hold, room_for};
@@ -181,10 +181,8 @@ impl Attempted<'_> {
             return Ended::Again(other);
         }
         progress.answering.set(true);
-        let mut stats = self.service.stats.borrow_mut();
-        stats.answered(picked.id(), part.status);
-        stats.record(picked.id(), Phase::FirstByte, progress.first_byte.get());
-        drop(stats);
+        self.service.stats.borrow_mut().answered(picked.id(), part.status);
+        self.service.stats.borrow_mut().record(picked.id(), Phase::FirstByte, progress.first_byte.get());
         let between_bytes = self.rules.timeouts.between_bytes;
         let downloading = download(down, up, &mut part, between_bytes);
         match uploading.beside(downloading, down.service, progress).await {
@@ -210,7 +208,7 @@ impl Attempted<'_> {
         progress
             .first_byte
             .set(progress.sent.get().map_or(Micros::ZERO, |sent| down.service.now().since(sent)));
-        let tried_again = rules.retry.on.statuses.contains(&part.status);
+        let tried_again = may_try_again(self.connection.picked(), part.status);
         let max = course.may_hold(self.service, self.connection.picked(), sent());
         if !tried_again && let Some(room) = room_for(self.service, &part, max) {
             let between_bytes = rules.timeouts.between_bytes;
