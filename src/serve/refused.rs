@@ -1,8 +1,9 @@
 //! Why weir does not start.
 
+use super::takeover::TakeoverRefused;
 use crate::admin::BindRefused;
 use crate::config::CoresRefused;
-use crate::control::{ControlRefused, ResolveRefused};
+use crate::control::{BadCheck, ControlRefused, ResolveRefused};
 use crate::ring::RingRefused;
 use crate::shard::ShardRefused;
 use crate::sys::socket::ListenError;
@@ -20,12 +21,18 @@ pub enum StartError {
     /// A backend cannot be resolved.
     #[error(transparent)]
     Backends(#[from] ResolveRefused),
+    /// A health check's request is no HTTP.
+    #[error(transparent)]
+    Check(#[from] BadCheck),
     /// A listener's address cannot be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// An admin address cannot be had.
     #[error(transparent)]
     Admin(#[from] BindRefused),
+    /// Nothing can be taken over.
+    #[error(transparent)]
+    Takeover(#[from] TakeoverRefused),
     /// A shard does not start.
     #[error(transparent)]
     Shard(#[from] ShardRefused),

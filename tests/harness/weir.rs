@@ -61,7 +61,37 @@ impl Weir {
     }
 
     /// As `spawn`, by a command that becomes weir when its arguments are added.
-    pub fn spawn_by(mut command: Command, config: &str) -> Self {
+    pub fn spawn_by(command: Command, config: &str) -> Self {
+        Self::launch(command, config, &[], BTreeMap::new())
+    }
+
+    /// Starts another weir, on this one's ports, that is to take over from it; waits for nothing.
+    pub fn spawn_successor(&self, config: &str) -> Self {
+        let command = Command::new(env!("CARGO_BIN_EXE_weir"));
+        Self::launch(command, config, &["--takeover"], self.ports.clone())
+    }
+
+    /// Starts another weir, on this one's ports, and waits until it has taken over.
+    ///
+    /// # Panics
+    /// It ends, or does not.
+    pub fn successor(&self, config: &str) -> Self {
+        let mut weir = self.spawn_successor(config);
+        wait_up_to(START, "the successor has taken over", || {
+            if let Some(status) = weir.child.try_wait().unwrap() {
+                panic!("weir ended with {status} instead of taking over");
+            }
+            weir.stderr().contains("has taken over")
+        });
+        weir
+    }
+
+    fn launch(
+        mut command: Command,
+        config: &str,
+        arguments: &[&str],
+        mut ports: BTreeMap<String, u16>,
+    ) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("weir-test-{}-{number}", std::process::id()));
@@ -70,13 +100,14 @@ impl Weir {
         if !config.contains("[admin]") {
             config.push_str("\n[admin]\nlisten = [\"127.0.0.1:{admin}\"]\n");
         }
-        let (text, ports) = fill_in(&config, &dir);
+        let text = fill_in(&config, &dir, &mut ports);
         let file = dir.join("weir.toml");
         std::fs::write(&file, text).unwrap();
         let mut child = command
             .arg("run")
             .arg("--config")
             .arg(&file)
+            .args(arguments)
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -201,8 +232,7 @@ impl Drop for Weir {
 }
 
 /// Puts ports and the folder into the configuration's text.
-fn fill_in(config: &str, dir: &Path) -> (String, BTreeMap<String, u16>) {
-    let mut ports = BTreeMap::new();
+fn fill_in(config: &str, dir: &Path, ports: &mut BTreeMap<String, u16>) -> String {
     let mut text = String::new();
     let mut rest = config;
     while let Some(at) = rest.find('{') {
@@ -224,7 +254,7 @@ fn fill_in(config: &str, dir: &Path) -> (String, BTreeMap<String, u16>) {
         rest = &rest[len + 1..];
     }
     text.push_str(rest);
-    (text, ports)
+    text
 }
 
 /// A configuration with one shard, one listener on `{web}` and one pool, "app", of `backends`, which are
