@@ -4,20 +4,23 @@
 //! refused before the first client is accepted. Not here: anything that happens in between (`control`,
 //! `shard`). Called by `cli`.
 
+mod activated;
 mod refused;
 mod takeover;
 
+pub use activated::ActivatedRefused;
 pub use refused::StartError;
 pub use takeover::TakeoverRefused;
 
 use crate::admin::{self, AdminListener};
 use crate::config::{Config, ListenAddress, expand};
-use crate::control::{self, ConfigFile, Desk, Listening, ShardLink, StateFile, World};
+use crate::control::{self, ConfigFile, Desk, Listening, ShardLink, StateFile, Supervisor, World};
 use crate::log;
 use crate::mesh::{Pulse, Receiver, Sender, ToControl, ToShard, mailbox};
 use crate::ring::{RECOMMENDED, probe};
 use crate::shard::{self, ShardPlan};
 use crate::sys::{clock, cpu, limits};
+use activated::Activated;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -94,10 +97,20 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
     // Who is taken over from knows what the state file knows, and more.
     let carried = inherited.as_mut().and_then(Inheritance::carried).or(kept.flatten());
     let found = control::look_up(&config, carried.as_ref())?;
-    let listening = Listening::bind(&config.listeners, cores.len(), |address| {
-        inherited.as_mut().map(|old| old.listener(address)).unwrap_or_default()
+    let mut activated = Activated::take(&config)?;
+    let mut lent = activated.listeners();
+    if let Some(old) = &inherited {
+        let addresses = config.listeners.iter().map(|listener| &listener.address);
+        lent.extend(addresses.filter(|address| old.is_lent(address)).cloned());
+    }
+    let mut listening = Listening::bind(&config.listeners, cores.len(), |address| {
+        let old = inherited.as_mut().map(|old| old.listener(address)).unwrap_or_default();
+        if old.is_empty() { activated.listener(address) } else { old }
     })?;
-    let admin = admin::bind_around(&config.admin, |address| inherited.as_mut()?.admin(address))?;
+    listening.lent(&lent);
+    let admin = admin::bind_around(&config.admin, |address| {
+        inherited.as_mut().and_then(|old| old.admin(address)).or_else(|| activated.admin(address))
+    })?;
     let addresses = Addresses {
         listeners: listening.addresses(),
         admin: admin.iter().filter_map(AdminListener::address).collect(),
@@ -108,6 +121,7 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
     let shards = Shards::start(&config, &world, &cores, &to_control)?;
     drop(to_control);
     shards.accept(&listening);
+    let supervisor = Supervisor::from_environment(inherited.as_ref().map(|old| old.pid().unsigned_abs()));
     if let Some(old) = inherited {
         succeed(old);
     }
@@ -119,7 +133,7 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
     }
     on_ready(&addresses);
     let listening = Rc::new(RefCell::new(listening));
-    let ended = shards.control(world, source, state, mail, admin, listening.clone());
+    let ended = shards.control(world, source, state, mail, admin, listening.clone(), supervisor);
     listening.borrow().remove_files();
     ended
 }
@@ -207,11 +221,15 @@ impl Shards {
         mail: Receiver<ToControl>,
         admin: Vec<AdminListener>,
         listening: Rc<RefCell<Listening>>,
+        supervisor: Supervisor,
     ) -> Result<u8, StartError> {
         let links = self.links.clone();
         let setup =
             control::Setup { world, source, state, listening: listening.clone(), links, clock: clock::now };
-        let reason = control::run(setup, mail, |desk| surface(desk, admin, listening))?;
+        let reason = control::run(setup, mail, |desk| {
+            desk.supervise(supervisor);
+            surface(desk, admin, listening);
+        })?;
         self.end();
         Ok(reason.code())
     }
