@@ -133,7 +133,11 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
     }
     on_ready(&addresses);
     let listening = Rc::new(RefCell::new(listening));
-    let ended = shards.control(world, source, state, mail, admin, listening.clone(), supervisor);
+    let began = |desk: Desk| {
+        desk.supervise(supervisor);
+        surface(desk, admin, listening.clone());
+    };
+    let ended = shards.control(world, source, state, mail, listening.clone(), began);
     listening.borrow().remove_files();
     ended
 }
@@ -219,17 +223,12 @@ impl Shards {
         source: Option<ConfigFile>,
         state: Option<StateFile>,
         mail: Receiver<ToControl>,
-        admin: Vec<AdminListener>,
         listening: Rc<RefCell<Listening>>,
-        supervisor: Supervisor,
+        began: impl FnOnce(Desk),
     ) -> Result<u8, StartError> {
         let links = self.links.clone();
-        let setup =
-            control::Setup { world, source, state, listening: listening.clone(), links, clock: clock::now };
-        let reason = control::run(setup, mail, |desk| {
-            desk.supervise(supervisor);
-            surface(desk, admin, listening);
-        })?;
+        let setup = control::Setup { world, source, state, listening, links, clock: clock::now };
+        let reason = control::run(setup, mail, began)?;
         self.end();
         Ok(reason.code())
     }
