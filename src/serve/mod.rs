@@ -4,20 +4,23 @@
 //! refused before the first client is accepted. Not here: anything that happens in between (`control`,
 //! `shard`). Called by `cli`.
 
+mod activated;
 mod refused;
 mod takeover;
 
+pub use activated::ActivatedRefused;
 pub use refused::StartError;
 pub use takeover::TakeoverRefused;
 
 use crate::admin::{self, AdminListener};
 use crate::config::{Config, ListenAddress, expand};
-use crate::control::{self, ConfigFile, Desk, Listening, ShardLink, StateFile, World};
+use crate::control::{self, ConfigFile, Desk, Listening, ShardLink, StateFile, Supervisor, World};
 use crate::log;
 use crate::mesh::{Pulse, Receiver, Sender, ToControl, ToShard, mailbox};
 use crate::ring::{RECOMMENDED, probe};
 use crate::shard::{self, ShardPlan};
 use crate::sys::{clock, cpu, limits};
+use activated::Activated;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -94,10 +97,20 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
     // Who is taken over from knows what the state file knows, and more.
     let carried = inherited.as_mut().and_then(Inheritance::carried).or(kept.flatten());
     let found = control::look_up(&config, carried.as_ref())?;
-    let listening = Listening::bind(&config.listeners, cores.len(), |address| {
-        inherited.as_mut().map(|old| old.listener(address)).unwrap_or_default()
+    let mut activated = Activated::take(&config)?;
+    let mut lent = activated.listeners();
+    if let Some(old) = &inherited {
+        let addresses = config.listeners.iter().map(|listener| &listener.address);
+        lent.extend(addresses.filter(|address| old.is_lent(address)).cloned());
+    }
+    let mut listening = Listening::bind(&config.listeners, cores.len(), |address| {
+        let old = inherited.as_mut().map(|old| old.listener(address)).unwrap_or_default();
+        if old.is_empty() { activated.listener(address) } else { old }
     })?;
-    let admin = admin::bind_around(&config.admin, |address| inherited.as_mut()?.admin(address))?;
+    listening.lent(&lent);
+    let admin = admin::bind_around(&config.admin, |address| {
+        inherited.as_mut().and_then(|old| old.admin(address)).or_else(|| activated.admin(address))
+    })?;
     let addresses = Addresses {
         listeners: listening.addresses(),
         admin: admin.iter().filter_map(AdminListener::address).collect(),
@@ -107,21 +120,18 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
     let (to_control, mail) = mailbox(CONTROL_MAIL)?;
     let shards = Shards::start(&config, &world, &cores, &to_control)?;
     drop(to_control);
+    let supervisor = Supervisor::from_environment(inherited.as_ref().map(|old| old.pid().unsigned_abs()));
     let listening = Rc::new(RefCell::new(listening));
     let links = shards.links.clone();
     // Once control has begun nothing can be refused any more.
-    let begun = |desk| {
+    let begun = |desk: Desk| {
         accept(&links, &listening.borrow());
         if let Some(old) = inherited {
             succeed(old);
         }
-        for (name, address) in &addresses.listeners {
-            tracing::info!(listener = name, %address, shards = links.len(), "accepting");
-        }
-        for address in &addresses.admin {
-            tracing::info!(%address, "admin");
-        }
+        tell(&addresses, links.len());
         on_ready(&addresses);
+        desk.supervise(supervisor);
         surface(desk, admin, listening.clone());
     };
     let links = shards.links.clone();
@@ -143,6 +153,15 @@ fn succeed(old: Inheritance) {
     match old.serving() {
         Ok(()) => tracing::info!(pid, "has taken over; the old process finishes what it has and leaves"),
         Err(error) => tracing::warn!(%error, "has taken over, but the old process may still accept"),
+    }
+}
+
+fn tell(addresses: &Addresses, shards: usize) {
+    for (name, address) in &addresses.listeners {
+        tracing::info!(listener = name, %address, shards, "accepting");
+    }
+    for address in &addresses.admin {
+        tracing::info!(%address, "admin");
     }
 }
 
