@@ -120,9 +120,9 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
     let (to_control, mail) = mailbox(CONTROL_MAIL)?;
     let shards = Shards::start(&config, &world, &cores, &to_control)?;
     drop(to_control);
-    let supervisor = Supervisor::from_environment(inherited.as_ref().map(|old| old.pid().unsigned_abs()));
     let listening = Rc::new(RefCell::new(listening));
     let links = shards.links.clone();
+    let supervisor = Supervisor::from_environment(inherited.as_ref().map(|old| old.pid().unsigned_abs()));
     // Once control has begun nothing can be refused any more.
     let begun = |desk: Desk| {
         accept(&links, &listening.borrow());
