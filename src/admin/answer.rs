@@ -36,9 +36,11 @@ async fn answered(
     }
     match target {
         Target::Page(page) => Ok(pages::answer(page, &surface.desk).await),
-        Target::Backends { .. } | Target::Backend { .. } | Target::Verb { .. } | Target::Reload => {
-            changes::make(target, request, surface, life).await
-        }
+        Target::Backends { .. }
+        | Target::Backend { .. }
+        | Target::Verb { .. }
+        | Target::Inject { .. }
+        | Target::Reload => changes::make(target, request, surface, life).await,
     }
 }
 

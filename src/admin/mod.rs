@@ -20,6 +20,7 @@ mod bind;
 mod changes;
 mod exported;
 mod guard;
+mod inject;
 mod pages;
 mod problem;
 mod shards;

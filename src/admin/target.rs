@@ -4,7 +4,9 @@
 //! is often its address, and that of a Unix socket has slashes. So a path is split first and decoded
 //! then. Pure; whether there is such a pool is control's to say.
 
+use super::inject;
 use super::problem::Problem;
+use crate::mesh::Injected;
 use hyper::Method;
 
 /// What a path names.
@@ -18,6 +20,8 @@ pub(super) enum Target {
     Backend { pool: String, name: String },
     /// `/pools/POOL/backends/NAME/VERB`
     Verb { pool: String, name: String, verb: Verb },
+    /// `/inject/shards/N/FAULT`: POST has a shard fail, in tests.
+    Inject { shard: u16, fault: Injected },
     /// `/reload`: POST reads the configuration again.
     Reload,
 }
@@ -85,6 +89,10 @@ impl Target {
                 };
                 Ok(Self::Verb { pool: decoded(pool)?, name: decoded(name)?, verb })
             }
+            ["", "inject", "shards", shard, ref rest @ ..] => match (shard.parse(), inject::fault(rest)) {
+                (Ok(shard), Some(fault)) => Ok(Self::Inject { shard, fault }),
+                _ => Err(Problem::no_such_path(path, "see /, which names all paths")),
+            },
             ["", "pools", ..] => Err(Problem::no_such_path(
                 path,
                 "write /pools/POOL/backends/NAME; a slash in a name is written %2F",
@@ -99,7 +107,7 @@ impl Target {
             Self::Page(_) => "GET, HEAD",
             Self::Backend { .. } => "DELETE",
             Self::Verb { verb: Verb::Weight, .. } => "PUT",
-            Self::Backends { .. } | Self::Verb { .. } | Self::Reload => "POST",
+            Self::Backends { .. } | Self::Verb { .. } | Self::Inject { .. } | Self::Reload => "POST",
         }
     }
 
