@@ -1,1 +1,57 @@
-//! To come.
+//! No descriptor left, in the middle of the work.
+
+use crate::harness::{Mix, OpenLoop, Weir, cpu_time, require, wait_until};
+use crate::sick::well;
+use crate::verdict::{excusing, nothing_noticed};
+use crate::{CAREFUL, ledger, site_of};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+fn descriptors(weir: &Weir) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", weir.pid())).unwrap().count()
+}
+
+/// Who is connected is served on; who comes waits in the queue; when descriptors are free again, so are they.
+#[test]
+fn out_of_descriptors_it_pauses_accepting_and_recovers_within_a_second() {
+    let Some(prlimit) = require("prlimit") else { return };
+    let ledger = ledger();
+    let fleet = ["0", "1"].map(|who| crate::harness::Backend::http(well(who, &ledger)));
+    let weir = Weir::start(&site_of("0,1", &fleet, CAREFUL));
+    let set = |count: usize| {
+        let limit = format!("--nofile={count}:");
+        let pid = weir.pid().to_string();
+        assert!(Command::new(&prlimit).args(["--pid", &pid, &limit]).status().unwrap().success());
+    };
+    // On connections that stand, so that they ask for no descriptor but towards backends.
+    let load = OpenLoop::start(weir.address("web"), Mix { rate: 100, fresh_every: 0, ..Mix::default() });
+    load.run(1.0);
+    let limit = descriptors(&weir) + 30;
+    set(limit);
+    let crowd: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(weir.address("web")).unwrap()).collect();
+    wait_until("the last descriptor is taken", || descriptors(&weir) + 1 >= limit);
+    let (cpu, began) = (cpu_time(weir.pid()), Instant::now());
+    load.run(2.0);
+    let used = (cpu_time(weir.pid()) - cpu).as_secs_f64() / began.elapsed().as_secs_f64();
+    let busy = load.so_far();
+    // Those that wait are served once there are descriptors again.
+    let mix = Mix { rate: 50, connections: 0, post_every: 0, ..Mix::default() };
+    let late = OpenLoop::start(weir.address("web"), mix);
+    late.run(0.5);
+    let freed = Instant::now();
+    drop(crowd);
+    set(4_096);
+    late.wait_for("new ones are served", 1, |_| true);
+    let recovered = freed.elapsed();
+    late.run(0.5);
+    nothing_noticed("those that waited", &late.stop(), &crate::ledger());
+    println!("{used:.3} of a core while short; served again after {recovered:?}");
+    // The load alone is 100 requests a second, in a build that is not optimised.
+    assert!(used < 0.25, "{used} of a core");
+    assert!(recovered < Duration::from_secs(2), "{recovered:?}");
+    let ended = load.stop();
+    excusing("out of descriptors", &ended, &ledger, |_| false);
+    assert!(ended.records.len() > busy.records.len());
+    assert!(weir.metric("weir_accept_pauses_total", &[]) >= 1.0);
+}

@@ -31,6 +31,38 @@ pub struct Weir {
     stderr: Arc<Mutex<Vec<u8>>>,
 }
 
+/// A weir that another one has been started to take over from. Killed when dropped.
+pub struct Former {
+    child: Child,
+    stderr: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Former {
+    /// Waits until the process has ended.
+    ///
+    /// # Panics
+    /// It has not within `length`.
+    pub fn wait_exit(&mut self, length: Duration) -> ExitStatus {
+        let mut status = None;
+        wait_up_to(length, "the former weir has ended", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+}
+
+impl Drop for Former {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- the former weir's stderr:\n{}---", shown(&self.stderr));
+        }
+    }
+}
+
 impl Weir {
     /// Starts weir and waits until it is ready.
     ///
@@ -70,26 +102,42 @@ impl Weir {
         if !config.contains("[admin]") {
             config.push_str("\n[admin]\nlisten = [\"127.0.0.1:{admin}\"]\n");
         }
-        let (text, ports) = fill_in(&config, &dir);
+        let mut ports = BTreeMap::new();
         let file = dir.join("weir.toml");
-        std::fs::write(&file, text).unwrap();
-        let mut child = command
-            .arg("run")
-            .arg("--config")
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = Arc::new(Mutex::new(Vec::new()));
-        let (kept, mut pipe) = (stderr.clone(), child.stderr.take().unwrap());
-        thread::spawn(move || {
-            let mut piece = [0; 4096];
-            while let Ok(count @ 1..) = pipe.read(&mut piece) {
-                kept.lock().unwrap().extend_from_slice(&piece[..count]);
-            }
-        });
+        std::fs::write(&file, fill_in(&config, &dir, &mut ports)).unwrap();
+        let (child, stderr) = run(command.arg("run").arg("--config").arg(&file));
         Self { child, ports, dir, stderr }
+    }
+
+    /// Writes another configuration into its file; `{name}` stands for the same port as before. What the
+    /// process does about it is the test's to ask for.
+    pub fn rewrite(&mut self, config: &str) {
+        let mut config = config.to_owned();
+        if !config.contains("[admin]") {
+            config.push_str("\n[admin]\nlisten = [\"127.0.0.1:{admin}\"]\n");
+        }
+        let text = fill_in(&config, &self.dir, &mut self.ports);
+        // In one step, as an editor does, so that nobody reads half of it.
+        let draft = self.dir.join("weir.toml.new");
+        std::fs::write(&draft, text).unwrap();
+        std::fs::rename(draft, self.dir.join("weir.toml")).unwrap();
+    }
+
+    /// Starts another process by the same file with `--takeover`, and is that one from now on. The former
+    /// one is the test's to wait for.
+    pub fn take_over(&mut self) -> Former {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+        command.arg("run").arg("--config").arg(self.dir.join("weir.toml")).arg("--takeover");
+        let (child, stderr) = run(&mut command);
+        Former {
+            child: std::mem::replace(&mut self.child, child),
+            stderr: std::mem::replace(&mut self.stderr, stderr),
+        }
+    }
+
+    /// Whether the process still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     /// The port that `{name}` stands for.
@@ -184,7 +232,7 @@ impl Weir {
 
     /// What it has written to stderr so far.
     pub fn stderr(&self) -> String {
-        String::from_utf8_lossy(&self.stderr.lock().unwrap()).into_owned()
+        shown(&self.stderr)
     }
 }
 
@@ -200,9 +248,26 @@ impl Drop for Weir {
     }
 }
 
-/// Puts ports and the folder into the configuration's text.
-fn fill_in(config: &str, dir: &Path) -> (String, BTreeMap<String, u16>) {
-    let mut ports = BTreeMap::new();
+/// Starts `command`, and keeps what it writes to stderr.
+fn run(command: &mut Command) -> (Child, Arc<Mutex<Vec<u8>>>) {
+    let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let stderr = Arc::new(Mutex::new(Vec::new()));
+    let (kept, mut pipe) = (stderr.clone(), child.stderr.take().unwrap());
+    thread::spawn(move || {
+        let mut piece = [0; 4096];
+        while let Ok(count @ 1..) = pipe.read(&mut piece) {
+            kept.lock().unwrap().extend_from_slice(&piece[..count]);
+        }
+    });
+    (child, stderr)
+}
+
+fn shown(stderr: &Mutex<Vec<u8>>) -> String {
+    String::from_utf8_lossy(&stderr.lock().unwrap()).into_owned()
+}
+
+/// Puts ports and the folder into the configuration's text. Names that have no port yet get one.
+fn fill_in(config: &str, dir: &Path, ports: &mut BTreeMap<String, u16>) -> String {
     let mut text = String::new();
     let mut rest = config;
     while let Some(at) = rest.find('{') {
@@ -224,7 +289,7 @@ fn fill_in(config: &str, dir: &Path) -> (String, BTreeMap<String, u16>) {
         rest = &rest[len + 1..];
     }
     text.push_str(rest);
-    (text, ports)
+    text
 }
 
 /// A configuration with one shard, one listener on `{web}` and one pool, "app", of `backends`, which are
