@@ -3,7 +3,7 @@
 //! Both are injected, through admin pages that are there only if weir was started with
 //! `WEIR_FAULT_INJECTION=1`.
 
-use crate::harness::{End, Mix, OpenLoop, Record, Weir, wait_until};
+use crate::harness::{Backend, End, Mix, OpenLoop, Record, Weir, wait_until};
 use crate::sick::well;
 use crate::verdict::{excusing, just_now};
 use crate::{CAREFUL, FOUR_SHARDS, ledger, site_of};
@@ -23,7 +23,8 @@ fn inject(weir: &Weir, path: &str) {
 
 #[test]
 fn nothing_can_be_injected_into_a_weir_that_was_not_started_for_it() {
-    let weir = Weir::start(&site_of("0,1", &[crate::harness::Backend::http(well("0", &ledger()))], ""));
+    let fleet = [Backend::http(well("0", &ledger()))];
+    let weir = Weir::start(&site_of("0,1", &fleet, ""));
     let response = weir.try_admin("POST", "/inject/shards/0/panic").unwrap();
     assert!((400..500).contains(&response.status), "{}", response.status);
     assert_eq!(weir.metric("weir_shards", &[("state", "serving")]), 2.0);
@@ -32,7 +33,7 @@ fn nothing_can_be_injected_into_a_weir_that_was_not_started_for_it() {
 #[test]
 fn when_a_shard_dies_the_others_adopt_its_sockets() {
     let ledger = ledger();
-    let fleet = ["0", "1"].map(|who| crate::harness::Backend::http(well(who, &ledger)));
+    let fleet = ["0", "1"].map(|who| Backend::http(well(who, &ledger)));
     let weir = injectable(&site_of(FOUR_SHARDS, &fleet, CAREFUL));
     let load = OpenLoop::start(weir.address("web"), Mix { fresh_every: 2, ..Mix::default() });
     load.run(0.7);
@@ -59,7 +60,7 @@ fn when_a_shard_dies_the_others_adopt_its_sockets() {
 #[test]
 fn when_a_shard_stalls_nobody_is_lost_and_it_is_told_of() {
     let ledger = ledger();
-    let fleet = ["0", "1"].map(|who| crate::harness::Backend::http(well(who, &ledger)));
+    let fleet = ["0", "1"].map(|who| Backend::http(well(who, &ledger)));
     let weir = injectable(&site_of(FOUR_SHARDS, &fleet, CAREFUL));
     let load = OpenLoop::start(weir.address("web"), Mix { fresh_every: 2, ..Mix::default() });
     load.run(0.7);

@@ -25,7 +25,8 @@ fn events(head: &'static str, framed: fn(&str) -> String, end: &'static str) -> 
 
 /// When the head and each event came, from the request on.
 fn arrivals(backend: Backend) -> Vec<Duration> {
-    let weir = Weir::start(&site_of(FOUR_SHARDS, &[backend], CAREFUL));
+    let fleet = [backend];
+    let weir = Weir::start(&site_of(FOUR_SHARDS, &fleet, CAREFUL));
     let mut client = weir.client();
     client.send("GET /events HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\r\n");
     let began = Instant::now();
@@ -63,14 +64,14 @@ fn server_sent_events_are_not_delayed() {
 /// More than `hold` may be held of no answer, so one that is longer leaves as it comes.
 #[test]
 fn an_answer_too_large_to_hold_leaves_as_it_comes() {
-    let backend = Backend::http(answers::by(|_, wire| {
+    let fleet = [Backend::http(answers::by(|_, wire| {
         wire.send("HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n")?;
         wire.send([b'x'; 10_000])?;
         sleep(Duration::from_millis(300));
         wire.send([b'y'; 10_000])?;
         Ok(Then::KeepAlive)
-    }));
-    let weir = Weir::start(&site_of(FOUR_SHARDS, &[backend], CAREFUL));
+    }))];
+    let weir = Weir::start(&site_of(FOUR_SHARDS, &fleet, CAREFUL));
     let mut client = weir.client();
     let began = Instant::now();
     client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -83,14 +84,14 @@ fn an_answer_too_large_to_hold_leaves_as_it_comes() {
 /// One that may be held is not sent in part, however it comes.
 #[test]
 fn a_small_answer_leaves_whole() {
-    let backend = Backend::http(answers::by(|_, wire| {
+    let fleet = [Backend::http(answers::by(|_, wire| {
         wire.send("HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n")?;
         wire.send([b'x'; 100])?;
         sleep(Duration::from_millis(300));
         wire.send([b'y'; 100])?;
         Ok(Then::KeepAlive)
-    }));
-    let weir = Weir::start(&site_of(FOUR_SHARDS, &[backend], CAREFUL));
+    }))];
+    let weir = Weir::start(&site_of(FOUR_SHARDS, &fleet, CAREFUL));
     let mut client = weir.client();
     let began = Instant::now();
     client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
