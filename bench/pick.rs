@@ -8,7 +8,7 @@
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::net::IpAddr;
-use weir::balance::{BackendId, Member, Picker, Snapshot, View, client_hash, name_hash};
+use weir::balance::{Asked, BackendId, Member, Picker, Snapshot, Traffic, View, client_hash, name_hash};
 use weir::config::Policy;
 use weir::time::Instant;
 
@@ -24,6 +24,7 @@ fn pool(backends: u32) -> (Vec<Member>, View) {
             weight: weight(n),
             backup: false,
             key: name_hash(&n.to_string()),
+            traffic: Traffic::ALL,
         })
         .collect();
     let view = View::new(0, backends as usize);
@@ -44,7 +45,9 @@ fn picks(criterion: &mut Criterion) {
                 bencher.iter(|| {
                     n += 1;
                     let client = (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                    let picked = picker.pick(&view, black_box(client), black_box(&[]));
+                    let now = Instant::default();
+                    let asked = black_box(Asked { client, tried: &[], may_retry: true, now });
+                    let picked = picker.pick(&view, &asked);
                     let id = picked.map(|member| members[member].id);
                     id.inspect(|&id| view.admit(id));
                     std::mem::replace(&mut in_flight[n % IN_FLIGHT], id).inspect(|&id| view.release(id));

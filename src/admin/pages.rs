@@ -6,8 +6,8 @@
 
 use super::utc::rfc3339;
 use crate::control::Desk;
+use crate::control::ResolvedBackend;
 use crate::metrics::{BackendFacts, Facts, Phase, Series, page};
-use crate::upstream::ResolvedBackend;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};

@@ -69,6 +69,11 @@ impl Draws {
         mixed(self.0)
     }
 
+    /// A number from 0 up to 1.
+    pub(super) fn unit(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
     /// A number below `limit`, which must not be 0 (Lemire's product; its bias, limit / 2⁶⁴, shows
     /// in no test).
     #[inline]

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::hash::Draws;
-use super::tests::members;
+use super::tests::{ANY, members};
 use super::*;
 use crate::config::Policy;
 use crate::time::{Instant, Micros};
@@ -127,7 +127,7 @@ impl World {
         match event {
             Event::Arrival(shard) => {
                 let (view, picker) = &mut self.shards[shard];
-                let backend = BackendId(picker.pick(view, 0, &[]).unwrap() as u32);
+                let backend = BackendId(picker.pick(view, &ANY).unwrap() as u32);
                 view.admit(backend);
                 self.picks += 1;
                 self.met += self.in_flight[backend.0 as usize];

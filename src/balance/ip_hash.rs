@@ -28,8 +28,10 @@ pub(super) struct Lots {
     keys: Box<[u64]>,
     /// By member: 1 / weight.
     inverses: Box<[f64]>,
-    /// All weights are the same.
+    /// All weights are the same, as configured.
     equal: bool,
+    /// Not all have their whole weight.
+    ramping: bool,
 }
 
 impl Lots {
@@ -39,13 +41,24 @@ impl Lots {
             keys: members.iter().map(|member| member.key).collect(),
             inverses: weights().map(|weight| 1.0 / f64::from(weight)).collect(),
             equal: weights().min() == weights().max(),
+            ramping: false,
         }
+    }
+
+    /// A member's weight is this, from its configured one downwards.
+    pub(super) fn weigh(&mut self, member: usize, weight: f64) {
+        self.inverses[member] = 1.0 / weight;
+    }
+
+    /// Whether some member has less than its configured weight.
+    pub(super) fn set_ramping(&mut self, ramping: bool) {
+        self.ramping = ramping;
     }
 }
 
 /// The member with the client's least lot.
 pub(super) fn pick(tier: &Tier, lots: &Lots, client: u64) -> Option<usize> {
-    if lots.equal { least(tier, lots, client) } else { least_by_weight(tier, lots, client) }
+    if lots.equal && !lots.ramping { least(tier, lots, client) } else { least_by_weight(tier, lots, client) }
 }
 
 fn least(tier: &Tier, lots: &Lots, client: u64) -> Option<usize> {

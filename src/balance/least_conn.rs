@@ -12,6 +12,7 @@
 
 use super::tier::{Tier, effective};
 use super::{BackendId, Member, View};
+use std::cell::Cell;
 
 /// A larger common multiple is not used, as an f32 would not hold it: some dozen coprime weights in
 /// one pool. Then equal loads may differ in their last bit, which costs nothing but the turns.
@@ -21,6 +22,8 @@ const MULTIPLE_MAX: u32 = 1 << 24;
 pub(super) struct Loads {
     /// By member.
     ids: Box<[BackendId]>,
+    /// The weights' least common multiple.
+    multiple: u32,
     /// By member: the common multiple over its weight.
     scales: Box<[f32]>,
     /// By member: the exchanges expected on it at this pick.
@@ -36,10 +39,16 @@ impl Loads {
             weights().fold(1, |multiple, weight| common_multiple(multiple, weight).min(MULTIPLE_MAX));
         Self {
             ids: members.iter().map(|member| member.id).collect(),
+            multiple,
             scales: weights().map(|weight| multiple as f32 / weight as f32).collect(),
             expected: vec![0; members.len()].into(),
             loads: vec![0; members.len()].into(),
         }
+    }
+
+    /// A member's weight is this, from its configured one downwards.
+    pub(super) fn weigh(&mut self, member: usize, weight: f64) {
+        self.scales[member] = (f64::from(self.multiple) / weight) as f32;
     }
 
     /// A member's load, as ordered bits.
@@ -65,8 +74,9 @@ fn common_multiple(a: u32, b: u32) -> u32 {
 
 /// The least loaded; the turns of `credit` decide between several.
 pub(super) fn pick(tier: &Tier, memory: &mut Loads, credit: &mut [i32], view: &View) -> Option<usize> {
+    let expectations = view.expectations();
     for (expected, &id) in memory.expected.iter_mut().zip(&memory.ids) {
-        *expected = view.expected(id) as i32;
+        *expected = expectations.get(id.0 as usize).map_or(0, Cell::get) as i32;
     }
     let least = weigh(&mut memory.loads, &memory.expected, &memory.scales, &tier.weights);
     let (most, earned) = earn(credit, &memory.loads, &tier.weights, least);

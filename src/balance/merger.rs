@@ -4,7 +4,7 @@
 //! report that was lost, doubled or overtaken matters only until that shard's next one. Called by
 //! `control`, which says when a merge is worth it (`absorb` tells) and carries the snapshots off.
 
-use super::{Report, Snapshot};
+use super::{BackendId, Report, Snapshot};
 use crate::time::Instant;
 use std::sync::Arc;
 
@@ -19,29 +19,47 @@ struct Said {
 /// The last report of each shard.
 pub struct Merger {
     shards: Vec<Said>,
-    zeros: Arc<[u32]>,
+    /// How many backends the totals have at least.
+    backends: usize,
     sequence: u64,
 }
 
 impl Merger {
-    /// For `shards` shards, of which none has said anything yet, and `backends` backends.
+    /// For `shards` shards, of which none has said anything yet, and `backends` backends to begin with.
     pub fn new(shards: usize, backends: usize) -> Self {
-        let zeros: Arc<[u32]> = vec![0; backends].into();
-        let silent = || Said { sequence: 0, in_flight: Arc::clone(&zeros), ended: false };
-        Self { shards: (0..shards).map(|_| silent()).collect(), zeros, sequence: 0 }
+        let silent = || Said { sequence: 0, in_flight: Arc::new([]), ended: false };
+        Self { shards: (0..shards).map(|_| silent()).collect(), backends, sequence: 0 }
+    }
+
+    /// From here on there are `backends` backends at least.
+    pub fn grow(&mut self, backends: usize) {
+        self.backends = self.backends.max(backends);
+    }
+
+    /// The number was given to another backend, which has nothing in flight anywhere. `true`: that
+    /// changes a total, so that a merge is due.
+    pub fn reset(&mut self, backend: BackendId) -> bool {
+        let mut changed = false;
+        for said in &mut self.shards {
+            if said.in_flight.get(backend.0 as usize).is_some_and(|&count| count > 0) {
+                Arc::make_mut(&mut said.in_flight)[backend.0 as usize] = 0;
+                changed = true;
+            }
+        }
+        changed
     }
 
     /// Takes a report in. `true`: it is newer than what was known and says something else, so that a
     /// merge is due. An older or repeated one changes nothing, nor does one of a shard that has ended
-    /// or that does not exist, nor one that counts another number of backends.
+    /// or that does not exist. It may count fewer backends or more than the last: those beyond its end
+    /// have nothing in flight. Its outcomes are none of this room's business.
     pub fn absorb(&mut self, report: Report) -> bool {
         let Some(said) = self.shards.get_mut(usize::from(report.shard)) else { return false };
-        let fits = report.in_flight.len() == said.in_flight.len();
-        if said.ended || !fits || report.sequence <= said.sequence {
+        if said.ended || report.sequence <= said.sequence {
             return false;
         }
         said.sequence = report.sequence;
-        let changed = said.in_flight != report.in_flight;
+        let changed = !says_the_same(&said.in_flight, &report.in_flight);
         said.in_flight = report.in_flight;
         changed
     }
@@ -52,13 +70,15 @@ impl Merger {
         let Some(said) = self.shards.get_mut(usize::from(shard)) else { return false };
         said.ended = true;
         let counted = said.in_flight.iter().any(|&count| count > 0);
-        said.in_flight = Arc::clone(&self.zeros);
+        said.in_flight = Arc::new([]);
         counted
     }
 
-    /// The sum over the shards' last reports, by backend.
+    /// The sum over the shards' last reports, by backend: as many as the longest report has, and no
+    /// fewer than this was made or grown for.
     pub fn totals(&self) -> Arc<[u32]> {
-        let mut totals = vec![0_u32; self.zeros.len()];
+        let longest = self.shards.iter().map(|said| said.in_flight.len()).max().unwrap_or(0);
+        let mut totals = vec![0_u32; longest.max(self.backends)];
         for said in &self.shards {
             for (total, &count) in totals.iter_mut().zip(said.in_flight.iter()) {
                 *total = total.saturating_add(count);
@@ -67,9 +87,10 @@ impl Merger {
         totals.into()
     }
 
-    /// What a shard last reported, by backend; zeros if it never did or has ended.
+    /// What a shard last reported, by backend; those beyond its end have nothing in flight, nor has one
+    /// that never reported or has ended.
     pub fn of_shard(&self, shard: u16) -> &[u32] {
-        self.shards.get(usize::from(shard)).map_or(&self.zeros, |said| &said.in_flight)
+        self.shards.get(usize::from(shard)).map_or(&[], |said| &said.in_flight)
     }
 
     /// Sums up, under a new sequence number. What comes back holds until the next merge for all
@@ -81,9 +102,14 @@ impl Merger {
             at: now,
             totals: self.totals(),
             shares: self.shards.iter().map(|said| Arc::clone(&said.in_flight)).collect(),
-            zeros: Arc::clone(&self.zeros),
         }
     }
+}
+
+/// Whether two reports count the same; what is missing at the end of either is zero.
+fn says_the_same(a: &[u32], b: &[u32]) -> bool {
+    let common = a.len().min(b.len());
+    a[..common] == b[..common] && a[common..].iter().chain(&b[common..]).all(|&count| count == 0)
 }
 
 /// One merge: the totals, and each shard's share in them.
@@ -92,18 +118,12 @@ pub struct Round {
     at: Instant,
     totals: Arc<[u32]>,
     shares: Vec<Arc<[u32]>>,
-    zeros: Arc<[u32]>,
 }
 
 impl Round {
     /// The snapshot made out for `shard`; no copy of any count.
     pub fn for_shard(&self, shard: u16) -> Snapshot {
-        let own = self.shares.get(usize::from(shard)).unwrap_or(&self.zeros);
-        Snapshot {
-            sequence: self.sequence,
-            at: self.at,
-            totals: Arc::clone(&self.totals),
-            own: Arc::clone(own),
-        }
+        let own = self.shares.get(usize::from(shard)).map_or_else(|| Arc::from([]), Arc::clone);
+        Snapshot { sequence: self.sequence, at: self.at, totals: Arc::clone(&self.totals), own }
     }
 }

@@ -5,7 +5,7 @@
 //! client's address and a backend's name into the numbers that `ip_hash` compares.
 //!
 //! Pure: not here are channels (`mesh`), guards and connections (`upstream`), or who is healthy
-//! (`health`; its verdict arrives as [`Picker::set_usable`]).
+//! (`health`; its verdict arrives as a [`Traffic`]).
 
 mod counts;
 mod hash;
@@ -15,16 +15,22 @@ mod merger;
 mod picker;
 mod random_two;
 mod round_robin;
+mod slow_start;
 mod tier;
+mod trials;
 mod view;
 
 pub use counts::*;
 pub use hash::{client_hash, name_hash};
 pub use merger::{Merger, Round};
-pub use picker::{Member, Picker};
+pub use picker::{Asked, Member, Picker};
 pub use view::View;
 
+#[cfg(test)]
+mod change_tests;
 #[cfg(test)]
 mod herd;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod view_tests;

@@ -4,18 +4,17 @@
 //! together. Weights 5, 1, 1 give a a b a c a a, not a a a a a b c. It is deterministic, and whoever
 //! was away comes back with what it had. `least_conn` takes its ties in the same turns.
 
-use super::tier::Tier;
-
 /// More turns than this at the start buy no better spread of the shards and cost time (a turn is
 /// O(n), and weights up to 256 make cycles of tens of thousands).
 const START_TURNS_MAX: i32 = 1024;
 
 /// Takes the first turns ahead: `seed` of them, round the cycle. Shards whose seeds are consecutive
 /// start with different members.
-pub(super) fn start_at(tier: &Tier, credit: &mut [i32], seed: u64) {
-    if tier.count > 0 {
-        for _ in 0..seed % tier.weight().min(START_TURNS_MAX) as u64 {
-            turn(&tier.weights, tier.weight(), credit);
+pub(super) fn start_at(weights: &[i32], credit: &mut [i32], seed: u64) {
+    let weight = weights.iter().sum::<i32>();
+    if weight > 0 {
+        for _ in 0..seed % weight.min(START_TURNS_MAX) as u64 {
+            turn(weights, weight, credit);
         }
     }
 }

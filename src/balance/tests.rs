@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::config::Policy;
+use crate::time::Instant;
 use proptest::prelude::*;
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -16,8 +17,24 @@ pub(super) fn members(weights: &[u16]) -> Vec<Member> {
         weight,
         backup: false,
         key: name_hash(&n.to_string()),
+        traffic: Traffic::ALL,
     };
     weights.iter().enumerate().map(member).collect()
+}
+
+/// A first attempt, of nobody in particular.
+pub(super) const ANY: Asked = Asked { client: 0, tried: &[], may_retry: true, now: Instant::from_us(0) };
+
+fn of(client: u64, tried: &[BackendId]) -> Asked<'_> {
+    Asked { client, tried, ..ANY }
+}
+
+fn ids<const N: usize>(members: [u32; N]) -> [BackendId; N] {
+    members.map(BackendId)
+}
+
+fn set_usable(picker: &mut Picker, member: usize, usable: bool) {
+    picker.set_traffic(member, if usable { Traffic::ALL } else { Traffic::NOTHING });
 }
 
 fn client(n: u32) -> u64 {
@@ -29,7 +46,7 @@ fn shares(picker: &mut Picker, picks: u32) -> Vec<f64> {
     let view = View::new(0, picker.members().len());
     let mut counts = vec![0_u32; picker.members().len()];
     for n in 0..picks {
-        counts[picker.pick(&view, client(n), &[]).unwrap()] += 1;
+        counts[picker.pick(&view, &of(client(n), &[])).unwrap()] += 1;
     }
     counts.into_iter().map(|count| f64::from(count) / f64::from(picks)).collect()
 }
@@ -58,7 +75,7 @@ fn exchanges_that_stay_in_flight_are_shared_by_weight() {
         for weights in [&[1, 1][..], &[3, 1], &[1, 2, 5]] {
             let (mut picker, view) = (Picker::new(policy, &members(weights), 1), View::new(0, weights.len()));
             for n in 0..20_000 {
-                let member = picker.pick(&view, client(n), &[]).unwrap();
+                let member = picker.pick(&view, &of(client(n), &[])).unwrap();
                 view.admit(picker.members()[member].id);
             }
             let found: Vec<_> = (0..weights.len() as u32)
@@ -72,7 +89,7 @@ fn exchanges_that_stay_in_flight_are_shared_by_weight() {
 #[test]
 fn round_robin_spreads_a_heavy_members_turns() {
     let (mut picker, view) = (Picker::new(Policy::RoundRobin, &members(&[5, 1, 1]), 0), View::new(0, 3));
-    let turns: Vec<_> = (0..7).map(|_| picker.pick(&view, 0, &[]).unwrap()).collect();
+    let turns: Vec<_> = (0..7).map(|_| picker.pick(&view, &ANY).unwrap()).collect();
     assert_eq!(turns, [0, 0, 1, 0, 2, 0, 0]);
 }
 
@@ -80,7 +97,7 @@ fn round_robin_spreads_a_heavy_members_turns() {
 fn shards_with_the_same_idle_view_start_with_different_members() {
     for policy in [Policy::RoundRobin, Policy::LeastConn] {
         let view = View::new(0, 8);
-        let firsts = (0..8).map(|shard| Picker::new(policy, &members(&[1; 8]), shard).pick(&view, 0, &[]));
+        let firsts = (0..8).map(|shard| Picker::new(policy, &members(&[1; 8]), shard).pick(&view, &ANY));
         assert_eq!(firsts.collect::<HashSet<_>>().len(), 8, "{policy:?}");
     }
 }
@@ -100,7 +117,7 @@ fn least_conn_takes_the_least_for_its_weight_and_ties_exactly() {
             (0..count).for_each(|_| view.admit(BackendId(id)));
         }
         let mut picker = Picker::new(Policy::LeastConn, &members(weights), 0);
-        let picked: HashSet<_> = (0..1000).map(|_| picker.pick(&view, 0, &[]).unwrap()).collect();
+        let picked: HashSet<_> = (0..1000).map(|_| picker.pick(&view, &ANY).unwrap()).collect();
         assert_eq!(picked, expected.iter().copied().collect(), "{case}");
     }
 }
@@ -112,7 +129,7 @@ fn random_two_draws_different_ones_and_takes_the_less_busy() {
     (0..9).for_each(|_| view.admit(BackendId(0)));
     let mut picker = Picker::new(Policy::RandomTwo, &members(&[1, 1, 1]), 3);
     let mut counts = [0; 3];
-    (0..30_000).for_each(|_| counts[picker.pick(&view, 0, &[]).unwrap()] += 1);
+    (0..30_000).for_each(|_| counts[picker.pick(&view, &ANY).unwrap()] += 1);
     // The busiest loses to each other one; the pair without the idle one is a third of all.
     assert_eq!(counts[1], 0);
     assert!((9_400..10_600).contains(&counts[0]), "{counts:?}");
@@ -122,7 +139,7 @@ fn random_two_draws_different_ones_and_takes_the_less_busy() {
 fn random_two_repeats_with_its_seed_only() {
     let run = |seed| {
         let (mut picker, view) = (Picker::new(Policy::RandomTwo, &members(&[1; 8]), seed), View::new(0, 8));
-        (0..64).map(|_| picker.pick(&view, 0, &[]).unwrap()).collect::<Vec<_>>()
+        (0..64).map(|_| picker.pick(&view, &ANY).unwrap()).collect::<Vec<_>>()
     };
     assert_eq!(run(1), run(1));
     assert_ne!(run(1), run(2));
@@ -132,7 +149,7 @@ fn random_two_repeats_with_its_seed_only() {
 fn homes(picker: &mut Picker) -> Vec<u64> {
     let view = View::new(0, 64);
     let mut home = |n| {
-        let member = picker.pick(&view, client(n), &[]).unwrap();
+        let member = picker.pick(&view, &of(client(n), &[])).unwrap();
         picker.members()[member].key
     };
     (0..100_000).map(&mut home).collect()
@@ -188,12 +205,12 @@ fn ip_hash_moves_no_client_from_one_whose_weight_grows() {
 fn ip_hash_sends_a_client_to_the_same_next_choice_and_back() {
     let (mut picker, view) = (Picker::new(Policy::IpHash, &members(&[1; 5]), 0), View::new(0, 5));
     for n in 0..1000 {
-        let first = picker.pick(&view, client(n), &[]).unwrap();
-        let second = picker.pick(&view, client(n), &[first as u16]).unwrap();
-        picker.set_usable(first, false);
-        assert_eq!(picker.pick(&view, client(n), &[]), Some(second));
-        picker.set_usable(first, true);
-        assert_eq!(picker.pick(&view, client(n), &[]), Some(first));
+        let first = picker.pick(&view, &of(client(n), &[])).unwrap();
+        let second = picker.pick(&view, &of(client(n), &ids([first as u32]))).unwrap();
+        set_usable(&mut picker, first, false);
+        assert_eq!(picker.pick(&view, &of(client(n), &[])), Some(second));
+        set_usable(&mut picker, first, true);
+        assert_eq!(picker.pick(&view, &of(client(n), &[])), Some(first));
     }
 }
 
@@ -203,19 +220,19 @@ fn backups_serve_only_when_no_primary_is_left() {
         let mut pool = members(&[1, 1, 1, 1]);
         (pool[2].backup, pool[3].backup) = (true, true);
         let (mut picker, view) = (Picker::new(policy, &pool, 5), View::new(0, 4));
-        let who = |picker: &mut Picker, tried: &[u16]| -> HashSet<usize> {
-            (0..200).filter_map(|n| picker.pick(&view, client(n), tried)).collect()
+        let who = |picker: &mut Picker, tried: &[BackendId]| -> HashSet<usize> {
+            (0..200).filter_map(|n| picker.pick(&view, &of(client(n), tried))).collect()
         };
         assert_eq!(who(&mut picker, &[]), [0, 1].into(), "{policy:?}");
-        assert_eq!(who(&mut picker, &[0, 1]), [2, 3].into(), "{policy:?}: both primaries tried");
-        picker.set_usable(0, false);
-        assert_eq!(who(&mut picker, &[1]), [2, 3].into(), "{policy:?}: one down, one tried");
-        picker.set_usable(1, false);
+        assert_eq!(who(&mut picker, &ids([0, 1])), [2, 3].into(), "{policy:?}: both primaries tried");
+        set_usable(&mut picker, 0, false);
+        assert_eq!(who(&mut picker, &ids([1])), [2, 3].into(), "{policy:?}: one down, one tried");
+        set_usable(&mut picker, 1, false);
         assert_eq!(who(&mut picker, &[]), [2, 3].into(), "{policy:?}: both down");
-        picker.set_usable(2, false);
-        assert_eq!(who(&mut picker, &[3]), [].into(), "{policy:?}: nobody left");
+        set_usable(&mut picker, 2, false);
+        assert_eq!(who(&mut picker, &ids([3])), [].into(), "{policy:?}: nobody left");
         assert_eq!(picker.usable_count(), 1);
-        picker.set_usable(0, true);
+        set_usable(&mut picker, 0, true);
         assert_eq!(who(&mut picker, &[]), [0].into(), "{policy:?}: a primary is back");
     }
 }
@@ -223,10 +240,10 @@ fn backups_serve_only_when_no_primary_is_left() {
 #[test]
 fn one_who_comes_back_gets_no_more_than_its_turn() {
     let (mut picker, view) = (Picker::new(Policy::RoundRobin, &members(&[1; 4]), 0), View::new(0, 4));
-    picker.set_usable(2, false);
-    (0..1001).for_each(|_| assert_ne!(picker.pick(&view, 0, &[]), Some(2)));
-    picker.set_usable(2, true);
-    let turns: Vec<_> = (0..8).map(|_| picker.pick(&view, 0, &[]).unwrap()).collect();
+    set_usable(&mut picker, 2, false);
+    (0..1001).for_each(|_| assert_ne!(picker.pick(&view, &ANY), Some(2)));
+    set_usable(&mut picker, 2, true);
+    let turns: Vec<_> = (0..8).map(|_| picker.pick(&view, &ANY).unwrap()).collect();
     let own = turns.iter().filter(|&&member| member == 2).count();
     assert!((1..=3).contains(&own), "{turns:?}");
 }
@@ -237,10 +254,10 @@ fn one_shard_fills_in_around_what_another_carries() {
     (0..40).for_each(|_| there.admit(BackendId(0)));
     let mut merger = Merger::new(2, 4);
     assert!(merger.absorb(there.report().unwrap()));
-    assert!(here.apply(&merger.merge(crate::time::Instant::default()).for_shard(0)));
+    assert!(here.apply(&merger.merge(Instant::default()).for_shard(0)));
     let mut picker = Picker::new(Policy::LeastConn, &members(&[1; 4]), 0);
     for _ in 0..120 {
-        here.admit(BackendId(picker.pick(&here, 0, &[]).unwrap() as u32));
+        here.admit(BackendId(picker.pick(&here, &ANY).unwrap() as u32));
     }
     let sums: Vec<_> = (0..4).map(|id| here.own(BackendId(id)) + there.own(BackendId(id))).collect();
     assert_eq!(sums, [40; 4]);
@@ -251,7 +268,7 @@ proptest! {
     fn a_pick_is_usable_untried_and_a_primary_if_one_is_left(
         policy in prop::sample::select(&POLICIES),
         pool in prop::collection::vec((0..300_u16, any::<bool>(), any::<bool>(), 0..4_u32), 0..12),
-        tried in prop::collection::vec(0..14_u16, 0..6),
+        tried in prop::collection::vec((0..14_u32).prop_map(BackendId), 0..6),
         seed: u64,
         clients in prop::collection::vec(any::<u64>(), 1..20),
     ) {
@@ -259,13 +276,13 @@ proptest! {
         all.iter_mut().zip(&pool).for_each(|(member, of)| member.backup = of.1);
         let (mut picker, view) = (Picker::new(policy, &all, seed), View::new(0, pool.len()));
         for (n, of) in pool.iter().enumerate() {
-            picker.set_usable(n, of.2);
+            set_usable(&mut picker, n, of.2);
             (0..of.3).for_each(|_| view.admit(BackendId(n as u32)));
         }
-        let open = |n: usize| pool[n].2 && !tried.contains(&(n as u16));
+        let open = |n: usize| pool[n].2 && !tried.contains(&BackendId(n as u32));
         let primary_open = (0..pool.len()).any(|n| open(n) && !pool[n].1);
         for client in clients {
-            match picker.pick(&view, client, &tried) {
+            match picker.pick(&view, &of(client, &tried)) {
                 Some(n) => prop_assert!(open(n) && pool[n].1 != primary_open, "{n}"),
                 None => prop_assert!(!(0..pool.len()).any(open)),
             }

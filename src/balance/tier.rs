@@ -1,12 +1,14 @@
 //! Who may be picked in place of whom, by weight: a pool's usable primaries, its usable backups, or
-//! what a retry has left of either.
+//! what retries and slow starts leave of either.
 //!
 //! By member, with weight 0 for who is not to be picked, so that the policies run through plain arrays
-//! without a branch or an index of indices; made anew, in place, when a member's usability changes
-//! and for a retry, which both are rare. Used by `Picker`, read by the policies.
+//! without a branch or an index of indices; made anew, in place, when a member's traffic changes, for a
+//! retry, and at each pick while somebody is in slow start. Used by `Picker`, read by the policies.
 
-/// Weights are 1 to 256: with 65,536 members their sums and SWRR's credits stay far within an `i32`.
+/// Weights are 1 to 256.
 const WEIGHT_MAX: u16 = 256;
+/// The sum of a pool's weights in units: SWRR's credits stay within an `i32` by a factor of eight.
+const SUM_MAX: usize = 1 << 28;
 
 /// The members that may be picked.
 pub(super) struct Tier {
@@ -27,13 +29,13 @@ impl Tier {
         Self { weights: nothing(), weight_up_to: nothing(), count: 0, last: 0 }
     }
 
-    /// Fills the tier with those members of whom `weight_of` gives a weight.
-    pub(super) fn fill(&mut self, weight_of: impl Fn(usize) -> Option<u16>) {
+    /// Fills the tier with those members of whom `weight_of` gives a weight that is not 0.
+    pub(super) fn fill(&mut self, weight_of: impl Fn(usize) -> i32) {
         (self.count, self.last) = (0, 0);
         let mut sum = 0;
         let by_member = self.weights.iter_mut().zip(&mut self.weight_up_to);
         for (member, (weight, up_to)) in by_member.enumerate() {
-            *weight = weight_of(member).map_or(0, |weight| i32::from(effective(weight)));
+            *weight = weight_of(member);
             if *weight > 0 {
                 (self.count, self.last) = (self.count + 1, member);
             }
@@ -51,4 +53,10 @@ impl Tier {
 /// A configured weight as it counts.
 pub(super) fn effective(weight: u16) -> u16 {
     weight.clamp(1, WEIGHT_MAX)
+}
+
+/// What a weight of 1 is in a pool of so many members: a weight times a ramp's share is a whole number too,
+/// to a 256th up to 4,096 members and to a 16th up to 65,536.
+pub(super) fn unit(members: usize) -> i32 {
+    (SUM_MAX / usize::from(WEIGHT_MAX) / members.next_power_of_two()).clamp(1, 256) as i32
 }

@@ -4,9 +4,13 @@
 //! Not here: the checks themselves (`config`, `ring`).
 
 use super::{WRONG, load, say, tell, warn};
-use crate::config::{self, Check, Config, Forwarded, Health, HostPattern, Policy, Pool, Route};
+use crate::config::{
+    self, Check, Config, Eject, Forwarded, Health, HostPattern, OnShardLoss, Policy, Pool, Retry, Route,
+    Runtime,
+};
 use crate::ring::{self, RingRefused};
 use crate::sys::{cpu, kernel::KernelVersion};
+use crate::time::Micros;
 use std::path::Path;
 
 /// Checks `file` and prints what it comes to; the exit code.
@@ -48,9 +52,11 @@ fn summary(config: &Config, cores: &[usize]) -> String {
     for pool in &config.pools {
         section(&format!("backends of {}", pool.name), backends(pool));
     }
+    section("on failures", config.pools.iter().flat_map(|pool| on_failures(pool, &config.pools)).collect());
     let admin = config.admin.listen.iter().map(|address| vec![address.to_string()]);
     section("admin", admin.collect());
-    section("shards", vec![vec![shards(cores)]]);
+    section("shards", vec![vec![shards(cores)], vec![on_shard_loss(config.runtime.on_shard_loss)]]);
+    section("changes", changes(&config.runtime));
     section("at worst", at_worst(config, cores.len()));
     out
 }
@@ -109,6 +115,62 @@ fn health(health: &Health) -> String {
     format!("checked {what} every {interval}, up after {rise} passed, down after {fall} failed")
 }
 
+/// What `pool` does about backends that fail, a rule a row; what it does not do is left out.
+fn on_failures(pool: &Pool, pools: &[Pool]) -> Vec<Vec<String>> {
+    let mut rules = vec![retried(&pool.retry)];
+    rules.extend(pool.eject.as_ref().map(ejected));
+    if pool.slow_start > Micros::ZERO {
+        rules.push(format!("slow start over {}", pool.slow_start));
+    }
+    if pool.panic_below > 0.0 {
+        rules.push(format!("panic below {} healthy", percent(pool.panic_below)));
+    }
+    if let Some(fallback) = pool.fallback.and_then(|index| pools.get(index)) {
+        rules.push(format!("falls back to {}", fallback.name));
+    }
+    let named = std::iter::once(pool.name.clone()).chain(std::iter::repeat(String::new()));
+    named.zip(rules).map(|(name, rule)| vec![name, rule]).collect()
+}
+
+fn retried(retry: &Retry) -> String {
+    let Retry { attempts, on, budget, budget_min_per_s, .. } = retry;
+    let words = [
+        (on.connect, "connect"),
+        (on.no_response, "no_response"),
+        (on.truncated, "truncated"),
+        (on.response_timeout, "response_timeout"),
+    ];
+    let words = words.iter().filter(|(is_on, _)| *is_on).map(|(_, word)| (*word).to_owned());
+    let on: Vec<_> = words.chain(on.statuses.iter().map(u16::to_string)).collect();
+    if *attempts == 0 || on.is_empty() {
+        return "not tried again".to_owned();
+    }
+    let times = if *attempts == 1 { "once".to_owned() } else { format!("{attempts} times") };
+    let share = percent(*budget);
+    let on = on.join(", ");
+    format!("tried again {times} on {on}, for {share} of requests and {budget_min_per_s} a second")
+}
+
+fn ejected(eject: &Eject) -> String {
+    let Eject { consecutive_failures, error_share, window, base_time, max_share, latency_factor } = eject;
+    let rules = [
+        (*consecutive_failures > 0).then(|| format!("{consecutive_failures} failures in a row")),
+        (*error_share > 0.0).then(|| format!("{} failed in {window}", percent(*error_share))),
+        (*latency_factor > 0.0).then(|| format!("{latency_factor} times the median latency")),
+    ];
+    let rules: Vec<_> = rules.into_iter().flatten().collect();
+    if rules.is_empty() {
+        return "never ejected".to_owned();
+    }
+    let (rules, most) = (rules.join(" or "), percent(*max_share));
+    format!("ejected for {base_time} and longer after {rules}, at most {most} of the pool")
+}
+
+/// A share as an operator says it: "20 %", "12.5 %".
+fn percent(share: f64) -> String {
+    format!("{} %", (share * 10_000.0).round() / 100.0)
+}
+
 fn backends(pool: &Pool) -> Vec<Vec<String>> {
     let row = |backend: &config::Backend| {
         let backup = if backend.backup { ", backup" } else { "" };
@@ -126,6 +188,24 @@ fn shards(cores: &[usize]) -> String {
         _ => format!("cores {}", cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",")),
     };
     format!("{} on {listed}", cores.len())
+}
+
+fn on_shard_loss(on_shard_loss: OnShardLoss) -> String {
+    match on_shard_loss {
+        OnShardLoss::ServeOn => "when one dies, the others serve on".to_owned(),
+        OnShardLoss::Exit => "when one dies, weir drains and exits".to_owned(),
+    }
+}
+
+/// How the running weir changes, and what of that outlives it.
+fn changes(runtime: &Runtime) -> Vec<Vec<String>> {
+    let file =
+        if runtime.watch { "reloaded when the file changes, and on SIGHUP" } else { "reloaded on SIGHUP" };
+    let kept = match &runtime.state_file {
+        Some(path) => format!("what is changed at run time is kept in {}", path.display()),
+        None => "what is changed at run time is forgotten at the end".to_owned(),
+    };
+    vec![vec![file.to_owned()], vec![kept]]
 }
 
 fn at_worst(config: &Config, shards: usize) -> Vec<Vec<String>> {
@@ -184,6 +264,9 @@ mod tests {
     const TEXT: &str = r#"
 [runtime]
 max_connections = 1000
+on_shard_loss = "exit"
+watch = true
+state_file = "/var/lib/weir/state.json"
 [[listener]]
 name = "web"
 address = "127.0.0.1:8080"
@@ -202,8 +285,16 @@ listener = "local"
 pool = "api"
 [pool.app]
 policy = "ip_hash"
+slow_start = "10s"
+panic_below = 0.3
+fallback = "api"
 [pool.app.upstream]
 max_connections = 50
+[pool.app.eject]
+latency_factor = 5
+[pool.app.retry]
+attempts = 2
+on = ["503", "connect"]
 [[pool.app.backend]]
 name = "a"
 address = "10.0.0.1:80"
@@ -212,6 +303,7 @@ address = "app.internal:80"
 weight = 3
 backup = true
 [pool.api]
+retry.attempts = 0
 [[pool.api.backend]]
 address = "unix:/run/api.sock"
 [pool.api.health]
@@ -235,6 +327,16 @@ path = "/up"
             "api least_conn checked by GET /up every 2s, up after 2 passed, down after 3 failed",
             "a 10.0.0.1:80 weight 1",
             "app.internal:80 app.internal:80 weight 3, backup",
+            "app tried again 2 times on connect, 503, for 20 % of requests and 3 a second",
+            "ejected for 10s and longer after 5 failures in a row or 50 % failed in 10s or 5 times the median \
+             latency, at most 50 % of the pool",
+            "slow start over 10s",
+            "panic below 30 % healthy",
+            "falls back to api",
+            "api not tried again",
+            "when one dies, weir drains and exits",
+            "reloaded when the file changes, and on SIGHUP",
+            "what is changed at run time is kept in /var/lib/weir/state.json",
             "127.0.0.1:9900",
             "2 on cores 0-1",
             "clients 2000 connections",

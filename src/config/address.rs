@@ -62,7 +62,8 @@ pub(super) fn listen(text: &str) -> Result<ListenAddress, Wrong> {
     })
 }
 
-/// Where a backend is: an IP address or a host name, and a port; or "unix:/run/app.sock".
+/// Where a backend is: an IP address or a host name, and a port; or "unix:/run/app.sock"; or the name of
+/// SRV records.
 pub(super) fn backend(text: &str) -> Result<BackendAddress, Wrong> {
     const FORMS: &str = "write one such as \"10.0.0.11:8080\", \"name:8080\" or \"unix:/run/app.sock\"";
     if let Some(path) = text.strip_prefix("unix:") {
@@ -82,6 +83,9 @@ pub(super) fn backend(text: &str) -> Result<BackendAddress, Wrong> {
         };
         let what = format!("{} is a URL, not an address", quoted(text));
         return Err(Wrong::new(what, format!("write {}", quoted(&format!("{authority}{port}")))));
+    }
+    if let Some(service) = service(text) {
+        return service;
     }
     let not_an_address = |remedy| Err(Wrong::new(format!("{} is not an address", quoted(text)), remedy));
     if let Some(remedy) = without_port(text) {
@@ -104,6 +108,36 @@ pub(super) fn backend(text: &str) -> Result<BackendAddress, Wrong> {
     }
 }
 
+/// The name of SRV records, "_service._proto.name" (RFC 2782); `None`: it does not look like one.
+///
+/// A host may have an underscore before its name too, so only what begins as SRV names do, or has no port,
+/// is taken for one.
+fn service(text: &str) -> Option<Result<BackendAddress, Wrong>> {
+    const FORM: &str = "\"_http._tcp.app.internal\"";
+    let (name, port) = text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
+    let mut labels = name.splitn(3, '.');
+    let (service, proto, rest) = (labels.next()?, labels.next(), labels.next());
+    let begins_as_srv = service.starts_with('_') && proto.is_some_and(|proto| proto.starts_with('_'));
+    if !service.starts_with('_') || (port.is_some() && !begins_as_srv) {
+        return None;
+    }
+    let wrong = |why: &str, remedy: String| Some(Err(Wrong::new(format!("{} {why}", quoted(text)), remedy)));
+    if port.is_some() {
+        return wrong("has a port, which SRV records say themselves", format!("write {}", quoted(name)));
+    }
+    let Some(rest) = rest.filter(|_| begins_as_srv) else {
+        return wrong(
+            "is neither the name of SRV records nor a host with a port",
+            format!("write one such as {FORM}, or add the port: {}", quoted(&format!("{text}:8080"))),
+        );
+    };
+    if !proto.is_some_and(|proto| proto.eq_ignore_ascii_case("_tcp")) {
+        let remedy = format!("write {}", quoted(&format!("{service}._tcp.{rest}")));
+        return wrong("is not a service over TCP", remedy);
+    }
+    Some(host_name(name).map(|()| BackendAddress::Service(name.to_ascii_lowercase())))
+}
+
 fn port_zero(text: &str) -> Wrong {
     let what = format!("{} has port 0, to which nothing can connect", quoted(text));
     Wrong::new(what, "write the backend's port, 1 to 65535")
@@ -117,6 +151,15 @@ fn without_port(text: &str) -> Option<String> {
     }
     let is_host = !text.contains(':') && host_name(text).is_ok() && text.parse::<u32>().is_err();
     is_host.then(|| format!("add the port: \"{text}:8080\""))
+}
+
+/// The absolute path of a file; where weir is started from must not matter.
+pub(super) fn file(text: &str) -> Result<PathBuf, Wrong> {
+    if !text.starts_with('/') || text.ends_with('/') || text.contains('\0') {
+        let what = format!("{} is not the absolute path of a file", quoted(text));
+        return Err(Wrong::new(what, "write one such as \"/var/lib/weir/state.json\""));
+    }
+    Ok(PathBuf::from(text))
 }
 
 fn unix_path(path: &str) -> Result<PathBuf, Wrong> {

@@ -12,6 +12,7 @@
 mod address;
 mod budget;
 mod cores;
+mod failure;
 mod fault;
 mod health;
 mod listener;

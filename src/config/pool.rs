@@ -1,13 +1,15 @@
 //! `[pool.NAME]`: backends, how one is picked, and the connections to them.
 //!
-//! Here: everything of a pool but its health check (`health.rs` beside this file).
+//! Here: everything of a pool but its health check (`health.rs` beside this file) and what it does about
+//! failures (`failure.rs`).
 
 use super::address;
+use super::failure;
 use super::fault::{Place, Wrong};
 use super::health;
-use super::model::{Backend, BackendAddress, Policy, Pool, Retry, Timeouts, Upstream};
-use super::reference::Claims;
-use super::section::{Later, Off, Section};
+use super::model::{Backend, BackendAddress, Policy, Pool, Retry, Runtime, Timeouts, Upstream};
+use super::reference::{Claims, find};
+use super::section::{Entry, Later, Off, Section};
 use super::values::{self, A_YEAR, quoted};
 use crate::time::Micros;
 use std::net::SocketAddr;
@@ -18,12 +20,7 @@ const POOL_LATER: &[Later] = &[
     ("max_in_flight", Off::Number(0.0)),
     ("max_queue", Off::Number(0.0)),
     ("queue_timeout", Off::Length(Micros::from_s(1))),
-    ("slow_start", Off::Length(Micros::ZERO)),
-    ("panic_below", Off::Number(0.0)),
-    ("fallback", Off::Never),
     ("tls", Off::Never),
-    ("retry", Off::Never),
-    ("eject", Off::Never),
     ("adaptive_limit", Off::Never),
     ("sticky", Off::Never),
 ];
@@ -32,26 +29,34 @@ const POOL_LATER: &[Later] = &[
 pub(super) struct PoolRead {
     pub(super) pool: Pool,
     pub(super) place: Place,
+    fallback_place: Place,
 }
 
 /// Reads all pools, in the file's order.
-pub(super) fn pools(s: Section<'_>) -> Vec<PoolRead> {
+pub(super) fn pools(s: Section<'_>, runtime: &Runtime) -> Vec<PoolRead> {
     let report = s.report;
+    let entries = s.entries();
+    // Those that become pools below, so that a name's place here is its pool's there.
+    let is_section = |entry: &&Entry<'_>| entry.value.get_ref().as_table().is_some();
+    let names: Vec<_> = entries.iter().filter(is_section).map(|entry| entry.name.to_owned()).collect();
     let mut pools = Vec::new();
-    for entry in s.entries() {
+    for entry in entries {
         let header = format!("[{}]", entry.place.key);
         if let Err(wrong) = address::label(entry.name) {
             report.error(&entry.place, wrong);
         }
         let place = entry.place.clone();
         if let Some(section) = Section::open(report, entry.value, entry.place, &header) {
-            pools.push(PoolRead { pool: pool(entry.name, section), place });
+            let fallback_place = section.place_of("fallback");
+            pools.push(PoolRead { pool: pool(entry.name, section, &names, runtime), place, fallback_place });
         }
     }
+    let link = |read: &PoolRead| (read.pool.name.clone(), read.pool.fallback, read.fallback_place.clone());
+    failure::fallback_circles(report, &pools.iter().map(link).collect::<Vec<_>>());
     pools
 }
 
-fn pool(name: &str, mut s: Section<'_>) -> Pool {
+fn pool(name: &str, mut s: Section<'_>, names: &[String], runtime: &Runtime) -> Pool {
     const POLICIES: &[(&str, Policy)] = &[
         ("round_robin", Policy::RoundRobin),
         ("least_conn", Policy::LeastConn),
@@ -63,19 +68,40 @@ fn pool(name: &str, mut s: Section<'_>) -> Pool {
     let upstream = s.section("upstream").map_or_else(Upstream::default, upstream);
     let backends = backends(&mut s);
     let health = s.section("health").map(|section| health::health(section, &backends));
-    s.finish(POOL_LATER);
-    Pool {
+    let retry = s.section("retry").map_or_else(Retry::default, |section| failure::retry(section, runtime));
+    let eject = s.section("eject").map(|section| failure::eject(section, &backends));
+    let pool = Pool {
         name: name.to_owned(),
         policy,
         timeouts,
         upstream,
         backends,
         health,
-        retry: Retry::default(),
-        eject: None,
-        slow_start: Micros::ZERO,
-        panic_below: 0.0,
-        fallback: None,
+        retry,
+        eject,
+        slow_start: s.length("slow_start", Micros::ZERO..=Micros::from_s(24 * 3600), Micros::ZERO),
+        panic_below: s.read("panic_below", values::share).unwrap_or(0.0),
+        fallback: s.text("fallback", |name| find("pool", name, names)),
+    };
+    if pool.health.is_none() && pool.eject.is_none() {
+        warn_of_no_failures(&s, &pool);
+    }
+    s.finish(POOL_LATER);
+    pool
+}
+
+/// What waits for backends to go down means nothing in a pool that never takes one down.
+fn warn_of_no_failures(s: &Section<'_>, pool: &Pool) {
+    let header = &s.place.key;
+    let remedy = format!("add [{header}.health] or [{header}.eject], or remove it");
+    let what = "without health checks and ejection no backend of this pool ever counts as down";
+    // The backends of a name come and go with it.
+    let is_fixed =
+        |backend: &Backend| matches!(backend.address, BackendAddress::Tcp(_) | BackendAddress::Unix(_));
+    if pool.panic_below > 0.0 {
+        s.report.warn(&s.place_of("panic_below"), Wrong::new(what, remedy));
+    } else if pool.fallback.is_some() && pool.backends.iter().all(is_fixed) {
+        s.report.warn(&s.place_of("fallback"), Wrong::new(what, remedy));
     }
 }
 

@@ -10,7 +10,7 @@ use super::address;
 use super::cores;
 use super::fault::{Place, Report, Wrong};
 use super::listener;
-use super::model::{Admin, Config, ListenAddress, Log, LogFormat, LogLevel, Runtime};
+use super::model::{Admin, Config, ListenAddress, Log, LogFormat, LogLevel, OnShardLoss, Runtime};
 use super::pool;
 use super::reference::Claims;
 use super::section::{Off, Section};
@@ -27,9 +27,15 @@ const A_DAY: Micros = Micros::from_s(24 * 3600);
 pub(super) fn config<'a>(report: &'a Report<'a>, table: &'a DeTable<'a>) -> Config {
     let mut root = Section::root(report, table);
     let mut addresses = ListenAddresses::new();
-    let runtime = root.section("runtime").map_or_else(Runtime::default, runtime);
+    let (runtime, state_file_place) = match root.section("runtime") {
+        Some(section) => {
+            let place = section.place_of("state_file");
+            (runtime(section), Some(place))
+        }
+        None => (Runtime::default(), None),
+    };
     let log = root.section("log").map_or_else(Log::default, log);
-    let pools = root.section("pool").map_or_else(Vec::new, pool::pools);
+    let pools = root.section("pool").map_or_else(Vec::new, |section| pool::pools(section, &runtime));
     let pool_names: Vec<String> = pools.iter().map(|read| read.pool.name.clone()).collect();
     let (listeners, routes) = listener::listeners_and_routes(&mut root, &pool_names, &mut addresses);
     // After the listeners, so that of an address taken twice the fault is told of the admin surface.
@@ -37,13 +43,18 @@ pub(super) fn config<'a>(report: &'a Report<'a>, table: &'a DeTable<'a>) -> Conf
         Some(section) => admin(section, &mut addresses),
         None => default_admin(report, &Place { offset: 0, key: "admin.listen".to_owned() }, &mut addresses),
     };
+    if let (Some(_), Some(place), []) = (&runtime.state_file, state_file_place, admin.listen.as_slice()) {
+        let what = "without an admin surface nothing is changed at run time, so there is nothing to keep";
+        report.warn(&place, Wrong::new(what, "add an address to admin.listen, or remove it"));
+    }
     if let Some(section) = root.section("access_log") {
         access_log(section);
     }
     root.finish(&[("tracing", Off::Never)]);
     for (index, read) in pools.iter().enumerate() {
         let by_listener = listeners.iter().any(|listener| listener.pool == Some(index));
-        if !by_listener && !routes.iter().any(|route| route.pool == index) {
+        let by_pool = pools.iter().any(|read| read.pool.fallback == Some(index));
+        if !by_listener && !by_pool && !routes.iter().any(|route| route.pool == index) {
             let wrong = Wrong::new("nobody uses this pool", "name it in a listener or a route, or remove it");
             report.warn(&read.place, wrong);
         }
@@ -53,6 +64,7 @@ pub(super) fn config<'a>(report: &'a Report<'a>, table: &'a DeTable<'a>) -> Conf
 }
 
 fn runtime(mut s: Section<'_>) -> Runtime {
+    const LOSS: &[(&str, OnShardLoss)] = &[("serve_on", OnShardLoss::ServeOn), ("exit", OnShardLoss::Exit)];
     let default = Runtime::default();
     let to = Micros::ZERO;
     let runtime = Runtime {
@@ -65,9 +77,9 @@ fn runtime(mut s: Section<'_>) -> Runtime {
         ring_entries: power_of_two(&mut s, "ring_entries", 64..=32_768, default.ring_entries.into()),
         buffer_size: s.size("buffer_size", 4 << 10..=1 << 20, default.buffer_size as u64) as usize,
         buffers: power_of_two(&mut s, "buffers", 16..=32_768, default.buffers.into()) as u16,
-        state_file: default.state_file,
-        watch: default.watch,
-        on_shard_loss: default.on_shard_loss,
+        state_file: s.text("state_file", address::file),
+        watch: s.read("watch", values::flag).unwrap_or(default.watch),
+        on_shard_loss: s.choice("on_shard_loss", LOSS, &[], default.on_shard_loss),
     };
     let repeated = cores::repeated(&runtime.cores);
     if !repeated.is_empty() {
@@ -77,12 +89,7 @@ fn runtime(mut s: Section<'_>) -> Runtime {
         );
         s.report.warn(&s.place_of("cores"), wrong);
     }
-    s.finish(&[
-        ("state_file", Off::Never),
-        ("watch", Off::False),
-        ("user", Off::Never),
-        ("group", Off::Never),
-    ]);
+    s.finish(&[("user", Off::Never), ("group", Off::Never)]);
     runtime
 }
 

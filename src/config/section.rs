@@ -24,8 +24,6 @@ pub(super) enum Off {
     Length(Micros),
     /// This text.
     Text(&'static str),
-    /// `false`.
-    False,
     /// `[]`.
     EmptyList,
 }
@@ -37,7 +35,6 @@ impl Off {
             Self::Number(off) => values::number(value) == Some(off),
             Self::Length(off) => values::length(value, off..=off).is_ok(),
             Self::Text(off) => value.as_str() == Some(off),
-            Self::False => value.as_bool() == Some(false),
             Self::EmptyList => value.as_array().is_some_and(|list| list.is_empty()),
         }
     }
@@ -48,7 +45,6 @@ impl Off {
             Self::Number(off) => off.to_string(),
             Self::Length(off) => format!("\"{off}\""),
             Self::Text(off) => format!("\"{off}\""),
-            Self::False => "false".to_owned(),
             Self::EmptyList => "[]".to_owned(),
         };
         format!("remove it, or write {off}")

@@ -79,12 +79,24 @@ fn a_slip_finds_the_name_that_was_meant_and_a_stranger_finds_none() {
 
 #[test]
 fn an_address_prints_as_it_is_written() {
-    for text in ["127.0.0.1:80", "[::1]:80", "app.internal:8080", "my_app:1", "unix:/run/app.sock"] {
+    for text in [
+        "127.0.0.1:80",
+        "[::1]:80",
+        "app.internal:8080",
+        "my_app:1",
+        "_app:8080",
+        "_http._tcp.app.internal",
+        "unix:/run/app.sock",
+    ] {
         assert_eq!(address::backend(text).unwrap().to_string(), text);
     }
     for text in ["0.0.0.0:0", "[::]:8080", "unix:/run/app.sock"] {
         assert_eq!(address::listen(text).unwrap().to_string(), text);
     }
+    assert_eq!(
+        address::backend("_HTTP._tcp.App.internal").unwrap(),
+        BackendAddress::Service("_http._tcp.app.internal".to_owned())
+    );
     assert!(address::backend(&format!("unix:/{}", "x".repeat(106))).is_ok());
 }
 
@@ -114,15 +126,17 @@ fn two_pools() -> Config {
     let text = "[runtime]\nmax_connections = 1000\nbuffers = 16\nbuffer_size = \"4KiB\"\nring_entries = 64\n\
                 [[listener]]\naddress = \"127.0.0.1:1\"\npool = \"a\"\n[[route]]\npath = \"/b\"\npool = \"b\"\n\
                 [[pool.a.backend]]\naddress = \"h:1\"\n[[pool.a.backend]]\naddress = \"h:2\"\n\
+                [pool.a.retry]\nattempts = 0\nhold = \"1MiB\"\n\
+                [pool.b.retry]\nhold = \"1KiB\"\nbody_buffer = \"3KiB\"\n\
                 [pool.b.upstream]\nmax_connections = 50\nidle_per_backend = 10\n\
                 [[pool.b.backend]]\naddress = \"h:3\"\n";
     parse(text, "weir.toml").unwrap().config
 }
 
 #[test]
-fn the_worst_case_of_memory_sums_shards_and_idle_upstream_connections() {
+fn the_worst_case_of_memory_sums_shards_what_exchanges_keep_and_idle_upstream_connections() {
     let config = two_pools();
-    let a_shard = 9 * 16 * (4096 + 2048) + 1000 * 1024 + 64 * 128;
+    let a_shard = 9 * 16 * (4096 + 2048) + 1000 * (1024 + 4096) + 64 * 128;
     let idle = (2 * 256 + 10) * 1024;
     assert_eq!(worst_case_memory_bytes(&config, 1), a_shard + idle);
     assert_eq!(worst_case_memory_bytes(&config, 4), 4 * a_shard + idle);

@@ -4,19 +4,19 @@
 //! held across an await. What changes something that shards must hear of calls [`Desk::wake`], and the
 //! loop in [`super::serve`] sends it.
 
+use super::ResolvedBackend;
 use super::Setup;
 use super::collector::Collector;
 use super::life::{ExitReason, Life, Order};
 use super::outbox::Outbox;
 use super::probe::BadCheck;
 use super::prober::{Group, groups};
-use crate::balance::{BackendId, Merger, Report};
+use crate::balance::{BackendId, Merger, Report, Traffic};
 use crate::config::Config;
 use crate::health::{ProbeFailure, State, Transition};
 use crate::mesh::ToControl;
 use crate::metrics::{ShardStats, Totals};
 use crate::time::{Instant, Micros};
-use crate::upstream::ResolvedBackend;
 use std::cell::{Cell, Ref, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -290,7 +290,9 @@ impl Desk {
         for id in &group.members {
             self.log_transition(*id, &transition);
             if usable != was {
-                self.0.outboxes.borrow_mut().iter_mut().for_each(|outbox| outbox.usable(*id, usable));
+                self.0.outboxes.borrow_mut().iter_mut().for_each(|outbox| {
+                    outbox.traffic(*id, if usable { Traffic::ALL } else { Traffic::NOTHING })
+                });
             }
         }
         self.wake();

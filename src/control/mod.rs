@@ -19,6 +19,8 @@
 //! | `prober`, `probe` | when to check, one check |
 //! | `resolve` | names to addresses, at start |
 
+mod carried;
+mod change;
 mod collector;
 mod desk;
 mod life;
@@ -29,19 +31,24 @@ mod resolve;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 pub(crate) mod rig;
+pub mod status;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests;
 
+pub use carried::{
+    Carried, CarriedBackend, CarriedCheck, CarriedEjection, CarriedName, CarriedPool, CarriedRemoval,
+    Configured, VERSION as CARRIED_VERSION,
+};
+pub use change::{Change, ChangeRefused, Changed, ReloadRefused, Reloaded, Unconfirmed};
 pub use desk::{BackendState, Desk, NotReady, Standing};
 pub use life::ExitReason;
 pub use probe::BadCheck;
-pub use resolve::{ResolveRefused, Unresolved, resolve};
+pub use resolve::{ResolveRefused, ResolvedBackend, Unresolved, resolve};
 
 use crate::config::Config;
 use crate::mesh::{Receiver, Sender, ToControl, ToShard};
 use crate::time::{Instant, Micros};
-use crate::upstream::ResolvedBackend;
 use std::io;
 use std::sync::Arc;
 use tokio::io::Interest;

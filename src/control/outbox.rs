@@ -7,7 +7,7 @@
 
 use super::ShardLink;
 use super::life::Order;
-use crate::balance::{BackendId, Snapshot};
+use crate::balance::{BackendId, Snapshot, Traffic};
 use crate::mesh::{Refused, ToShard};
 use crate::metrics::ShardStats;
 use std::collections::{BTreeMap, VecDeque};
@@ -15,19 +15,19 @@ use std::collections::{BTreeMap, VecDeque};
 /// One shard's mailbox and what waits to go into it.
 pub(super) struct Outbox {
     link: ShardLink,
-    usable: BTreeMap<BackendId, bool>,
+    traffic: BTreeMap<BackendId, Traffic>,
     orders: VecDeque<Order>,
     closed: bool,
 }
 
 impl Outbox {
     pub(super) fn new(link: ShardLink) -> Self {
-        Self { link, usable: BTreeMap::new(), orders: VecDeque::new(), closed: false }
+        Self { link, traffic: BTreeMap::new(), orders: VecDeque::new(), closed: false }
     }
 
-    /// The backend may be picked from now on, or no longer.
-    pub(super) fn usable(&mut self, id: BackendId, usable: bool) {
-        self.usable.insert(id, usable);
+    /// The backend gets this from now on.
+    pub(super) fn traffic(&mut self, id: BackendId, traffic: Traffic) {
+        self.traffic.insert(id, traffic);
     }
 
     /// The shard is to leave, drain or stop.
@@ -38,18 +38,18 @@ impl Outbox {
     /// The shard is gone; nothing waits for it any more.
     pub(super) fn close(&mut self) {
         self.closed = true;
-        self.usable.clear();
+        self.traffic.clear();
         self.orders.clear();
     }
 
     /// Sends what waits, transitions first; `false` if the mailbox was full and something still waits.
     pub(super) fn flush(&mut self) -> bool {
-        if !self.usable.is_empty() {
-            let all = self.usable.iter().map(|(id, usable)| (*id, *usable)).collect();
-            if !self.post(ToShard::Usable(all)) {
+        if !self.traffic.is_empty() {
+            let all = self.traffic.iter().map(|(id, traffic)| (*id, *traffic)).collect();
+            if !self.post(ToShard::Traffic(all)) {
                 return false;
             }
-            self.usable.clear();
+            self.traffic.clear();
         }
         while let Some(order) = self.orders.front() {
             let message = match order {
@@ -111,15 +111,15 @@ mod tests {
         let mut outbox = Outbox::new(ShardLink { to_shard });
         outbox.order(Order::LastRequests);
         assert!(outbox.flush());
-        outbox.usable(BackendId(1), true);
-        outbox.usable(BackendId(0), true);
+        outbox.traffic(BackendId(1), Traffic::ALL);
+        outbox.traffic(BackendId(0), Traffic::ALL);
         outbox.order(Order::Drain);
         assert!(!outbox.flush());
-        outbox.usable(BackendId(1), false);
+        outbox.traffic(BackendId(1), Traffic::NOTHING);
         assert!(matches!(shard.try_recv(), Some(ToShard::LastRequests)));
         assert!(!outbox.flush(), "the order still waits behind the transitions");
-        let Some(ToShard::Usable(told)) = shard.try_recv() else { panic!("no transitions") };
-        assert_eq!(told, [(BackendId(0), true), (BackendId(1), false)]);
+        let Some(ToShard::Traffic(told)) = shard.try_recv() else { panic!("no transitions") };
+        assert_eq!(told, [(BackendId(0), Traffic::ALL), (BackendId(1), Traffic::NOTHING)]);
         assert!(outbox.flush());
         assert!(matches!(shard.try_recv(), Some(ToShard::Drain)));
         assert!(shard.try_recv().is_none());
@@ -130,8 +130,8 @@ mod tests {
         let (to_shard, shard) = mailbox(1).unwrap();
         let mut outbox = Outbox::new(ShardLink { to_shard });
         drop(shard);
-        outbox.usable(BackendId(0), true);
-        assert!(outbox.flush() && outbox.usable.is_empty());
+        outbox.traffic(BackendId(0), Traffic::ALL);
+        assert!(outbox.flush() && outbox.traffic.is_empty());
         assert!(outbox.collect(Box::new(ShardStats::new(1))).is_some());
     }
 }

@@ -5,6 +5,7 @@
 //! has one connection of ours, not a pile. The judgement is `health`'s, the check itself [`Prepared`]'s;
 //! here is the timing, and the desk is told what came out.
 
+use super::ResolvedBackend;
 use super::desk::Desk;
 use super::probe::{BadCheck, Prepared};
 use crate::balance::BackendId;
@@ -12,7 +13,6 @@ use crate::config::Destination;
 use crate::config::{BackendAddress, Config, Health};
 use crate::health::{Checked, ProbeFailure, Rule, Transition, first_probe_after};
 use crate::time::{Instant, Micros};
-use crate::upstream::ResolvedBackend;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
 use tokio::time::sleep;

@@ -7,10 +7,26 @@ use super::probe::{BadCheck, Prepared};
 use crate::balance::BackendId;
 use crate::config::Destination;
 use crate::config::{BackendAddress, Config, Pool};
-use crate::upstream::ResolvedBackend;
 use std::fmt;
 use std::io;
 use std::net::ToSocketAddrs;
+
+/// A backend with its address resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolvedBackend {
+    /// Its number in the process.
+    pub id: BackendId,
+    /// The pool's index in the configuration.
+    pub pool: usize,
+    /// The backend's index in the pool.
+    pub index: usize,
+    /// Its name in logs and metrics.
+    pub name: String,
+    /// Where to connect.
+    pub address: Destination,
+    /// It serves only after a passed health check.
+    pub checked: bool,
+}
 
 /// One reason why a configuration that is right in itself cannot be served.
 #[derive(Debug, thiserror::Error)]

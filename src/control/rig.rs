@@ -3,8 +3,9 @@
 //!
 //! Nothing here waits for a length of time: [`until`] waits for a condition, and gives up loudly.
 
+use super::ResolvedBackend;
 use super::{Desk, ExitReason, Setup, ShardLink, resolve, serve};
-use crate::balance::{BackendId, Report, Snapshot};
+use crate::balance::{BackendId, Report, Snapshot, Traffic};
 use crate::config::Destination;
 use crate::config::{
     Admin, Backend, BackendAddress, Check, Config, Health, HttpCheck, Log, Policy, Pool, Retry, Runtime,
@@ -13,7 +14,6 @@ use crate::config::{
 use crate::mesh::{Receiver, Sender, ToControl, ToShard, mailbox};
 use crate::metrics::{Phase, ShardStats};
 use crate::time::{Instant, Micros};
-use crate::upstream::ResolvedBackend;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -119,10 +119,15 @@ fn obey(
 ) -> bool {
     let mut told = told.lock().unwrap();
     match message {
-        ToShard::Topology(_) | ToShard::Traffic(_) | ToShard::Mark(_) | ToShard::Accept(_) => {}
+        ToShard::Topology(_)
+        | ToShard::Mark(_)
+        | ToShard::Accept(_)
+        | ToShard::HandOver
+        | ToShard::Inject(_) => {}
         ToShard::Snapshot(snapshot) => told.snapshots.push(snapshot),
-        ToShard::Usable(usable) => {
-            told.transitions.extend(&usable);
+        ToShard::Traffic(traffic) => {
+            let usable = traffic.iter().map(|(id, traffic)| (*id, *traffic == Traffic::ALL));
+            told.transitions.extend(usable.clone());
             told.usable.extend(usable);
         }
         ToShard::Collect(spare) => {

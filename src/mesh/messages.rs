@@ -4,6 +4,7 @@
 
 use crate::balance::{BackendId, Report, Snapshot, Traffic};
 use crate::metrics::ShardStats;
+use crate::time::Micros;
 use crate::topology::{ListenerKey, Topology};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -23,8 +24,6 @@ pub enum ToShard {
     /// Accept on these sockets: a listener that is new, or that of a shard that died. Each has the
     /// listener's key; one that the shard has already is left alone.
     Accept(Vec<(ListenerKey, Arc<OwnedFd>)>),
-    /// These backends may be picked from now on (`true`) or no longer (`false`).
-    Usable(Vec<(BackendId, bool)>),
     /// An empty box to record into from now on; the full one goes back as [`ToControl::Collected`].
     Collect(Box<ShardStats>),
     /// From now on answers say `Connection: close`; the shard still accepts (`shutdown_delay`).
@@ -32,8 +31,22 @@ pub enum ToShard {
     /// Stop accepting; idle connections close, the others after their exchange. Answered by
     /// [`ToControl::Drained`] once none is left.
     Drain,
+    /// A successor process accepts on the same sockets: let go of them, and end like after
+    /// [`ToShard::Drain`].
+    HandOver,
+    /// A fault, asked for by a test of weir itself.
+    Inject(Injected),
     /// End at once, whatever is in flight. Answered by [`ToControl::Ended`].
     Stop,
+}
+
+/// A fault that a shard is told to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Injected {
+    /// Its loop panics.
+    Panic,
+    /// It does nothing else for so long.
+    Stall(Micros),
 }
 
 /// What a shard tells control.

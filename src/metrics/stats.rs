@@ -136,7 +136,7 @@ pub struct BackendStats {
 /// What one shard recorded since its box was last swapped.
 #[derive(Debug)]
 pub struct ShardStats {
-    pub(super) backends: Box<[BackendStats]>,
+    pub(super) backends: Vec<BackendStats>,
     /// By cause and status; a shard sees a handful of pairs, so it is a list, with room for all of them.
     pub(super) refusals: Vec<(Refusal, u16, u64)>,
     pub(super) view_age: Series<u32>,
@@ -166,9 +166,17 @@ impl ShardStats {
         }
     }
 
+    /// Room for `backends` backends from now on, or for as many as there was before, if that is more.
+    pub fn grow(&mut self, backends: usize) {
+        if backends > self.backends.len() {
+            self.backends.resize_with(backends, BackendStats::default);
+        }
+    }
+
     /// Puts `spare` in the place of `current` and returns what was there, for
     /// [`crate::mesh::ToControl::Collected`]. Gauges carry on in the new box.
     pub fn swap(current: &mut Box<Self>, mut spare: Box<Self>) -> Box<Self> {
+        spare.grow(current.backends.len());
         spare.connections = current.connections;
         spare.idle_upstream = current.idle_upstream;
         spare.ring = current.ring;

@@ -51,7 +51,7 @@ pub struct ShardTotals {
 /// All that was recorded since the process began.
 #[derive(Debug)]
 pub struct Totals {
-    pub(super) backends: Box<[BackendTotals]>,
+    pub(super) backends: Vec<BackendTotals>,
     pub(super) shards: Box<[ShardTotals]>,
     /// By cause and status.
     pub(super) refusals: BTreeMap<(&'static str, u16), u64>,
@@ -72,6 +72,9 @@ impl Totals {
     /// Adds a shard's box, which the caller then [clears](ShardStats::clear) and uses again. A shard
     /// that is not one of this process is a fault of ours and panics, as an index does.
     pub fn absorb(&mut self, shard: u16, part: &ShardStats) {
+        if part.backends.len() > self.backends.len() {
+            self.backends.resize_with(part.backends.len(), BackendTotals::default);
+        }
         for (total, part) in self.backends.iter_mut().zip(&part.backends) {
             add_backend(total, part);
         }
@@ -85,6 +88,13 @@ impl Totals {
         shard.connections = part.connections;
         shard.idle_upstream = part.idle_upstream;
         shard.ring = part.ring;
+    }
+
+    /// This number is given to another backend: what the one before came to is forgotten.
+    pub fn reset(&mut self, id: BackendId) {
+        if let Some(total) = self.backends.get_mut(id.0 as usize) {
+            *total = BackendTotals::default();
+        }
     }
 
     /// A shard is gone, and its connections with it.

@@ -3,7 +3,7 @@
 use super::exchange::After;
 use super::refusal::{Ending, Refused};
 use super::request::{Input, Outgoing, take_request};
-use super::service::{Service, Stage};
+use super::service::{ListenerRules, ListenerService, Service, Stage};
 use crate::metrics::Refusal;
 use crate::ring::{Chunk, Fault, Send, Stream};
 use crate::time::Instant;
@@ -35,7 +35,7 @@ pub(super) struct Client {
     pub(super) service: Rc<Service>,
     pub(super) stream: Stream,
     pub(super) input: Input,
-    pub(super) listener: u16,
+    pub(super) listener: Rc<ListenerService>,
     /// `None`: over a Unix socket.
     pub(super) address: Option<IpAddr>,
     text: AddressText,
@@ -44,10 +44,14 @@ pub(super) struct Client {
     _counted: Counted,
 }
 
-/// Serves one connection that `listener` (its index) accepted, until it ends.
+/// Serves one connection that `listener` accepted, until it ends.
 ///
 /// Not an `async fn`: that would keep its arguments twice, in every idle connection.
-pub fn serve(service: Rc<Service>, listener: usize, stream: Stream) -> impl Future<Output = ()> {
+pub fn serve(
+    service: Rc<Service>,
+    listener: Rc<ListenerService>,
+    stream: Stream,
+) -> impl Future<Output = ()> {
     let mut client = Client::new(service, listener, stream);
     async move {
         loop {
@@ -76,7 +80,7 @@ pub fn serve(service: Rc<Service>, listener: usize, stream: Stream) -> impl Futu
 }
 
 impl Client {
-    fn new(service: Rc<Service>, listener: usize, stream: Stream) -> Self {
+    fn new(service: Rc<Service>, listener: Rc<ListenerService>, stream: Stream) -> Self {
         let address = stream.peer();
         let mut text = AddressText { bytes: [0; 45], len: 0 };
         match address {
@@ -85,16 +89,7 @@ impl Client {
             None => drop(text.write_str("unix")),
         }
         let _counted = Counted::new(&service);
-        Self {
-            service,
-            stream,
-            input: Input::default(),
-            listener: listener as u16,
-            address,
-            text,
-            sending: None,
-            _counted,
-        }
+        Self { service, stream, input: Input::default(), listener, address, text, sending: None, _counted }
     }
 
     /// The next request; `None` when there is none any more.
@@ -103,7 +98,7 @@ impl Client {
         loop {
             if !self.input.is_empty() {
                 let text = &self.text.bytes[..usize::from(self.text.len)];
-                let taken = take_request(&self.service, usize::from(self.listener), text, &mut self.input)?;
+                let taken = take_request(&self.service, &self.listener.rules(), text, &mut self.input)?;
                 if taken.is_some() {
                     return Ok(taken);
                 }
@@ -160,13 +155,13 @@ impl Client {
     }
 
     /// The rules of the connection's listener.
-    pub(super) fn rules(&self) -> &super::ListenerService {
-        &self.service.listeners[usize::from(self.listener)]
+    pub(super) fn rules(&self) -> Rc<ListenerRules> {
+        self.listener.rules()
     }
 
     /// Whether this connection ends with the answer under way, whatever the client wants.
     pub(super) fn closing(&self) -> bool {
-        self.service.stage.get() == Stage::LastRequests
+        self.service.stage.get() == Stage::LastRequests || self.listener.is_leaving()
     }
 }
 

@@ -10,6 +10,7 @@ use crate::exchange::{AttemptFailure, Pace, RequestFacts};
 use crate::metrics::UpstreamFailure;
 use crate::ring::{Chunk, Fault, Payload, PipeLoan, SpliceFault, Stream, give_way};
 use crate::time::{Instant, Micros};
+use crate::upstream::Picked;
 use std::future::poll_fn;
 
 /// Chunks that leave by one send.
@@ -113,10 +114,10 @@ pub(super) async fn download(
     down: Down<'_>,
     up: &Stream,
     part: &mut FirstPart,
-    pool: usize,
+    picked: &Picked,
 ) -> Result<(), DownloadFault> {
     let ends_by_close = part.body.ends_by_close();
-    let passed = pass_body(down, up, part, pool).await;
+    let passed = pass_body(down, up, part, picked).await;
     if ends_by_close && passed.is_err() {
         down.stream.reset_on_close();
     }
@@ -127,9 +128,9 @@ async fn pass_body(
     down: Down<'_>,
     up: &Stream,
     part: &mut FirstPart,
-    pool: usize,
+    picked: &Picked,
 ) -> Result<(), DownloadFault> {
-    let between_bytes = down.service.upstreams.timeouts(pool).between_bytes;
+    let between_bytes = picked.pool().rules().timeouts.between_bytes;
     let mut pace = Pace::new(down.service.now(), down.min_rate_per_s);
     let first = std::mem::replace(&mut part.payload, Payload::Static(b""));
     pace.count(first.as_slice().len());

@@ -8,13 +8,14 @@ use super::download::{AnswerFault, Down, DownloadFault, download, read_final};
 use super::refusal::{Ending, Refused};
 use super::request::{Input, Outgoing};
 use super::response::{FirstPart, Part, take_response};
+use crate::balance::BackendId;
 use crate::exchange::{Attempt, AttemptFailure, Next, Pace, RequestFacts, after_failure};
 use crate::http1::Method;
 use crate::metrics::{Phase, Refusal, UpstreamFailure};
 use crate::ring::{Chunk, Fault, Payload};
 use crate::sys::clock;
 use crate::time::{Instant, Micros};
-use crate::upstream::{self, Connection, InFlight, Picked};
+use crate::upstream::{self, Asking, Connection, InFlight, Picked};
 use std::future::Future;
 
 /// What becomes of the client's connection.
@@ -29,21 +30,20 @@ pub(super) enum After {
 }
 
 /// Backends that this exchange has tried, by their index in the pool.
-#[derive(Default)]
 pub(super) struct Tried {
-    members: [u16; 3],
+    members: [BackendId; 3],
     count: u8,
 }
 
 impl Tried {
-    fn add(&mut self, member: u16) {
+    fn add(&mut self, member: BackendId) {
         if let Some(place) = self.members.get_mut(usize::from(self.count)) {
             *place = member;
             self.count += 1;
         }
     }
 
-    fn as_slice(&self) -> &[u16] {
+    fn as_slice(&self) -> &[BackendId] {
         &self.members[..usize::from(self.count)]
     }
 }
@@ -118,7 +118,7 @@ impl Client {
     pub(super) fn exchange(&mut self, mut outgoing: Outgoing) -> impl Future<Output = After> {
         async move {
             let now = self.service.now();
-            let total = self.service.upstreams.timeouts(outgoing.pool).total;
+            let total = outgoing.pool.rules().timeouts.total;
             let mut times = Times {
                 began: now,
                 own: Micros::ZERO,
@@ -157,13 +157,16 @@ impl Client {
 
     /// Attempts until one gets somewhere.
     async fn begin(&mut self, outgoing: &mut Outgoing, times: &mut Times) -> Result<Begun, Refused> {
-        let mut tried = Tried::default();
+        let mut tried = Tried { members: [BackendId(0); 3], count: 0 };
         let mut number = 1;
         let mut same_again = false;
         // How the attempt before this one failed, and at whom.
         let mut failed = None;
         loop {
-            let pick = |tried: &[u16]| self.service.upstreams.pick(outgoing.pool, self.address, tried);
+            let pick = |tried: &[BackendId]| {
+                let asking = Asking { client: self.address, tried, may_retry: false };
+                self.service.upstreams.pick(&outgoing.pool, &asking)
+            };
             let other = pick(tried.as_slice()).or_else(|| if same_again { pick(&[]) } else { None });
             let Some(picked) = other else {
                 return Err(
@@ -176,7 +179,7 @@ impl Client {
             if let Some(age) = self.service.upstreams.view.age(self.service.now()) {
                 self.service.stats.borrow_mut().view_age(age);
             }
-            let (failure, reused) = match self.attempt(picked, number == 1, outgoing, times).await {
+            let (failure, reused) = match self.attempt(&picked, number == 1, outgoing, times).await {
                 Ok(begun) => return Ok(begun),
                 Err(failed) => failed,
             };
@@ -191,14 +194,14 @@ impl Client {
             let blameless = failure == AttemptFailure::Full || (reused && next == Next::TryAnother);
             if !blameless {
                 // A pooled connection that had died is no failure of the backend.
-                stats.failed(picked.id, counted_as(failure));
+                stats.failed(picked.id(), counted_as(failure));
             }
             if next == Next::Answer {
                 return Err(Refused::upstream(failure));
             }
             drop(stats);
-            failed = Some((failure, picked.id));
-            tried.add(picked.member);
+            failed = Some((failure, picked.id()));
+            tried.add(picked.id());
             same_again = reused;
             number += 1;
         }
@@ -207,20 +210,20 @@ impl Client {
     /// One attempt: connect or take an idle connection, send, wait for the answer's first bytes.
     async fn attempt(
         &self,
-        picked: Picked,
+        picked: &Picked,
         may_reuse: bool,
         outgoing: &mut Outgoing,
         times: &mut Times,
     ) -> Result<Begun, (AttemptFailure, bool)> {
         let service = &self.service;
-        let in_flight = service.upstreams.admit(picked);
+        let in_flight = service.upstreams.admit(picked, may_reuse);
         let connection = match may_reuse.then(|| self.reuse(picked)).flatten() {
             Some(connection) => connection,
             // In a box: it is the rare way, and its future would be kept in every connection's.
             None => Box::pin(self.connect(picked, times)).await?,
         };
         let reused = connection.is_reused();
-        let response = service.upstreams.timeouts(outgoing.pool).response;
+        let response = outgoing.pool.rules().timeouts.response;
         let due = service.now().deadline(response).min(times.ends);
         let bytes = std::mem::take(&mut outgoing.bytes);
         let send = connection.stream.send(Payload::Bytes(bytes), due).quiet();
@@ -239,7 +242,7 @@ impl Client {
         let failure = match (first, sent.outcome) {
             (Ok(Some(first)), _) => {
                 let took = service.now().since(sent_at);
-                service.stats.borrow_mut().record(picked.id, Phase::FirstByte, took);
+                service.stats.borrow_mut().record(picked.id(), Phase::FirstByte, took);
                 return Ok(Begun { connection, in_flight, first: Some(first) });
             }
             (_, Err(Fault::Os(_))) => AttemptFailure::NotSent,
@@ -254,14 +257,18 @@ impl Client {
     }
 
     /// An idle connection, if there is one.
-    fn reuse(&self, picked: Picked) -> Option<Connection> {
+    fn reuse(&self, picked: &Picked) -> Option<Connection> {
         let connection = self.service.upstreams.idle(picked)?;
-        self.service.stats.borrow_mut().record(picked.id, Phase::Connect, Micros::ZERO);
+        self.service.stats.borrow_mut().record(picked.id(), Phase::Connect, Micros::ZERO);
         Some(connection)
     }
 
     /// A new connection.
-    async fn connect(&self, picked: Picked, times: &mut Times) -> Result<Connection, (AttemptFailure, bool)> {
+    async fn connect(
+        &self,
+        picked: &Picked,
+        times: &mut Times,
+    ) -> Result<Connection, (AttemptFailure, bool)> {
         let service = &self.service;
         let asked = times.pause();
         let connected = service.upstreams.connect(picked, times.ends).await;
@@ -273,8 +280,8 @@ impl Client {
         })?;
         let took = service.now().since(asked);
         let mut stats = service.stats.borrow_mut();
-        stats.connected(picked.id, took);
-        stats.record(picked.id, Phase::Connect, took);
+        stats.connected(picked.id(), took);
+        stats.record(picked.id(), Phase::Connect, took);
         Ok(connection)
     }
 
@@ -316,8 +323,7 @@ impl Client {
         {
             return self.client_gone();
         }
-        let pool = usize::from(connection.picked().pool);
-        let response = self.service.upstreams.timeouts(pool).response;
+        let response = connection.picked().pool().rules().timeouts.response;
         let due = self.service.now().deadline(response).min(times.ends);
         let closing = self.closing();
         let facts = &outgoing.facts;
@@ -346,18 +352,17 @@ impl Client {
             return self.client_gone();
         }
         times.resume(self.service.now());
-        let picked = connection.picked();
+        let picked = connection.picked().clone();
         if part.tunnel {
-            self.service.stats.borrow_mut().answered(picked.id, part.status);
+            self.service.stats.borrow_mut().answered(picked.id(), part.status);
             return self.tunnel(part, connection, in_flight).await;
         }
         if part.body.is_done() {
             return self.finish(part, connection, in_flight, &mut times);
         }
-        self.service.stats.borrow_mut().answered(picked.id, part.status);
+        self.service.stats.borrow_mut().answered(picked.id(), part.status);
         times.pause();
-        let downloaded =
-            download(self.down(times.ends), &connection.stream, &mut part, usize::from(picked.pool)).await;
+        let downloaded = download(self.down(times.ends), &connection.stream, &mut part, &picked).await;
         drop(in_flight);
         times.resume(self.service.now());
         match downloaded {
@@ -366,10 +371,10 @@ impl Client {
                     self.service.upstreams.keep(connection, part.keep_alive_timeout);
                 }
                 times.pause();
-                self.record_whole(picked, times, part.body_bytes);
+                self.record_whole(&picked, times, part.body_bytes);
                 if part.close { After::Close } else { After::Next }
             }
-            Err(fault) => self.cut(picked, fault),
+            Err(fault) => self.cut(&picked, fault),
         }
     }
 
@@ -381,8 +386,8 @@ impl Client {
         in_flight: InFlight,
         times: &mut Times,
     ) -> After {
-        let picked = connection.picked();
-        self.service.stats.borrow_mut().answered(picked.id, part.status);
+        let picked = connection.picked().clone();
+        self.service.stats.borrow_mut().answered(picked.id(), part.status);
         if part.pool {
             self.service.upstreams.keep(connection, part.keep_alive_timeout);
         } else {
@@ -394,23 +399,23 @@ impl Client {
         pace.count(part.payload.as_slice().len());
         self.sending = Some(self.stream.send(part.payload, pace.due()).quiet_and_done());
         times.pause();
-        self.record_whole(picked, *times, body_bytes);
+        self.record_whole(&picked, *times, body_bytes);
         if part.close { After::Close } else { After::Next }
     }
 
-    pub(super) fn record_whole(&self, picked: Picked, times: Times, response_body: u64) {
+    pub(super) fn record_whole(&self, picked: &Picked, times: Times, response_body: u64) {
         let mut stats = self.service.stats.borrow_mut();
-        stats.passed(picked.id, times.request_body, response_body);
-        stats.record(picked.id, Phase::Own, times.own);
-        stats.record(picked.id, Phase::Whole, self.service.now().since(times.began));
+        stats.passed(picked.id(), times.request_body, response_body);
+        stats.record(picked.id(), Phase::Own, times.own);
+        stats.record(picked.id(), Phase::Whole, self.service.now().since(times.began));
     }
 
     /// A response broke off after its head had gone down: all that is left is to close.
-    pub(super) fn cut(&self, picked: Picked, fault: DownloadFault) -> After {
+    pub(super) fn cut(&self, picked: &Picked, fault: DownloadFault) -> After {
         match fault {
             DownloadFault::Client => self.client_gone(),
             DownloadFault::Backend(failure) => {
-                self.service.stats.borrow_mut().failed(picked.id, failure);
+                self.service.stats.borrow_mut().failed(picked.id(), failure);
                 After::Close
             }
         }
@@ -433,7 +438,7 @@ impl Client {
         connection: Connection,
         failure: AttemptFailure,
     ) -> After {
-        self.service.stats.borrow_mut().failed(connection.picked().id, counted_as(failure));
+        self.service.stats.borrow_mut().failed(connection.picked().id(), counted_as(failure));
         drop(connection);
         self.refuse(Refused::upstream(failure), Ending::Close, facts.method == Method::Head).await;
         After::Close

@@ -28,4 +28,4 @@ mod tunnel;
 mod upload;
 
 pub use connection::serve;
-pub use service::{ListenerService, Service, Stage};
+pub use service::{ListenerRules, ListenerService, Service, Stage};

@@ -5,7 +5,7 @@
 //! `connection.rs`.
 
 use super::refusal::Refused;
-use super::service::Service;
+use super::service::{ListenerRules, Service};
 use crate::exchange::RequestFacts;
 use crate::http1::{
     BadHead, ChunkDecoder, Method, Parse, RequestBody, RequestHead, RequestRewrite, Target, parse_request,
@@ -13,6 +13,8 @@ use crate::http1::{
 };
 use crate::metrics::Refusal;
 use crate::ring::Chunk;
+use crate::upstream::Pool;
+use std::rc::Rc;
 
 /// Bytes of a chunk's size line, extensions included.
 pub(super) const CHUNK_LINE_MAX: usize = 4096;
@@ -133,8 +135,7 @@ pub(super) struct Outgoing {
     /// The new head and what of the body came with it: enough to send again, if the body is all there.
     pub(super) bytes: Vec<u8>,
     pub(super) facts: RequestFacts,
-    /// The pool's index.
-    pub(super) pool: usize,
+    pub(super) pool: Rc<Pool>,
     pub(super) body: BodyLeft,
     /// Bytes of the body that came with the head, as the client framed them.
     pub(super) body_bytes: u64,
@@ -146,11 +147,10 @@ pub(super) struct Outgoing {
 /// Why it is refused.
 pub(super) fn take_request(
     service: &Service,
-    listener: usize,
+    rules: &ListenerRules,
     client: &[u8],
     input: &mut Input,
 ) -> Result<Option<Outgoing>, Refused> {
-    let rules = &service.listeners[listener];
     let mut scratch = service.scratch.borrow_mut();
     let fields = &mut scratch.fields;
     let bytes = input.bytes();
@@ -158,7 +158,9 @@ pub(super) fn take_request(
         Parse::Complete(head) => head,
         Parse::Partial => return Ok(None),
     };
-    let pool = route(service, listener, &head, bytes)?;
+    let pool = route(rules, &head, bytes)?;
+    // The router is of the same topology as the pools.
+    let pool = service.upstreams.pool(pool).ok_or_else(Refused::no_backend)?;
     let mut body = match head.body {
         RequestBody::None | RequestBody::Length(0) => BodyLeft::Nothing,
         RequestBody::Length(length) if rules.max_body > 0 && length > rules.max_body => {
@@ -183,7 +185,7 @@ pub(super) fn take_request(
 }
 
 /// The pool for a request.
-fn route(service: &Service, listener: usize, head: &RequestHead, bytes: &[u8]) -> Result<usize, Refused> {
+fn route(rules: &ListenerRules, head: &RequestHead, bytes: &[u8]) -> Result<usize, Refused> {
     if head.method == Method::Connect {
         return Err(Refused::new(501, Refusal::Unsupported, "weir does not do CONNECT"));
     }
@@ -194,7 +196,7 @@ fn route(service: &Service, listener: usize, head: &RequestHead, bytes: &[u8]) -
             "a request with a body cannot ask for an upgrade",
         ));
     }
-    let router = &service.listeners[listener].router;
+    let router = &rules.router;
     if let Some(pool) = router.only() {
         return Ok(pool);
     }

@@ -1,14 +1,16 @@
 //! What the connections of a shard share: ring, upstreams, listeners, statistics, scratch memory.
 
-use crate::config::{Config, Forwarded};
+use crate::config::Forwarded;
 use crate::http1::{Fields, HeadLimits};
 use crate::metrics::ShardStats;
 use crate::ring::Ring;
 use crate::route::Router;
 use crate::time::{Instant, Micros};
+use crate::topology::{ListenerKey, ListenerPlan, Topology};
 use crate::upstream::Upstreams;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Written buffers that a shard keeps for the next exchange.
 const SPARE_MAX: usize = 256;
@@ -26,9 +28,9 @@ pub enum Stage {
 }
 
 /// What a connection must know of its listener.
-pub struct ListenerService {
+pub struct ListenerRules {
     /// Finds the pool.
-    pub router: Router,
+    pub router: Arc<Router>,
     /// Of a request head.
     pub limits: HeadLimits,
     /// From the first byte of a head to its end.
@@ -43,18 +45,58 @@ pub struct ListenerService {
     pub forwarded: Forwarded,
 }
 
-impl ListenerService {
-    /// For the listener with this index.
-    pub fn new(config: &Config, index: usize) -> Self {
-        let listener = &config.listeners[index];
+impl ListenerRules {
+    fn of(plan: &ListenerPlan) -> Self {
+        let listener = &plan.rules;
         Self {
-            router: Router::new(config, index),
+            router: plan.router.clone(),
             limits: HeadLimits { max_head: listener.max_head, max_headers: listener.max_headers },
             head_timeout: listener.head_timeout,
             idle_timeout: listener.idle_timeout,
             body_min_rate_per_s: listener.body_min_rate_per_s,
             max_body: listener.max_body,
             forwarded: listener.forwarded,
+        }
+    }
+}
+
+/// A listener; its rules change in place, under connections that live on.
+pub struct ListenerService {
+    key: ListenerKey,
+    plan: RefCell<Arc<ListenerPlan>>,
+    rules: RefCell<Rc<ListenerRules>>,
+    leaving: Cell<bool>,
+}
+
+impl ListenerService {
+    fn new(plan: &Arc<ListenerPlan>) -> Rc<Self> {
+        Rc::new(Self {
+            key: plan.key,
+            plan: RefCell::new(plan.clone()),
+            rules: RefCell::new(Rc::new(ListenerRules::of(plan))),
+            leaving: Cell::new(false),
+        })
+    }
+
+    /// Its lasting number.
+    pub fn key(&self) -> ListenerKey {
+        self.key
+    }
+
+    /// What holds now.
+    pub(super) fn rules(&self) -> Rc<ListenerRules> {
+        self.rules.borrow().clone()
+    }
+
+    /// It is in the topology no more: its connections end with their next answer.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.get()
+    }
+
+    fn change(&self, plan: &Arc<ListenerPlan>) {
+        if !Arc::ptr_eq(&self.plan.borrow(), plan) {
+            *self.rules.borrow_mut() = Rc::new(ListenerRules::of(plan));
+            *self.plan.borrow_mut() = plan.clone();
         }
     }
 }
@@ -72,8 +114,7 @@ pub struct Service {
     pub ring: Ring,
     /// The shard's backends.
     pub upstreams: Rc<Upstreams>,
-    /// By listener.
-    pub listeners: Box<[ListenerService]>,
+    listeners: RefCell<Vec<Rc<ListenerService>>>,
     /// What is recorded.
     pub stats: RefCell<Box<ShardStats>>,
     /// Where the shard stands.
@@ -86,17 +127,45 @@ pub struct Service {
 
 impl Service {
     /// For a shard with `ring` and `upstreams`.
-    pub fn new(config: &Config, ring: Ring, upstreams: Rc<Upstreams>, backends: usize) -> Rc<Self> {
+    pub fn new(ring: Ring, upstreams: Rc<Upstreams>) -> Rc<Self> {
         Rc::new(Self {
             ring,
             upstreams,
-            listeners: (0..config.listeners.len()).map(|index| ListenerService::new(config, index)).collect(),
-            stats: RefCell::new(Box::new(ShardStats::new(backends))),
+            listeners: RefCell::default(),
+            stats: RefCell::new(Box::new(ShardStats::new(0))),
             stage: Cell::new(Stage::Serving),
             connections: Cell::new(0),
             scratch: RefCell::default(),
             spare: RefCell::default(),
         })
+    }
+
+    /// Serves this topology from now on. Returns the listeners that are in it no more.
+    pub fn apply(&self, topology: &Topology) -> Vec<ListenerKey> {
+        self.stats.borrow_mut().grow(topology.backends_end);
+        self.upstreams.apply(topology);
+        let mut listeners = self.listeners.borrow_mut();
+        let mut left = Vec::new();
+        listeners.retain(|listener| {
+            let stays = topology.listeners.iter().any(|plan| plan.key == listener.key);
+            if !stays {
+                listener.leaving.set(true);
+                left.push(listener.key);
+            }
+            stays
+        });
+        for plan in &topology.listeners {
+            match listeners.iter().find(|listener| listener.key == plan.key) {
+                Some(listener) => listener.change(plan),
+                None => listeners.push(ListenerService::new(plan)),
+            }
+        }
+        left
+    }
+
+    /// The listener with this number, if the topology has it.
+    pub fn listener(&self, key: ListenerKey) -> Option<Rc<ListenerService>> {
+        self.listeners.borrow().iter().find(|listener| listener.key == key).cloned()
     }
 
     /// The time as of this turn.

@@ -28,8 +28,7 @@ impl Client {
         if self.sent_before().await.is_err() || self.down(Instant::NEVER).send(part.payload).await.is_err() {
             return self.client_gone();
         }
-        let pool = usize::from(connection.picked().pool);
-        let idle = self.service.upstreams.timeouts(pool).tunnel_idle;
+        let idle = connection.picked().pool().rules().timeouts.tunnel_idle;
         let now = || self.service.now();
         let early = std::mem::take(&mut self.input);
         if !early.is_empty() {

@@ -68,14 +68,14 @@ impl Client {
         mut times: Times,
     ) -> After {
         let Begun { connection, in_flight, .. } = begun;
-        let picked = connection.picked();
+        let picked = connection.picked().clone();
         let facts = outgoing.facts;
         if self.sent_before().await.is_err() {
             return self.client_gone();
         }
         self.service.give_spare(outgoing.bytes);
         times.pause();
-        let response = self.service.upstreams.timeouts(usize::from(picked.pool)).response;
+        let response = picked.pool().rules().timeouts.response;
         let progress = Progress {
             response,
             sent: Cell::new(None),
@@ -84,7 +84,7 @@ impl Client {
             body_bytes: Cell::new(0),
         };
         let closing = self.closing();
-        let rules = &self.service.listeners[usize::from(self.listener)];
+        let rules = self.rules();
         let down = Down {
             service: &self.service,
             stream: &self.stream,
@@ -94,7 +94,7 @@ impl Client {
         let ended = {
             let input = &mut self.input;
             let uploading = upload(down, input, &connection.stream, outgoing.body, rules.max_body, &progress);
-            let answering = answer(down, &connection.stream, &facts, &progress, closing, picked);
+            let answering = answer(down, &connection.stream, &facts, &progress, closing, &picked);
             both(down, uploading, answering, &progress).await
         };
         times.resume(self.service.now());
@@ -105,7 +105,7 @@ impl Client {
                     self.service.upstreams.keep(connection, part.keep_alive_timeout);
                 }
                 times.request_body += progress.body_bytes.get();
-                self.record_whole(picked, times, part.body_bytes);
+                self.record_whole(&picked, times, part.body_bytes);
                 if part.close || !progress.whole.get() { After::Linger } else { After::Next }
             }
             Ended::Refused(refused) => {
@@ -114,7 +114,7 @@ impl Client {
                 After::Close
             }
             Ended::NoAnswer(failure) => self.bad_answer(&facts, connection, failure).await,
-            Ended::Cut(fault) => self.cut(picked, fault),
+            Ended::Cut(fault) => self.cut(&picked, fault),
             Ended::ClientGone => self.client_gone(),
         }
     }
@@ -127,7 +127,7 @@ async fn answer(
     facts: &RequestFacts,
     progress: &Progress,
     closing: bool,
-    picked: Picked,
+    picked: &Picked,
 ) -> Ended {
     let waits_until = |sent: Instant| sent.deadline(progress.response);
     let due = || progress.sent.get().map_or(Instant::NEVER, waits_until).min(down.ends);
@@ -141,9 +141,9 @@ async fn answer(
     };
     progress.answering.set(true);
     let waited = progress.sent.get().map_or(Micros::ZERO, |sent| down.service.now().since(sent));
-    down.service.stats.borrow_mut().answered(picked.id, part.status);
-    down.service.stats.borrow_mut().record(picked.id, Phase::FirstByte, waited);
-    match download(down, up, &mut part, usize::from(picked.pool)).await {
+    down.service.stats.borrow_mut().answered(picked.id(), part.status);
+    down.service.stats.borrow_mut().record(picked.id(), Phase::FirstByte, waited);
+    match download(down, up, &mut part, picked).await {
         Ok(()) => Ended::Answered(part),
         Err(fault) => Ended::Cut(fault),
     }

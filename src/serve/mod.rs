@@ -10,14 +10,18 @@ mod refused;
 pub use refused::StartError;
 
 use crate::admin::{self, AdminListener};
+use crate::balance::Traffic;
 use crate::config::{Config, ListenAddress, expand};
+use crate::control::ResolvedBackend;
 use crate::control::{self, ShardLink};
+use crate::exchange::Budget;
 use crate::log;
 use crate::mesh::{Receiver, Sender, ToControl, ToShard, mailbox};
 use crate::ring::{RECOMMENDED, probe};
+use crate::route::Router;
 use crate::shard::{self, ShardPlan};
 use crate::sys::{clock, cpu, limits};
-use crate::upstream::ResolvedBackend;
+use crate::topology::{BackendPlan, ListenerKey, ListenerPlan, PoolPlan, Topology};
 use listening::Listening;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -110,6 +114,7 @@ impl Shards {
         cores: &[usize],
         to_control: &Sender<ToControl>,
     ) -> Result<Self, StartError> {
+        let topology = first(config, backends);
         let mut shards = Self { threads: Vec::new(), links: Vec::new() };
         for (number, core) in cores.iter().enumerate() {
             let (to_shard, mail) = mailbox(SHARD_MAIL)?;
@@ -118,9 +123,10 @@ impl Shards {
                 number: number as u16,
                 shards: cores.len(),
                 core: *core,
-                config: config.clone(),
-                backends: backends.clone(),
-                listeners: listening.of_shard(number),
+                runtime: config.runtime.clone(),
+                topology: topology.clone(),
+                pulse: Arc::default(),
+                sockets: (0..).map(ListenerKey).zip(listening.of_shard(number)).collect(),
                 mail,
                 to_control: to_control.clone(),
             })?);
@@ -159,4 +165,45 @@ impl Drop for Shards {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// What is served at the start.
+fn first(config: &Config, backends: &[ResolvedBackend]) -> Arc<Topology> {
+    let plan = |resolved: &ResolvedBackend| {
+        let backend = &config.pools[resolved.pool].backends[resolved.index];
+        Arc::new(BackendPlan {
+            id: resolved.id,
+            name: resolved.name.clone(),
+            address: resolved.address.clone(),
+            weight: backend.weight,
+            backup: backend.backup,
+            initial: if resolved.checked { Traffic::NOTHING } else { Traffic::ALL },
+        })
+    };
+    let pools = config.pools.iter().enumerate().map(|(index, pool)| {
+        Arc::new(PoolPlan {
+            name: pool.name.clone(),
+            policy: pool.policy,
+            timeouts: pool.timeouts,
+            upstream: pool.upstream,
+            retry: pool.retry.clone(),
+            budget: Arc::new(Budget::new(pool.retry.budget, pool.retry.budget_min_per_s)),
+            ejects: pool.eject.is_some(),
+            fallback: pool.fallback,
+            backends: backends.iter().filter(|backend| backend.pool == index).map(plan).collect(),
+        })
+    });
+    let listeners = config.listeners.iter().enumerate().map(|(index, rules)| {
+        Arc::new(ListenerPlan {
+            key: ListenerKey(index as u32),
+            rules: rules.clone(),
+            router: Arc::new(Router::new(config, index)),
+        })
+    });
+    Arc::new(Topology {
+        generation: 1,
+        pools: pools.collect(),
+        listeners: listeners.collect(),
+        backends_end: backends.len(),
+    })
 }

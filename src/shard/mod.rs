@@ -6,18 +6,20 @@
 mod accept;
 mod shift;
 
-use crate::config::Config;
-use crate::mesh::{Receiver, Sender, ToControl, ToShard};
+use crate::config::Runtime;
+use crate::mesh::{Pulse, Receiver, Sender, ToControl, ToShard};
 use crate::proxy::Service;
 use crate::ring::{Ring, RingRefused, RingSettings};
 use crate::sys::cpu;
 use crate::time::Micros;
-use crate::upstream::{ResolvedBackend, Upstreams};
+use crate::topology::{ListenerKey, Topology};
+use crate::upstream::Upstreams;
 use accept::Accepting;
 use glommio::{LocalExecutorBuilder, Placement};
 use shift::ShardShift;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -45,12 +47,14 @@ pub struct ShardPlan {
     pub shards: usize,
     /// The core to pin to.
     pub core: usize,
-    /// The configuration.
-    pub config: Arc<Config>,
-    /// All backends, in the order of their ids.
-    pub backends: Arc<[ResolvedBackend]>,
-    /// This shard's listening sockets, by listener.
-    pub listeners: Vec<Arc<OwnedFd>>,
+    /// `[runtime]`
+    pub runtime: Runtime,
+    /// What is served at first.
+    pub topology: Arc<Topology>,
+    /// The listening sockets that it accepts on; a listener may have several.
+    pub sockets: Vec<(ListenerKey, Arc<OwnedFd>)>,
+    /// What control looks at to see that it lives.
+    pub pulse: Arc<Pulse>,
     /// What control says.
     pub mail: Receiver<ToShard>,
     /// What is said to control.
@@ -82,12 +86,17 @@ pub fn start(plan: ShardPlan) -> Result<JoinHandle<()>, ShardRefused> {
     let (tell, told) = mpsc::channel();
     let thread = thread::Builder::new().name(format!("weir-shard-{}", plan.number)).spawn(move || {
         let (number, to_control) = (plan.number, plan.to_control.clone());
-        let error = run(plan, &tell).err().map(|refused| {
-            let said = refused.to_string();
-            // Before the start nobody but `start` listens; after it, nobody does.
-            let _ = tell.send(Err(refused));
-            said
-        });
+        let ran = catch_unwind(AssertUnwindSafe(|| run(plan, &tell)));
+        let error = match ran {
+            Ok(Ok(())) => None,
+            Ok(Err(refused)) => {
+                let said = refused.to_string();
+                // Before the start nobody but `start` listens; after it, nobody does.
+                let _ = tell.send(Err(refused));
+                Some(said)
+            }
+            Err(_) => Some("its thread panicked".to_owned()),
+        };
         // If control is gone, nobody is left to tell.
         let _ = to_control.send(ToControl::Ended { shard: number, error });
     })?;
@@ -118,7 +127,7 @@ fn run(plan: ShardPlan, tell: &mpsc::Sender<Result<(), ShardRefused>>) -> Result
             locked if locked.contains("MemLockLimit") => RingRefused::Memory.into(),
             other => ShardRefused::Executor(other),
         })?;
-    let runtime = &plan.config.runtime;
+    let runtime = &plan.runtime;
     let ring = Ring::new(&RingSettings {
         entries: runtime.ring_entries,
         buffers: runtime.buffers,
@@ -128,12 +137,15 @@ fn run(plan: ShardPlan, tell: &mpsc::Sender<Result<(), ShardRefused>>) -> Result
     Ok(())
 }
 
-async fn serve(plan: ShardPlan, ring: Ring, tell: &mpsc::Sender<Result<(), ShardRefused>>) {
-    let upstreams = Upstreams::new(&ring, &plan.config, &plan.backends, plan.number, plan.shards);
-    let service = Service::new(&plan.config, ring.clone(), upstreams, plan.backends.len());
-    let accepting = Accepting::start(&service, &plan.listeners, plan.config.runtime.max_connections);
-    let spin = plan.config.runtime.spin;
+async fn serve(mut plan: ShardPlan, ring: Ring, tell: &mpsc::Sender<Result<(), ShardRefused>>) {
+    let upstreams = Upstreams::new(&ring, plan.number, plan.shards);
+    let service = Service::new(ring.clone(), upstreams);
+    service.apply(&plan.topology);
+    let accepting = Accepting::new(&service, plan.runtime.max_connections);
+    let sockets = std::mem::take(&mut plan.sockets);
+    let spin = plan.runtime.spin;
     let shift = Rc::new(ShardShift::new(service.clone(), accepting, plan));
+    shift.accept(&sockets);
     ring.spawn(shift::mind_doorbell(shift.clone()));
     ring.spawn(shift::mind_heart(shift.clone()));
     // If nobody listens, the process is ending.

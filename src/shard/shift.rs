@@ -5,12 +5,16 @@
 
 use super::ShardPlan;
 use super::accept::Accepting;
-use crate::mesh::{Receiver, Refused, Sender, ToControl, ToShard};
+use crate::balance::BackendId;
+use crate::mesh::{Doing, Injected, Pulse, Receiver, Refused, Sender, ToControl, ToShard};
 use crate::metrics::{RingCounters, ShardStats};
 use crate::proxy::{Service, Stage};
 use crate::ring::{HEARTBEAT, Shift};
+use crate::sys::clock;
 use crate::time::{Instant, Micros};
-use std::cell::Cell;
+use crate::topology::ListenerKey;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,15 +31,21 @@ pub(super) struct ShardShift {
     accepting: Rc<Accepting>,
     number: u16,
     sync: Micros,
+    alone: bool,
     mail: Receiver<ToShard>,
     to_control: Sender<ToControl>,
-    /// Kept open as long as the shard lives.
-    _listeners: Vec<Arc<OwnedFd>>,
+    pulse: Arc<Pulse>,
     reported: Cell<Instant>,
     /// A full box that control's mailbox had no room for.
     collected: Cell<Option<Box<ShardStats>>>,
     /// Counts changed since the last report went out, as far as the last look said.
     unreported: Cell<bool>,
+    /// When the next failed exchange gives its place back.
+    lingers_until: Cell<Instant>,
+    /// Marks that hold and that control has not been told of yet.
+    marks: RefCell<VecDeque<u64>>,
+    /// The same of backends that are gone.
+    gone: RefCell<VecDeque<BackendId>>,
     /// Until when a drain waits for last requests; `NEVER` while none is under way.
     interrupt_at: Cell<Instant>,
     draining: Cell<bool>,
@@ -45,18 +55,21 @@ pub(super) struct ShardShift {
 
 impl ShardShift {
     pub(super) fn new(service: Rc<Service>, accepting: Rc<Accepting>, plan: ShardPlan) -> Self {
-        let sync = plan.config.runtime.sync;
         Self {
             service,
             accepting,
             number: plan.number,
-            sync: if plan.shards == 1 { sync.max(SYNC_ALONE) } else { sync },
+            sync: plan.runtime.sync,
+            alone: plan.shards == 1,
             mail: plan.mail,
             to_control: plan.to_control,
-            _listeners: plan.listeners,
+            pulse: plan.pulse,
             reported: Cell::new(Instant::default()),
             collected: Cell::new(None),
             unreported: Cell::new(false),
+            lingers_until: Cell::new(Instant::NEVER),
+            marks: RefCell::default(),
+            gone: RefCell::default(),
             interrupt_at: Cell::new(Instant::NEVER),
             draining: Cell::new(false),
             drained: Cell::new(false),
@@ -75,15 +88,30 @@ impl ShardShift {
                 ToShard::Snapshot(snapshot) => {
                     self.service.upstreams.view.apply(&snapshot);
                 }
-                ToShard::Usable(changes) => {
-                    for (id, usable) in changes {
-                        self.service.upstreams.set_usable(id, usable);
+                ToShard::Topology(topology) => {
+                    self.pulse.begin(Doing::Topology);
+                    for listener in self.service.apply(&topology) {
+                        self.accepting.drain(Some(listener));
                     }
                 }
-                ToShard::Topology(_) | ToShard::Traffic(_) | ToShard::Mark(_) | ToShard::Accept(_) => {}
+                ToShard::Traffic(changes) => {
+                    for (id, traffic) in changes {
+                        self.service.upstreams.set_traffic(id, traffic);
+                    }
+                }
+                ToShard::Accept(sockets) => self.accept(&sockets),
+                ToShard::Mark(mark) => self.marks.borrow_mut().push_back(mark),
+                ToShard::Inject(fault) => inject(fault),
                 ToShard::Collect(spare) => self.hand_over(spare),
                 ToShard::LastRequests => self.service.stage.set(Stage::LastRequests),
-                ToShard::Drain => self.drain(),
+                ToShard::Drain => {
+                    self.accepting.drain(None);
+                    self.drain();
+                }
+                ToShard::HandOver => {
+                    self.accepting.hand_over();
+                    self.drain();
+                }
                 ToShard::Stop => self.stopped.set(true),
             }
         }
@@ -120,21 +148,67 @@ impl ShardShift {
 
     fn drain(&self) {
         self.service.stage.set(Stage::LastRequests);
-        self.accepting.drain();
         self.draining.set(true);
         self.interrupt_at.set(self.service.ring.now() + LAST_REQUEST);
     }
 
+    /// Accepts on these sockets, each for its listener.
+    pub(super) fn accept(&self, sockets: &[(ListenerKey, Arc<OwnedFd>)]) {
+        for (key, socket) in sockets {
+            match self.service.listener(*key) {
+                Some(listener) => self.accepting.open(&listener, socket),
+                // It was removed while the socket was on its way.
+                None => tracing::debug!(shard = self.number, ?key, "a socket without a listener"),
+            }
+        }
+    }
+
+    /// Says what holds now; a full mailbox is tried again next turn.
+    fn say(&self) {
+        let mut marks = self.marks.borrow_mut();
+        while let Some(&mark) = marks.front() {
+            if self.to_control.send(ToControl::Marked { shard: self.number, mark }).is_err() {
+                break;
+            }
+            marks.pop_front();
+        }
+        let mut gone = self.gone.borrow_mut();
+        while let Some(&id) = gone.front() {
+            if self.to_control.send(ToControl::Gone { shard: self.number, id }).is_err() {
+                break;
+            }
+            gone.pop_front();
+        }
+    }
+
+    /// Between two reports. A shard that is alone has only outcomes to tell in a hurry.
+    fn every(&self) -> Micros {
+        if self.alone && !self.service.upstreams.has_outcomes() {
+            self.sync.max(SYNC_ALONE)
+        } else {
+            self.sync
+        }
+    }
+
     fn report(&self, now: Instant) {
-        if now.since(self.reported.get()) < self.sync {
+        let upstreams = &self.service.upstreams;
+        if now.since(self.reported.get()) < self.every() {
             self.unreported.set(true);
             return;
         }
         self.unreported.set(false);
-        if let Some(report) = self.service.upstreams.view.report() {
+        if upstreams.has_outcomes() {
+            upstreams.view.report_lost();
+        }
+        if let Some(mut report) = upstreams.view.report() {
             self.reported.set(now);
-            if self.to_control.send(ToControl::Report(report)).is_err() {
-                self.service.upstreams.view.report_lost();
+            report.outcomes = upstreams.outcomes();
+            if let Err(
+                Refused::Full(ToControl::Report(report)) | Refused::Closed(ToControl::Report(report)),
+            ) = self.to_control.send(ToControl::Report(report))
+            {
+                upstreams.view.report_lost();
+                upstreams.outcomes_lost(&report.outcomes);
             }
         }
     }
@@ -154,24 +228,49 @@ impl ShardShift {
 
 impl Shift for ShardShift {
     fn each_turn(&self, now: Instant) {
+        self.pulse.beat(now);
+        self.pulse.begin(Doing::Messages);
         self.read_mail();
         self.send_collected();
+        self.lingers_until.set(self.service.upstreams.release_lingering(now));
         self.report(now);
+        self.say();
         if self.draining.get() {
             self.watch_drain(now);
         }
+        self.pulse.begin(Doing::Connections);
     }
 
     fn may_sleep(&self) -> bool {
-        self.mail.may_sleep() && !self.stopped.get()
+        let may = self.mail.may_sleep() && !self.stopped.get();
+        if may {
+            self.pulse.begin(Doing::Waiting);
+        }
+        may
     }
 
     fn sleep_until(&self) -> Instant {
-        if self.unreported.get() { self.reported.get() + self.sync } else { Instant::NEVER }
+        let report = if self.unreported.get() { self.reported.get() + self.every() } else { Instant::NEVER };
+        report.min(self.lingers_until.get())
     }
 
     fn awake(&self) {
+        self.pulse.begin(Doing::Connections);
         self.mail.awake();
+    }
+}
+
+/// What a test of weir itself asked for.
+fn inject(fault: Injected) {
+    match fault {
+        #[allow(clippy::panic, reason = "it is what was asked for")]
+        Injected::Panic => panic!("a panic that was asked for"),
+        Injected::Stall(length) => {
+            let until = clock::now() + length;
+            while clock::now() < until {
+                std::hint::spin_loop();
+            }
+        }
     }
 }
 
@@ -191,11 +290,12 @@ pub(super) async fn mind_doorbell(shift: Rc<ShardShift>) {
     }
 }
 
-/// Ten times a second: closes idle connections to backends that are over their time or dead.
+/// Ten times a second: looks after what grows old, and says which backends are gone.
 pub(super) async fn mind_heart(shift: Rc<ShardShift>) {
     let ring = &shift.service.ring;
     while !shift.stopped.get() {
         ring.sleep_until(ring.now() + HEARTBEAT).await;
         shift.service.upstreams.sweep(ring.now());
+        shift.gone.borrow_mut().extend(shift.service.upstreams.gone());
     }
 }

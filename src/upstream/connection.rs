@@ -1,27 +1,52 @@
 //! One connection to a backend, and the guards: what is taken must be given back.
 
-use super::{Picked, Upstreams};
+use super::Upstreams;
+use super::backend::{Backend, Failure};
+use super::pool::{Pool, log2_of};
 use crate::balance::BackendId;
 use crate::ring::Stream;
+use crate::time::Micros;
 use std::rc::Rc;
 
-/// A place among the shard's connections to a backend.
-pub(super) struct Place {
-    upstreams: Rc<Upstreams>,
-    picked: Picked,
+/// A backend that was picked for an exchange. It stays valid whatever becomes of the topology.
+#[derive(Clone)]
+pub struct Picked {
+    pub(super) backend: Rc<Backend>,
+    pub(super) pool: Rc<Pool>,
+    pub(super) trial: bool,
 }
 
+impl Picked {
+    /// The backend's number in the process.
+    pub fn id(&self) -> BackendId {
+        self.backend.id()
+    }
+
+    /// The pool that it was picked from: the one that was asked, or its fallback.
+    pub fn pool(&self) -> &Rc<Pool> {
+        &self.pool
+    }
+
+    /// The backend was ejected, and this exchange tries whether it is well again.
+    pub fn is_trial(&self) -> bool {
+        self.trial
+    }
+}
+
+/// A place among the shard's connections to a backend.
+pub(super) struct Place(Picked);
+
 impl Place {
-    pub(super) fn take(upstreams: &Rc<Upstreams>, picked: Picked) -> Self {
-        let open = &upstreams.backend(picked).open;
+    pub(super) fn take(picked: &Picked) -> Self {
+        let open = &picked.backend.open;
         open.set(open.get() + 1);
-        Self { upstreams: upstreams.clone(), picked }
+        Self(picked.clone())
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let open = &self.upstreams.backend(self.picked).open;
+        let open = &self.0.backend.open;
         open.set(open.get() - 1);
     }
 }
@@ -50,28 +75,58 @@ impl Connection {
     }
 
     /// Whose connection it is.
-    pub fn picked(&self) -> Picked {
-        self.place.picked
+    pub fn picked(&self) -> &Picked {
+        &self.place.0
     }
 }
 
-/// An exchange in flight at a backend, from the moment of the pick until this is dropped: answered, failed
-/// or cancelled alike.
+/// An exchange in flight at a backend, from the moment of the pick until it has passed or failed, or this
+/// is dropped, which says nothing of the backend: the client went away, say.
 #[must_use = "the exchange counts only while its guard lives"]
 pub struct InFlight {
     upstreams: Rc<Upstreams>,
-    id: BackendId,
+    picked: Picked,
+    /// It keeps its place a while longer.
+    lingers: bool,
 }
 
 impl InFlight {
-    pub(super) fn new(upstreams: &Rc<Upstreams>, id: BackendId) -> Self {
-        upstreams.view.admit(id);
-        Self { upstreams: upstreams.clone(), id }
+    pub(super) fn new(upstreams: &Rc<Upstreams>, picked: &Picked) -> Self {
+        upstreams.view.admit(picked.id());
+        Self { upstreams: upstreams.clone(), picked: picked.clone(), lingers: false }
+    }
+
+    /// The backend served it; its first byte came so long after the request's last.
+    pub fn passed(self, first_byte: Micros) {
+        let log2 = log2_of(first_byte);
+        let Picked { backend, pool, trial } = &self.picked;
+        pool.responded(log2);
+        backend.passed(log2, *trial);
+        if pool.ejects() {
+            self.upstreams.to_report(backend);
+        }
+    }
+
+    /// The backend failed it. It keeps its place for about the pool's median response time, or a backend
+    /// that fails fast would look idle and attract everything.
+    pub fn failed(mut self, word: &'static str, noticed: bool) {
+        let Picked { backend, trial, .. } = &self.picked;
+        backend.failed(Failure { word, noticed }, *trial, self.upstreams.now());
+        self.upstreams.to_report(backend);
+        self.lingers = true;
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.upstreams.view.release(self.id);
+        let Picked { backend, pool, trial } = &self.picked;
+        if *trial {
+            pool.trial_over(backend.id());
+        }
+        if self.lingers {
+            self.upstreams.linger(backend, pool.middle_response());
+        } else {
+            self.upstreams.view.release(backend.id());
+        }
     }
 }

@@ -21,6 +21,14 @@ impl IdleConnections {
         Self { max, idle: VecDeque::new() }
     }
 
+    /// At most `max` of them from now on.
+    pub(super) fn set_max(&mut self, max: usize) {
+        self.max = max;
+        while self.idle.len() > max {
+            self.idle.pop_front();
+        }
+    }
+
     /// The one used last that is neither over its time nor closed by the backend. What was found dead on
     /// the way is closed.
     pub(super) fn pop(&mut self, now: Instant) -> Option<Connection> {

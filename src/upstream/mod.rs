@@ -1,146 +1,209 @@
 //! A shard's side of its backends: who is picked, which idle connections there are, what is in flight.
 //!
-//! Here: the pickers over the shard's view, the in-flight guard, the idle connections (newest first, seen
-//! dead before use), connecting. Not here: what is sent over a connection (`proxy`), and who decides that
-//! a backend is usable (`control`). One per shard; called by `proxy` and `shard`.
+//! Here: the pools and backends of the topology, changed in place; the pickers over the shard's view, the
+//! in-flight guard and what exchanges came to, the idle connections (newest first, seen dead before use),
+//! connecting. Not here: what is sent over a connection (`proxy`), and who decides that a backend gets
+//! traffic (`control`). One per shard; called by `proxy` and `shard`.
 
+mod backend;
 mod connection;
 mod idle;
+mod lingering;
+mod pool;
 
-pub use connection::{Connection, InFlight};
+pub use backend::Backend;
+pub use connection::{Connection, InFlight, Picked};
+pub use pool::{Pool, PoolRules};
 
-use crate::balance::{BackendId, Member, Picker, View, client_hash, name_hash};
-use crate::config::Destination;
-use crate::config::{Config, Policy, Timeouts};
+use crate::balance::{Admitted, BackendId, Outcome, Traffic, View};
 use crate::ring::{Fault, Ring};
 use crate::time::{Instant, Micros};
-use idle::IdleConnections;
-use std::cell::{Cell, RefCell};
+use crate::topology::{BackendPlan, PoolPlan, Topology};
+use lingering::Lingering;
+use pool::share;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// The errno of a connect for which there is no place under `max_connections`.
 pub const FULL: i32 = libc::ENOBUFS;
 
-/// A backend with its address resolved.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ResolvedBackend {
-    /// Its number in the process.
-    pub id: BackendId,
-    /// The pool's index in the configuration.
-    pub pool: usize,
-    /// The backend's index in the pool.
-    pub index: usize,
-    /// Its name in logs and metrics.
-    pub name: String,
-    /// Where to connect.
-    pub address: Destination,
-    /// It serves only after a passed health check.
-    pub checked: bool,
+/// Pools that one request may go through, each being the fallback of the one before. The configuration
+/// has no circles; this bounds what a fault of ours could do.
+const FALLBACKS_MAX: usize = 8;
+
+/// What a request asks of a pick.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking<'a> {
+    /// Whose request it is.
+    pub client: Option<IpAddr>,
+    /// Backends that it has tried already.
+    pub tried: &'a [BackendId],
+    /// It can be tried again elsewhere, so it may try a backend that was ejected.
+    pub may_retry: bool,
 }
 
-/// A backend that was picked for an exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Picked {
-    /// The pool's index.
-    pub pool: u16,
-    /// The backend's index in the pool.
-    pub member: u16,
-    /// Its number in the process.
-    pub id: BackendId,
-}
-
-struct Backend {
-    id: BackendId,
-    to: Destination,
-    idle: RefCell<IdleConnections>,
-    /// Connections of this shard to it, idle ones included.
-    open: Cell<usize>,
-}
-
-struct Pool {
-    policy: Policy,
-    timeouts: Timeouts,
-    /// Connections of this shard to one of its backends; `usize::MAX`: any number.
-    open_max: usize,
-    idle_timeout: Micros,
-    picker: RefCell<Picker>,
-    backends: Box<[Backend]>,
-}
+/// A backend and the pool that it is a member of.
+type Seat = (Rc<Backend>, Rc<Pool>);
 
 /// All pools, as one shard sees them.
 pub struct Upstreams {
     ring: Ring,
     /// The shard's picture of the in-flight counts.
     pub view: View,
-    pools: Box<[Pool]>,
+    shard: u16,
+    shards: usize,
+    /// In the topology's order.
+    pools: RefCell<Vec<Rc<Pool>>>,
+    /// By [`BackendId`].
+    backends: RefCell<Vec<Option<Seat>>>,
+    /// Backends that the topology names no more, until nothing of them is left.
+    leaving: RefCell<Vec<Rc<Backend>>>,
+    /// Failed exchanges that keep their place a while.
+    lingering: RefCell<Lingering>,
+    /// Backends whose outcomes changed since the last report.
+    unreported: RefCell<Vec<Rc<Backend>>>,
 }
 
 impl Upstreams {
-    /// For shard number `shard` of `shards`. A backend that is checked starts unusable.
-    pub fn new(
-        ring: &Ring,
-        config: &Config,
-        backends: &[ResolvedBackend],
-        shard: u16,
-        shards: usize,
-    ) -> Rc<Self> {
-        let pools = config.pools.iter().enumerate().map(|(index, pool)| {
-            let resolved = || backends.iter().filter(|backend| backend.pool == index);
-            let members: Vec<Member> = resolved()
-                .zip(&pool.backends)
-                .map(|(resolved, backend)| Member {
-                    id: resolved.id,
-                    weight: backend.weight,
-                    backup: backend.backup,
-                    key: name_hash(&backend.name),
-                })
-                .collect();
-            let mut picker = Picker::new(pool.policy, &members, u64::from(shard));
-            (0..members.len()).for_each(|member| picker.set_usable(member, pool.health.is_none()));
-            let idle_max = share(pool.upstream.idle_per_backend, shards);
-            Pool {
-                policy: pool.policy,
-                timeouts: pool.timeouts,
-                open_max: match pool.upstream.max_connections {
-                    0 => usize::MAX,
-                    total => share(total, shards),
-                },
-                idle_timeout: pool.upstream.idle_timeout,
-                picker: RefCell::new(picker),
-                backends: resolved()
-                    .map(|resolved| Backend {
-                        id: resolved.id,
-                        to: resolved.address.clone(),
-                        idle: RefCell::new(IdleConnections::new(idle_max)),
-                        open: Cell::new(0),
-                    })
-                    .collect(),
+    /// For shard number `shard` of `shards`, without a pool.
+    pub fn new(ring: &Ring, shard: u16, shards: usize) -> Rc<Self> {
+        Rc::new(Self {
+            ring: ring.clone(),
+            view: View::new(shard, 0),
+            shard,
+            shards,
+            pools: RefCell::default(),
+            backends: RefCell::default(),
+            leaving: RefCell::default(),
+            lingering: RefCell::default(),
+            unreported: RefCell::default(),
+        })
+    }
+
+    /// Serves this topology from now on. What is in it already stays as it is; backends that are not in it
+    /// any more get nothing new and are [gone](Self::gone) when their last exchange is over.
+    pub fn apply(&self, topology: &Topology) {
+        self.view.grow(topology.backends_end);
+        let mut known: HashMap<String, Rc<Pool>> =
+            self.pools.take().into_iter().map(|pool| (pool.name(), pool)).collect();
+        let mut pools = Vec::with_capacity(topology.pools.len());
+        for plan in &topology.pools {
+            pools.push(match known.remove(&plan.name) {
+                Some(pool) if pool.is(plan) => pool,
+                Some(pool) => {
+                    self.change(&pool, plan);
+                    pool
+                }
+                None => self.open(plan),
+            });
+        }
+        for pool in known.into_values() {
+            pool.members().iter().for_each(|backend| self.leave(backend));
+            pool.close();
+        }
+        *self.pools.borrow_mut() = pools;
+    }
+
+    fn open(&self, plan: &Arc<PoolPlan>) -> Rc<Pool> {
+        let members: Vec<Rc<Backend>> =
+            plan.backends.iter().map(|backend| self.enter(plan, backend)).collect();
+        let pool = Pool::new(plan, members, self.shard, self.shards);
+        self.seat(&pool);
+        pool
+    }
+
+    fn change(&self, pool: &Rc<Pool>, plan: &Arc<PoolPlan>) {
+        let before = pool.members().clone();
+        let member = |backend: &Arc<BackendPlan>| match before.iter().find(|old| old.id() == backend.id) {
+            Some(old) => {
+                old.idle.borrow_mut().set_max(share(plan.upstream.idle_per_backend, self.shards));
+                old.clone()
             }
-        });
-        Rc::new(Self { ring: ring.clone(), view: View::new(shard, backends.len()), pools: pools.collect() })
-    }
-
-    /// Picks a backend of `pool` for `client`, none of `tried`; `None` if no other is usable.
-    pub fn pick(&self, pool: usize, client: Option<IpAddr>, tried: &[u16]) -> Option<Picked> {
-        let at = &self.pools[pool];
-        let client = match at.policy {
-            Policy::IpHash => client.map_or(0, |ip| client_hash(&ip)),
-            Policy::RoundRobin | Policy::LeastConn | Policy::RandomTwo => 0,
+            None => self.enter(plan, backend),
         };
-        let member = at.picker.borrow_mut().pick(&self.view, client, tried)?;
-        Some(Picked { pool: pool as u16, member: member as u16, id: at.backends[member].id })
+        let members: Vec<Rc<Backend>> = plan.backends.iter().map(member).collect();
+        let left = |old: &&Rc<Backend>| !members.iter().any(|member| Rc::ptr_eq(member, old));
+        before.iter().filter(left).for_each(|old| self.leave(old));
+        pool.change(plan, members, self.shards);
+        self.seat(pool);
     }
 
-    /// Counts an exchange as in flight at `picked`, until the guard is dropped.
-    pub fn admit(self: &Rc<Self>, picked: Picked) -> InFlight {
-        InFlight::new(self, picked.id)
+    fn enter(&self, pool: &PoolPlan, plan: &BackendPlan) -> Rc<Backend> {
+        self.view.reset(plan.id);
+        let idle_max = share(pool.upstream.idle_per_backend, self.shards);
+        let served = plan.initial.admitted != Admitted::Nothing;
+        Rc::new(Backend::new(plan.id, plan.address.clone(), idle_max, served))
+    }
+
+    /// Makes the pool's backends known by their numbers.
+    fn seat(&self, pool: &Rc<Pool>) {
+        let mut backends = self.backends.borrow_mut();
+        for backend in pool.members().iter() {
+            let at = backend.id().0 as usize;
+            if backends.len() <= at {
+                backends.resize_with(at + 1, || None);
+            }
+            backends[at] = Some((backend.clone(), pool.clone()));
+        }
+    }
+
+    fn leave(&self, backend: &Rc<Backend>) {
+        backend.set_served(false);
+        if let Some(place) = self.backends.borrow_mut().get_mut(backend.id().0 as usize) {
+            *place = None;
+        }
+        self.leaving.borrow_mut().push(backend.clone());
+    }
+
+    /// Backends that have left the topology and of which nothing is left on this shard since the last
+    /// call.
+    pub fn gone(&self) -> Vec<BackendId> {
+        let mut gone = Vec::new();
+        self.leaving.borrow_mut().retain(|backend| {
+            let over = self.view.own(backend.id()) == 0 && backend.open.get() == 0;
+            if over {
+                gone.push(backend.id());
+            }
+            !over
+        });
+        gone
+    }
+
+    /// The pool at this place in the topology, as routers give it.
+    pub fn pool(&self, index: usize) -> Option<Rc<Pool>> {
+        self.pools.borrow().get(index).cloned()
+    }
+
+    /// Picks a backend of `pool`, or of its fallback when none is usable; `None` if nobody is.
+    pub fn pick(&self, pool: &Rc<Pool>, asking: &Asking<'_>) -> Option<Picked> {
+        let Asking { client, tried, may_retry } = *asking;
+        let now = self.ring.now();
+        let mut pool = pool.clone();
+        for _ in 0..FALLBACKS_MAX {
+            if let Some((backend, trial)) = pool.pick(&self.view, client, tried, may_retry, now) {
+                return Some(Picked { backend, pool, trial });
+            }
+            let fallback = pool.fallback()?;
+            pool = self.pool(fallback)?;
+        }
+        None
+    }
+
+    /// Counts an exchange as in flight at `picked`, until the guard ends. `first`: it is the exchange's
+    /// first attempt, which the retry budget counts.
+    pub fn admit(self: &Rc<Self>, picked: &Picked, first: bool) -> InFlight {
+        if first {
+            picked.pool.count_first();
+        }
+        InFlight::new(self, picked)
     }
 
     /// An idle connection to `picked` that looks alive, the one used last.
-    pub fn idle(&self, picked: Picked) -> Option<Connection> {
-        let backend = self.backend(picked);
-        backend.idle.borrow_mut().pop(self.ring.now())
+    pub fn idle(&self, picked: &Picked) -> Option<Connection> {
+        picked.backend.idle.borrow_mut().pop(self.ring.now())
     }
 
     /// A new connection to `picked`, by `latest` at the latest.
@@ -148,80 +211,103 @@ impl Upstreams {
     /// # Errors
     /// The connect's errno, the pool's connect timeout, or [`FULL`] when this shard has its share of
     /// `max_connections` already.
-    pub async fn connect(self: &Rc<Self>, picked: Picked, latest: Instant) -> Result<Connection, Fault> {
-        let pool = &self.pools[usize::from(picked.pool)];
-        let backend = self.backend(picked);
-        if backend.open.get() >= pool.open_max {
+    pub async fn connect(&self, picked: &Picked, latest: Instant) -> Result<Connection, Fault> {
+        let rules = picked.pool.rules();
+        if picked.backend.open.get() >= rules.open_max {
             return Err(Fault::Os(FULL));
         }
         // Counted before it stands: connects under way count.
-        let place = connection::Place::take(self, picked);
-        let due = self.ring.now().deadline(pool.timeouts.connect).min(latest);
-        let stream = self.ring.connect(&backend.to, due).await?;
+        let place = connection::Place::take(picked);
+        let due = self.ring.now().deadline(rules.timeouts.connect).min(latest);
+        let stream = self.ring.connect(&picked.backend.to, due).await?;
         Ok(Connection::new(stream, place))
     }
 
-    /// Keeps a connection for the next exchange. `timeout`: what the backend's own `Keep-Alive` allows.
+    /// Keeps a connection for the next exchange, if its backend still gets any. `timeout`: what the
+    /// backend's own `Keep-Alive` allows.
     pub fn keep(&self, connection: Connection, timeout: Option<Micros>) {
-        let picked = connection.picked();
-        let pool = &self.pools[usize::from(picked.pool)];
+        let Picked { backend, pool, .. } = connection.picked().clone();
+        let idle_timeout = pool.rules().idle_timeout;
         // A second less than the backend keeps it, so that it does not close while we write.
         let allowed = timeout.map(|length| Micros::from_us(length.as_us().saturating_sub(1_000_000)));
         let length = match allowed {
-            Some(allowed) if pool.idle_timeout.is_zero() => allowed,
-            Some(allowed) => allowed.min(pool.idle_timeout),
-            None => pool.idle_timeout,
+            Some(allowed) if idle_timeout.is_zero() => allowed,
+            Some(allowed) => allowed.min(idle_timeout),
+            None => idle_timeout,
         };
-        if allowed.is_some_and(Micros::is_zero) {
+        if allowed.is_some_and(Micros::is_zero) || !backend.is_served() {
             return;
         }
         connection.stream.watch();
-        let until = self.ring.now().deadline(length);
-        self.backend(picked).idle.borrow_mut().push(connection, until);
+        backend.idle.borrow_mut().push(connection, self.ring.now().deadline(length));
     }
 
-    /// The time limits of `pool`.
-    pub fn timeouts(&self, pool: usize) -> &Timeouts {
-        &self.pools[pool].timeouts
+    /// From now on `id` gets this traffic.
+    pub fn set_traffic(&self, id: BackendId, traffic: Traffic) {
+        let known = self.backends.borrow().get(id.0 as usize).cloned().flatten();
+        if let Some((backend, pool)) = known {
+            pool.set_traffic(id, traffic);
+            backend.set_served(traffic.admitted != Admitted::Nothing);
+        }
     }
 
-    /// From now on `id` may be picked, or not.
-    pub fn set_usable(&self, id: BackendId, usable: bool) {
-        for pool in &self.pools {
-            if let Some(member) = pool.backends.iter().position(|backend| backend.id == id) {
-                pool.picker.borrow_mut().set_usable(member, usable);
-                if !usable {
-                    pool.backends[member].idle.borrow_mut().close_all();
-                }
+    /// Looks after what grows old: idle connections that are over their time or that the backend has
+    /// closed, and the budgets.
+    pub fn sweep(&self, now: Instant) {
+        for pool in self.pools.borrow().iter() {
+            pool.deposit(now);
+            for backend in pool.members().iter() {
+                backend.idle.borrow_mut().close_dead(now);
             }
         }
     }
 
-    /// Closes idle connections that are over their time or that the backend has closed.
-    pub fn sweep(&self, now: Instant) {
-        for backend in self.pools.iter().flat_map(|pool| &pool.backends) {
-            backend.idle.borrow_mut().close_dead(now);
-        }
+    /// Gives back the places of failed exchanges whose time is over. Returns when the next one is.
+    pub fn release_lingering(&self, now: Instant) -> Instant {
+        self.lingering.borrow_mut().release(now, |id| self.view.release(id))
     }
 
     /// Closes all idle connections.
     pub fn close_idle(&self) {
-        for backend in self.pools.iter().flat_map(|pool| &pool.backends) {
+        for (backend, _) in self.backends.borrow().iter().flatten() {
             backend.idle.borrow_mut().close_all();
         }
     }
 
     /// Idle connections of this shard.
     pub fn idle_count(&self) -> usize {
-        self.pools.iter().flat_map(|pool| &pool.backends).map(|backend| backend.idle.borrow().len()).sum()
+        self.backends.borrow().iter().flatten().map(|(backend, _)| backend.idle.borrow().len()).sum()
     }
 
-    fn backend(&self, picked: Picked) -> &Backend {
-        &self.pools[usize::from(picked.pool)].backends[usize::from(picked.member)]
+    /// Whether [`outcomes`](Self::outcomes) has something to say.
+    pub fn has_outcomes(&self) -> bool {
+        !self.unreported.borrow().is_empty()
     }
-}
 
-/// A shard's part of a total that the operator wrote for the process: rounded up, so never nothing.
-fn share(total: usize, shards: usize) -> usize {
-    total.div_ceil(shards.max(1))
+    /// What exchanges came to, of the backends for which that changed since the last time.
+    pub fn outcomes(&self) -> Vec<(BackendId, Outcome)> {
+        let changed = |backend: Rc<Backend>| backend.report().map(|outcome| (backend.id(), outcome));
+        self.unreported.borrow_mut().drain(..).filter_map(changed).collect()
+    }
+
+    /// What [`outcomes`](Self::outcomes) gave last did not reach control.
+    pub fn outcomes_lost(&self, lost: &[(BackendId, Outcome)]) {
+        let backends = self.backends.borrow();
+        let known = lost.iter().filter_map(|(id, _)| backends.get(id.0 as usize)?.as_ref());
+        known.for_each(|(backend, _)| self.to_report(backend));
+    }
+
+    fn to_report(&self, backend: &Rc<Backend>) {
+        if backend.to_report() {
+            self.unreported.borrow_mut().push(backend.clone());
+        }
+    }
+
+    fn linger(&self, backend: &Rc<Backend>, length: Micros) {
+        self.lingering.borrow_mut().add(self.ring.now() + length, backend.id());
+    }
+
+    fn now(&self) -> Instant {
+        self.ring.now()
+    }
 }

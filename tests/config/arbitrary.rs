@@ -11,6 +11,7 @@ fn answers(text: &str) -> Result<(), TestCaseError> {
             prop_assert!(config.listeners.iter().all(|l| l.pool.is_none_or(|p| p < config.pools.len())));
             prop_assert!(config.routes.iter().all(|r| r.pool < config.pools.len()));
             prop_assert!(config.pools.iter().all(|p| !p.backends.is_empty()));
+            prop_assert!((0..config.pools.len()).all(|pool| falls_back_to_an_end(&config, pool)));
             warnings
         }
         Err(faults) => {
@@ -25,6 +26,12 @@ fn answers(text: &str) -> Result<(), TestCaseError> {
     }
     prop_assert!(faults.windows(2).all(|two| two[0].line <= two[1].line));
     Ok(())
+}
+
+/// Whether the chain of fallback pools ends.
+fn falls_back_to_an_end(config: &Config, pool: usize) -> bool {
+    let next = |pool: &usize| config.pools[*pool].fallback;
+    std::iter::successors(Some(pool), next).take(config.pools.len() + 1).count() <= config.pools.len()
 }
 
 /// Values that make sense somewhere, and values that make none anywhere.
@@ -69,6 +76,10 @@ const VALUES: &[&str] = &[
     "[1, \"a\", {}]",
     "{ a = 1 }",
     "\"app\"",
+    "\"api\"",
+    "\"static\"",
+    "[\"connect\", \"500\"]",
+    "\"_http._tcp.x\"",
     "\"unix:\"",
     "\"http://\"",
     "\"://\"",

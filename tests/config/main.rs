@@ -1,17 +1,20 @@
 //! Configuration from the outside: the samples load, and every fault names its line, its key and a remedy.
 //!
 //! Here: the samples and what the tables beside it share. The tables: `values.rs` (single values),
-//! `listeners.rs` (listeners and routes), `keys.rs` (unknown keys, keys not built yet, TOML's syntax, many
+//! `listeners.rs` (listeners and routes), `failures.rs` (what a pool does about failures), `keys.rs` (unknown keys, keys not built yet, TOML's syntax, many
 //! faults at once, warnings), `arbitrary.rs` (properties over any text).
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod arbitrary;
+mod failures;
 mod keys;
 mod listeners;
 mod values;
 
+use std::path::Path;
 use weir::config::{
-    BackendAddress, Check, Checked, Config, Fault, Forwarded, HostPattern, ListenAddress, Policy, parse,
+    BackendAddress, Check, Checked, Config, Eject, Fault, Forwarded, HostPattern, ListenAddress, Policy,
+    Retry, parse,
 };
 use weir::time::Micros;
 
@@ -78,6 +81,8 @@ fn the_minimal_sample_is_all_defaults() {
     assert_eq!(pool.timeouts, Default::default());
     assert_eq!(pool.upstream, Default::default());
     assert_eq!(pool.health, None);
+    assert_eq!((&pool.retry, pool.eject), (&Retry::default(), None));
+    assert_eq!((pool.slow_start, pool.panic_below, pool.fallback), (Micros::ZERO, 0.0, None));
     assert_eq!(pool.backends[1].name, "127.0.0.1:9002");
     assert_eq!((pool.backends[1].weight, pool.backends[1].backup), (1, false));
 }
@@ -95,6 +100,8 @@ fn the_demo_sample_shows_three_backends_two_listeners_and_routes() {
     );
     assert_eq!(config.pools[0].backends.len(), 3);
     assert!(config.pools.iter().all(|pool| pool.health.is_some()));
+    assert_eq!(config.pools[0].eject, Some(Eject::default()));
+    assert_eq!(config.pools[1].fallback, Some(0));
 }
 
 #[test]
@@ -112,7 +119,14 @@ fn the_production_sample_says_what_it_seems_to_say() {
     assert_eq!(config.pools[api.pool].name, "api");
     let app = &config.pools[0];
     assert_eq!(app.backends[1].address, BackendAddress::Name("app-b.internal".to_owned(), 8080));
-    assert!(app.backends[2].backup);
+    assert_eq!(app.backends[2].address, BackendAddress::Service("_http._tcp.app-c.internal".to_owned()));
+    assert!(app.backends[3].backup);
+    assert_eq!(app.fallback, Some(2));
+    assert_eq!((app.slow_start, app.panic_below), (Micros::from_s(30), 0.3));
+    assert_eq!(app.retry.on.statuses, [502, 503]);
+    assert!(app.retry.on.response_timeout);
+    assert_eq!(app.eject.map(|eject| eject.latency_factor), Some(8.0));
+    assert_eq!(config.runtime.state_file.as_deref(), Some(Path::new("/var/lib/weir/state.json")));
     let health = app.health.as_ref().unwrap();
     assert_eq!((health.interval, health.interval_down), (Micros::from_s(2), Micros::from_s(1)));
     let Check::Http(check) = &health.check else { panic!("{health:?}") };
