@@ -17,7 +17,8 @@ fn names(weir: &Weir) -> Vec<String> {
 fn a_hundred_backends_that_are_added_and_removed() {
     let ledger = ledger();
     let fleet = ["a", "b", "c", "d"].map(|who| Backend::http(ticket::honest(who, &ledger)));
-    let configured: Vec<_> = fleet[..2].iter().zip(["a", "b"]).map(|(b, name)| (name, b.address(), "")).collect();
+    let configured: Vec<_> =
+        fleet[..2].iter().zip(["a", "b"]).map(|(b, name)| (name, b.address(), "")).collect();
     let weir = Weir::start(&site(FOUR_SHARDS, &configured, CAREFUL));
     let load = OpenLoop::start(weir.address("web"), Mix::default());
     load.run(0.3);
@@ -48,18 +49,19 @@ fn what_cannot_be_done_is_refused_and_changes_nothing() {
     let ledger = ledger();
     let backend = Backend::http(ticket::honest("a", &ledger));
     let weir = Weir::start(&site(FOUR_SHARDS, &[("a", backend.address(), "")], ""));
-    for args in [
-        &["add", "nowhere", "127.0.0.1:1"][..],
-        &["add", "app", "127.0.0.1:1", "--weight", "0"],
-        &["add", "app", "no address"],
-        &["add", "app", &backend.address(), "--weight", "257"],
-        &["remove", "app", "nobody"],
-        &["drain", "app", "nobody"],
-        &["weight", "app", "a", "0"],
+    for (args, told) in [
+        (&["add", "nowhere", "127.0.0.1:1"][..], "nowhere"),
+        (&["add", "app", "127.0.0.1:1", "--weight", "0"], "weight"),
+        (&["add", "app", "no address"], "address"),
+        (&["add", "app", "127.0.0.1:1", "--weight", "257"], "weight"),
+        (&["add", "app", &backend.address()], &backend.address()),
+        (&["remove", "app", "nobody"], "nobody"),
+        (&["drain", "app", "nobody"], "nobody"),
+        (&["weight", "app", "a", "0"], "weight"),
     ] {
         let (code, text) = try_ctl(&weir, args);
         assert_ne!(code, 0, "{args:?}: {text}");
-        assert!(text.trim().len() > 10, "{args:?} says why: {text:?}");
+        assert!(text.contains(told), "{args:?} is told why: {text:?}");
     }
     assert_eq!(names(&weir), ["a"]);
 }
@@ -74,7 +76,7 @@ fn versions(fleet: &[Backend]) -> [String; 3] {
     let listener = "[[listener]]\nname = \"more\"\naddress = \"127.0.0.1:{more}\"\npool = \"app\"\n";
     [
         site(FOUR_SHARDS, &first, &pool),
-        site(FOUR_SHARDS, &second, &pool.replace("response = \"400ms\"", "response = \"600ms\"")),
+        site(FOUR_SHARDS, &second, &pool.replace("response = \"1s\"", "response = \"2s\"")),
         site(FOUR_SHARDS, &second, &format!("policy = \"round_robin\"\n{pool}")) + listener,
     ]
 }

@@ -113,7 +113,7 @@ fn with_a_fault(what: &str, fault: impl Fn(&Host, bool)) {
     load.run(1.0);
     let began = just_now();
     fault(&host, true);
-    load.run(3.0);
+    load.run(3.5);
     let over = Instant::now();
     fault(&host, false);
     load.wait_for("it has traffic again", 50, |record| record.backend.as_deref() == Some("far"));

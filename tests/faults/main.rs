@@ -12,6 +12,7 @@
 //! |---|---|
 //! | `crashes.rs` | backends that are killed, hang, come back |
 //! | `sick.rs` | backends that answer badly, and look well to their check |
+//! | `twice.rs` | what is sent again, and what is not |
 //! | `ejection.rs` | who is slow or fails fast gets little |
 //! | `degraded.rs` | few or no healthy backends; and slow start |
 //! | `rolling.rs` | deployments, with and without drain |
@@ -41,6 +42,7 @@ mod rolling;
 mod shards;
 mod sick;
 mod streams;
+mod twice;
 mod upgrade;
 mod verdict;
 
@@ -53,9 +55,9 @@ const FOUR_SHARDS: &str = "0,1,0,1";
 /// What a sensible operator writes for a pool whose clients should notice nothing.
 const CAREFUL: &str = "\
 [pool.app.timeouts]
-connect = \"300ms\"
-response = \"400ms\"
-between_bytes = \"400ms\"
+connect = \"500ms\"
+response = \"1s\"
+between_bytes = \"1s\"
 [pool.app.retry]
 attempts = 2
 on = [\"connect\", \"no_response\", \"truncated\", \"response_timeout\", \"500\", \"502\", \"503\"]

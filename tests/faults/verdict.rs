@@ -36,7 +36,12 @@ pub(crate) fn excusing(
         format!("at {at:?} {method} {}{fresh}, after {:?}: {:?}", record.ticket.id, record.took, record.end)
     };
     let few: Vec<String> = wrong.records.iter().take(12).map(shown).collect();
-    assert!(few.is_empty(), "{what}: {} of {} not excused: {few:#?}", wrong.records.len(), ended.records.len());
+    assert!(
+        few.is_empty(),
+        "{what}: {} of {} not excused: {few:#?}",
+        wrong.records.len(),
+        ended.records.len()
+    );
     assert!(!ended.records.is_empty(), "{what}: nothing was sent");
     assert_at_most_once(what, ended, ledger);
     ended.count(|record| record.end != End::Right)
@@ -72,7 +77,11 @@ pub(crate) fn counters_match(what: &str, ended: &Ended, weir: &Weir) {
     let (right, cut) = (seen(|end| *end == End::Right), seen(|end| matches!(end, End::Cut(_))));
     let passed = class("2xx");
     assert!((right..=right + cut).contains(&passed), "{what}: {passed} of {right} right, {cut} cut");
-    assert_eq!(class("5xx"), seen(|end| matches!(end, End::Failed(_))), "{what}: backends' errors in /metrics");
+    assert_eq!(
+        class("5xx"),
+        seen(|end| matches!(end, End::Failed(_))),
+        "{what}: backends' errors in /metrics"
+    );
 }
 
 /// A POST that was not answered and may have run: no rule allows to send it again. `from`, `to`: when such

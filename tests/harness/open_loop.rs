@@ -294,7 +294,8 @@ impl Driver {
             if stopping && self.connections.values().all(|connection| connection.pending.is_none()) {
                 return;
             }
-            let pause = if stopping { 20 } else { due.saturating_duration_since(now).as_millis().min(20) as u8 };
+            let pause =
+                if stopping { 20 } else { due.saturating_duration_since(now).as_millis().min(20) as u8 };
             // Rounded up, or it would spin through the last millisecond.
             let count = match self.epoll.wait(&mut events, EpollTimeout::from(pause + 1)) {
                 Ok(count) => count,
@@ -489,7 +490,11 @@ impl Connection {
     /// What has come, and whether more can.
     fn judge(&mut self, ended: Option<String>) -> Advanced {
         let Some(pending) = &self.pending else {
-            return if ended.is_some() || !self.input.is_empty() { Advanced::IdleEnded } else { Advanced::Waits };
+            return if ended.is_some() || !self.input.is_empty() {
+                Advanced::IdleEnded
+            } else {
+                Advanced::Waits
+            };
         };
         if self.input.is_empty() {
             return match ended {

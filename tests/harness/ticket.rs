@@ -35,7 +35,8 @@ impl Ticket {
         } else {
             ("GET", String::new())
         };
-        format!("{method} /ticket/{id}/{size} HTTP/1.1\r\nHost: test\r\n{close}{length}\r\n{body}").into_bytes()
+        format!("{method} /ticket/{id}/{size} HTTP/1.1\r\nHost: test\r\n{close}{length}\r\n{body}")
+            .into_bytes()
     }
 
     fn request_body(&self) -> String {
@@ -130,8 +131,11 @@ pub fn tickets(
     let (who, ledger) = (who.to_owned(), ledger.clone());
     Arc::new(move |received: &Received, wire: &mut Wire| {
         let Some(ticket) = Ticket::of(received) else {
-            let (status, body) =
-                if received.line().contains("/ticket/") { ("400 Not As Sent", "mangled") } else { ("200 OK", "") };
+            let (status, body) = if received.line().contains("/ticket/") {
+                ("400 Not As Sent", "mangled")
+            } else {
+                ("200 OK", "")
+            };
             wire.send(answer_with(&who, status, body))?;
             return Ok(Then::KeepAlive);
         };
