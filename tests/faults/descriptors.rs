@@ -43,11 +43,12 @@ fn out_of_descriptors_it_pauses_accepting_and_recovers_within_a_second() {
     let late = OpenLoop::start(weir.address("web"), mix);
     late.run(0.5);
     let freed = Instant::now();
-    let short = move |record: &Record| honestly_refused(record) && record.due < freed;
+    let recovered_by = freed + Duration::from_secs(1);
+    let short = move |record: &Record| honestly_refused(record) && record.due < recovered_by;
     drop(crowd);
     late.wait_for("new ones are served", 1, |_| true);
     let recovered = freed.elapsed();
-    late.run(0.5);
+    late.run(1.5);
     excusing("those that waited", &late.stop(), &crate::ledger(), short);
     println!("{used:.3} of a core while short; served again after {recovered:?}");
     // The load alone is 100 requests a second, in a build that is not optimised.
