@@ -2,7 +2,7 @@
 //!
 //! Here: sums over a [`Config`] and a number of shards. Not here: what the host has (`sys`).
 
-use super::model::{Config, Pool, Retry};
+use super::model::{Config, Pool, Runtime};
 
 /// A connection's future, its struct and its place in the shard's tables, downstream or idle upstream.
 const CONNECTION_BYTES: u64 = 1 << 10;
@@ -21,18 +21,17 @@ const RING_ENTRY_BYTES: u64 = 64 + 4 * 16;
 /// Bytes of weir's own memory with everything at its limit, over `shards` shards.
 ///
 /// For each shard: 9 × buffers × (`buffer_size` + 2 KiB), eight of the nine only while thousands of pieces
-/// wait for peers that do not read; `max_connections` × (1 KiB and what the pool that keeps most keeps of
-/// an exchange for another attempt, `retry.body_buffer` and `retry.hold`); and the ring. Over all shards:
-/// the idle upstream connections of every backend × 1 KiB. The kernel's socket buffers are not in
-/// it: they are the kernel's to give (`net.ipv4.tcp_mem`).
+/// wait for peers that do not read; `max_connections` × 1 KiB; what exchanges keep for another attempt
+/// ([`kept_max_bytes`]); and the ring. Over all shards: the idle upstream connections of every backend ×
+/// 1 KiB. The kernel's socket buffers are not in it: they are the kernel's to give (`net.ipv4.tcp_mem`).
 pub fn worst_case_memory_bytes(config: &Config, shards: usize) -> u64 {
     let runtime = &config.runtime;
     let pieces = u64::from(runtime.buffers) * (1 + SPILLED_FACTOR);
     let buffers = pieces.saturating_mul(runtime.buffer_size as u64 + EXCHANGE_BYTES);
-    let kept = config.pools.iter().map(|pool| kept_bytes(&pool.retry)).max().unwrap_or(0);
-    let connections = (runtime.max_connections as u64).saturating_mul(CONNECTION_BYTES + kept);
+    let connections = (runtime.max_connections as u64).saturating_mul(CONNECTION_BYTES);
     let ring = u64::from(runtime.ring_entries) * RING_ENTRY_BYTES;
-    let a_shard = buffers.saturating_add(connections).saturating_add(ring);
+    let kept = kept_max_bytes(runtime) as u64;
+    let a_shard = buffers.saturating_add(kept).saturating_add(connections).saturating_add(ring);
     let idle = config.pools.iter().map(|pool| {
         (pool.upstream.idle_per_backend as u64)
             .saturating_mul(pool.backends.len() as u64)
@@ -41,10 +40,11 @@ pub fn worst_case_memory_bytes(config: &Config, shards: usize) -> u64 {
     idle.fold(a_shard.saturating_mul(shards as u64), u64::saturating_add)
 }
 
-/// What is kept of one exchange so that it can be tried again. Once a response is held, the body of its
-/// request is kept too, for the attempt that would follow.
-fn kept_bytes(retry: &Retry) -> u64 {
-    if retry.attempts == 0 { 0 } else { retry.hold as u64 + retry.body_buffer as u64 }
+/// Bytes that the exchanges of one shard may keep so that they can be made again: held responses
+/// (`retry.hold`) and request bodies (`retry.body_buffer`). As much as the receive buffers; beyond it
+/// exchanges go on with nothing kept, so that no client can have weir keep more by asking more.
+pub fn kept_max_bytes(runtime: &Runtime) -> usize {
+    usize::from(runtime.buffers).saturating_mul(runtime.buffer_size)
 }
 
 /// The most connections that each backend of `pool` can see from weir: `upstream.max_connections`, or,

@@ -26,7 +26,7 @@ mod values;
 #[cfg(test)]
 mod tests;
 
-pub use budget::{worst_case_connections, worst_case_memory_bytes};
+pub use budget::{kept_max_bytes, worst_case_connections, worst_case_memory_bytes};
 pub use cores::{CoresRefused, expand};
 pub use fault::{Fault, Faults};
 pub use model::*;

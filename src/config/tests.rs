@@ -136,7 +136,7 @@ fn two_pools() -> Config {
 #[test]
 fn the_worst_case_of_memory_sums_shards_what_exchanges_keep_and_idle_upstream_connections() {
     let config = two_pools();
-    let a_shard = 9 * 16 * (4096 + 2048) + 1000 * (1024 + 4096) + 64 * 128;
+    let a_shard = 9 * 16 * (4096 + 2048) + 16 * 4096 + 1000 * 1024 + 64 * 128;
     let idle = (2 * 256 + 10) * 1024;
     assert_eq!(worst_case_memory_bytes(&config, 1), a_shard + idle);
     assert_eq!(worst_case_memory_bytes(&config, 4), 4 * a_shard + idle);

@@ -1,24 +1,31 @@
 //! After a failed attempt at a backend: is there another one, or which answer does the client get?
 //!
-//! The rule: try again if the backend cannot have begun with the request (no connection, or not a byte
-//! was taken), or if the request is idempotent and the backend closed without a byte of an answer. A FIN
-//! does not prove that the request was not processed, so anything else is not sent twice (RFC 9110
-//! §9.2.2). Called by `proxy`.
+//! What is tried again is the operator's to say (`config::Retry`), but for two things. Nothing may run
+//! twice that the method does not allow to: a FIN does not prove that the request was not processed, so
+//! what is not idempotent is sent again only if not a byte of it was taken (RFC 9110 §9.2.2). And a
+//! connection from the idle pool that turns out to be dead says nothing of the backend, which may close
+//! it at any time (RFC 9112 §9.3.1): that attempt is made afresh, once an exchange, whatever the rule, and
+//! counts neither as an attempt nor against the budget. Called by `proxy`.
 
-/// Attempts that one exchange gets, the first included.
-pub const ATTEMPTS_MAX: u8 = 3;
+use crate::config::Retry;
 
-/// What is known of an attempt when it fails.
+/// What is known of an attempt, and of the exchange, when it fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// 1 for the first.
-    pub number: u8,
+    /// Attempts made before this one that count as retries.
+    pub retries: u8,
     /// It used a connection from the idle pool.
     pub reused: bool,
+    /// An attempt of this exchange was made afresh already.
+    pub afresh: bool,
     /// All that was taken from the client so far can be sent again.
     pub replayable: bool,
     /// The method may be repeated without harm.
     pub idempotent: bool,
+    /// A byte of a response has gone to the client, an interim one's too.
+    pub answering: bool,
+    /// The exchange's time (`timeouts.total`) is over.
+    pub overdue: bool,
 }
 
 /// How an attempt failed before a byte of the response was passed on.
@@ -40,6 +47,12 @@ pub enum AttemptFailure {
     ResponseTimeout,
     /// What came is not HTTP.
     BadResponse,
+    /// The connection ended before the response, of which nothing had gone down.
+    Truncated,
+    /// The response, of which nothing had gone down, stopped in the middle.
+    Stalled,
+    /// It answered with this status, and nothing of that has gone down.
+    Status(u16),
 }
 
 impl AttemptFailure {
@@ -54,15 +67,44 @@ impl AttemptFailure {
             Self::SendTimeout => "the backend did not read the request in time",
             Self::ResponseTimeout => "the backend did not answer in time",
             Self::BadResponse => "the backend's answer is not valid HTTP",
+            Self::Truncated => "the backend closed the connection in the middle of its answer",
+            Self::Stalled => "the backend stopped in the middle of its answer",
+            Self::Status(_) => "the backend could not serve the request",
         }
     }
 
     /// The status that the client gets for it.
     pub const fn status(self) -> u16 {
         match self {
-            Self::Connect | Self::NotSent | Self::NoResponse | Self::BadResponse => 502,
+            Self::Connect | Self::NotSent | Self::NoResponse | Self::BadResponse | Self::Truncated => 502,
             Self::Full => 503,
-            Self::ConnectTimeout | Self::SendTimeout | Self::ResponseTimeout => 504,
+            Self::ConnectTimeout | Self::SendTimeout | Self::ResponseTimeout | Self::Stalled => 504,
+            Self::Status(status) => status,
+        }
+    }
+
+    /// The backend cannot have begun with the request.
+    const fn is_untouched(self) -> bool {
+        match self {
+            Self::Connect | Self::ConnectTimeout | Self::Full | Self::NotSent => true,
+            Self::NoResponse
+            | Self::SendTimeout
+            | Self::ResponseTimeout
+            | Self::BadResponse
+            | Self::Truncated
+            | Self::Stalled
+            | Self::Status(_) => false,
+        }
+    }
+
+    /// Whether the pool's rule names it.
+    fn is_named(self, retry: &Retry) -> bool {
+        match self {
+            Self::Connect | Self::ConnectTimeout | Self::Full | Self::NotSent => retry.on.connect,
+            Self::NoResponse | Self::BadResponse => retry.on.no_response,
+            Self::SendTimeout | Self::ResponseTimeout => retry.on.response_timeout,
+            Self::Truncated | Self::Stalled => retry.on.truncated,
+            Self::Status(status) => retry.on.statuses.contains(&status),
         }
     }
 }
@@ -70,68 +112,177 @@ impl AttemptFailure {
 /// What comes after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Another attempt, on another backend if there is one.
+    /// The same on a new connection, to another backend or this one. It is no retry: nothing is counted.
+    Afresh,
+    /// A retry at another backend, if the budget has one and there is another.
     TryAnother,
     /// The client is told.
     Answer,
 }
 
 /// Decides what comes after `failure`.
-pub fn after_failure(failure: AttemptFailure, attempt: Attempt) -> Next {
-    let again = match failure {
-        AttemptFailure::Connect
-        | AttemptFailure::ConnectTimeout
-        | AttemptFailure::Full
-        | AttemptFailure::NotSent => true,
-        // On a connection of its own the request may be what killed the backend: once more, not oftener.
-        AttemptFailure::NoResponse => attempt.idempotent && (attempt.reused || attempt.number == 1),
-        AttemptFailure::SendTimeout | AttemptFailure::ResponseTimeout | AttemptFailure::BadResponse => false,
-    };
-    if again && attempt.replayable && attempt.number < ATTEMPTS_MAX { Next::TryAnother } else { Next::Answer }
+pub fn after_failure(failure: AttemptFailure, attempt: Attempt, retry: &Retry) -> Next {
+    let may_run = attempt.idempotent || failure.is_untouched();
+    if !may_run || !attempt.replayable || attempt.answering || attempt.overdue {
+        return Next::Answer;
+    }
+    let died_idle = matches!(failure, AttemptFailure::NotSent | AttemptFailure::NoResponse);
+    if died_idle && attempt.reused && !attempt.afresh {
+        return Next::Afresh;
+    }
+    if attempt.retries < retry.attempts && failure.is_named(retry) { Next::TryAnother } else { Next::Answer }
+}
+
+/// Whether a response with `status` is the backend's failure. 501 and 505 say that the request is beyond
+/// it, not that it is ill.
+pub const fn is_failure(status: u16) -> bool {
+    matches!(status, 500..=599) && status != 501 && status != 505
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::RetryOn;
+    use proptest::prelude::*;
 
-    const FIRST: Attempt = Attempt { number: 1, reused: false, replayable: true, idempotent: true };
+    const FIRST: Attempt = Attempt {
+        retries: 0,
+        reused: false,
+        afresh: false,
+        replayable: true,
+        idempotent: true,
+        answering: false,
+        overdue: false,
+    };
+
+    fn on_everything(attempts: u8) -> Retry {
+        let on = RetryOn {
+            connect: true,
+            no_response: true,
+            truncated: true,
+            response_timeout: true,
+            statuses: vec![500, 503],
+        };
+        Retry { attempts, on, ..Retry::default() }
+    }
 
     #[test]
     fn only_what_cannot_have_run_or_may_run_twice_is_tried_again() {
-        let reused = Attempt { reused: true, ..FIRST };
         let post = Attempt { idempotent: false, ..FIRST };
+        let status = AttemptFailure::Status;
         for (case, failure, attempt, expected) in [
             ("no connection", AttemptFailure::Connect, post, Next::TryAnother),
             ("slow connect", AttemptFailure::ConnectTimeout, post, Next::TryAnother),
-            ("nothing written", AttemptFailure::NotSent, post, Next::TryAnother),
-            ("dead pooled, GET", AttemptFailure::NoResponse, reused, Next::TryAnother),
-            ("dead pooled, POST", AttemptFailure::NoResponse, Attempt { reused: true, ..post }, Next::Answer),
-            ("closed without answer, fresh", AttemptFailure::NoResponse, FIRST, Next::TryAnother),
-            (
-                "closed without answer, fresh, again",
-                AttemptFailure::NoResponse,
-                Attempt { number: 2, ..FIRST },
-                Next::Answer,
-            ),
-            ("closed without answer, POST", AttemptFailure::NoResponse, post, Next::Answer),
             ("no free connection", AttemptFailure::Full, post, Next::TryAnother),
-            ("no answer in time", AttemptFailure::ResponseTimeout, reused, Next::Answer),
-            ("not read in time", AttemptFailure::SendTimeout, reused, Next::Answer),
-            ("bad answer", AttemptFailure::BadResponse, reused, Next::Answer),
-            (
-                "body already gone",
-                AttemptFailure::NoResponse,
-                Attempt { replayable: false, ..reused },
-                Next::Answer,
-            ),
-            (
-                "the last attempt",
-                AttemptFailure::Connect,
-                Attempt { number: ATTEMPTS_MAX, ..FIRST },
-                Next::Answer,
-            ),
+            ("nothing written", AttemptFailure::NotSent, post, Next::TryAnother),
+            ("no answer, GET", AttemptFailure::NoResponse, FIRST, Next::TryAnother),
+            ("no answer, POST", AttemptFailure::NoResponse, post, Next::Answer),
+            ("bad answer, GET", AttemptFailure::BadResponse, FIRST, Next::TryAnother),
+            ("bad answer, POST", AttemptFailure::BadResponse, post, Next::Answer),
+            ("half an answer, GET", AttemptFailure::Truncated, FIRST, Next::TryAnother),
+            ("half an answer, POST", AttemptFailure::Truncated, post, Next::Answer),
+            ("a stall, GET", AttemptFailure::Stalled, FIRST, Next::TryAnother),
+            ("no answer in time, GET", AttemptFailure::ResponseTimeout, FIRST, Next::TryAnother),
+            ("no answer in time, POST", AttemptFailure::ResponseTimeout, post, Next::Answer),
+            ("not read in time, POST", AttemptFailure::SendTimeout, post, Next::Answer),
+            ("500, GET", status(500), FIRST, Next::TryAnother),
+            ("500, POST", status(500), post, Next::Answer),
+            ("502, which is not in the list", status(502), FIRST, Next::Answer),
         ] {
-            assert_eq!(after_failure(failure, attempt), expected, "{case}");
+            assert_eq!(after_failure(failure, attempt, &on_everything(1)), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn the_rule_says_what_is_tried_again() {
+        let none = RetryOn { connect: false, no_response: false, truncated: false, ..RetryOn::default() };
+        let nothing = Retry { on: none, ..Retry::default() };
+        for (failure, by_default) in [
+            (AttemptFailure::Connect, true),
+            (AttemptFailure::ConnectTimeout, true),
+            (AttemptFailure::Full, true),
+            (AttemptFailure::NotSent, true),
+            (AttemptFailure::NoResponse, true),
+            (AttemptFailure::BadResponse, true),
+            (AttemptFailure::Truncated, true),
+            (AttemptFailure::Stalled, true),
+            (AttemptFailure::ResponseTimeout, false),
+            (AttemptFailure::SendTimeout, false),
+            (AttemptFailure::Status(500), false),
+        ] {
+            let expected = if by_default { Next::TryAnother } else { Next::Answer };
+            assert_eq!(after_failure(failure, FIRST, &Retry::default()), expected, "{failure:?}");
+            assert_eq!(after_failure(failure, FIRST, &nothing), Next::Answer, "{failure:?}, on nothing");
+        }
+    }
+
+    #[test]
+    fn a_pooled_connection_that_has_died_is_no_attempt_but_only_once() {
+        let reused = Attempt { reused: true, ..FIRST };
+        let post = Attempt { idempotent: false, ..reused };
+        let again = Attempt { afresh: true, ..reused };
+        for (case, failure, attempt, expected) in [
+            ("GET", AttemptFailure::NoResponse, reused, Next::Afresh),
+            ("POST of which something was taken", AttemptFailure::NoResponse, post, Next::Answer),
+            ("POST of which nothing was taken", AttemptFailure::NotSent, post, Next::Afresh),
+            ("GET, the second time", AttemptFailure::NoResponse, again, Next::Answer),
+            ("no answer in time", AttemptFailure::ResponseTimeout, reused, Next::Answer),
+            ("half an answer", AttemptFailure::Truncated, reused, Next::Answer),
+        ] {
+            assert_eq!(after_failure(failure, attempt, &on_everything(0)), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn the_backends_of_which_a_status_speaks_ill() {
+        for (status, expected) in
+            [(200, false), (404, false), (500, true), (501, false), (503, true), (505, false), (600, false)]
+        {
+            assert_eq!(is_failure(status), expected, "{status}");
+        }
+    }
+
+    fn failures() -> impl Strategy<Value = AttemptFailure> {
+        prop::sample::select(vec![
+            AttemptFailure::Connect,
+            AttemptFailure::ConnectTimeout,
+            AttemptFailure::Full,
+            AttemptFailure::NotSent,
+            AttemptFailure::NoResponse,
+            AttemptFailure::SendTimeout,
+            AttemptFailure::ResponseTimeout,
+            AttemptFailure::BadResponse,
+            AttemptFailure::Truncated,
+            AttemptFailure::Stalled,
+            AttemptFailure::Status(500),
+            AttemptFailure::Status(404),
+        ])
+    }
+
+    prop_compose! {
+        fn attempts()(
+            retries in 0u8..4, reused: bool, afresh: bool, replayable: bool,
+            idempotent: bool, answering: bool, overdue: bool,
+        ) -> Attempt {
+            Attempt { retries, reused, afresh, replayable, idempotent, answering, overdue }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_sent_again_that_may_have_run_or_be_incomplete_or_half_answered(
+            failure in failures(), attempt in attempts(), allowed in 0u8..4,
+        ) {
+            let next = after_failure(failure, attempt, &on_everything(allowed));
+            if next != Next::Answer {
+                prop_assert!(attempt.idempotent || failure.is_untouched());
+                prop_assert!(attempt.replayable && !attempt.answering && !attempt.overdue);
+            }
+            match next {
+                Next::Afresh => prop_assert!(attempt.reused && !attempt.afresh),
+                Next::TryAnother => prop_assert!(attempt.retries < allowed),
+                Next::Answer => {}
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ mod budget;
 mod pace;
 mod passing;
 
-pub use attempt::{ATTEMPTS_MAX, Attempt, AttemptFailure, Next, after_failure};
+pub use attempt::{Attempt, AttemptFailure, Next, after_failure, is_failure};
 pub use budget::Budget;
 pub use pace::Pace;
 pub use passing::{BodyPass, Passing, RequestFacts, may_pool, pass_response};

@@ -94,6 +94,8 @@ metrics! {
         "Exchanges assigned to a backend and not finished, as the shards last reported them.";
     RETRIES: Counter "weir_retries_total" One ["pool", "backend"]
         "Requests sent elsewhere after this backend failed them.";
+    RETRIES_DENIED: Counter "weir_retries_denied_total" One ["pool", "backend"]
+        "Failures of this backend that the pool's retry budget left no retry for.";
     FAILURES: Counter "weir_upstream_failures_total" One ["pool", "backend", "cause"]
         "Attempts that a backend failed.";
     CONNECTS: Counter "weir_upstream_connects_total" One ["pool", "backend"]

@@ -101,8 +101,9 @@ fn traffic(text: &mut Text, totals: &Totals, facts: &Facts<'_>) {
         }
     }
     type Value = fn(&BackendTotals) -> u64;
-    let per_backend: [(&'static metric::Metric, Value); 5] = [
+    let per_backend: [(&'static metric::Metric, Value); 6] = [
         (&metric::RETRIES, |total| total.retries),
+        (&metric::RETRIES_DENIED, |total| total.retries_denied),
         (&metric::CONNECTS, |total| total.connects),
         (&metric::CONNECT_TIME, |total| total.connects_us),
         (&metric::BYTES_IN, |total| total.bytes_in),

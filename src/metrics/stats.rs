@@ -58,6 +58,8 @@ labelled! {
         Truncated = "truncated",
         /// Nothing of the response for `timeouts.between_bytes`, or not whole within `timeouts.total`.
         BodyTimeout = "body_timeout",
+        /// A status of `retry.on`, for which the request was sent elsewhere.
+        Status = "status",
     }
 }
 
@@ -126,6 +128,7 @@ pub struct BackendStats {
     pub(super) classes: [u64; CLASSES.len()],
     pub(super) failures: [u64; UpstreamFailure::ALL.len()],
     pub(super) retries: u64,
+    pub(super) retries_denied: u64,
     pub(super) connects: u64,
     pub(super) connects_us: u64,
     pub(super) bytes_in: u64,
@@ -217,6 +220,11 @@ impl ShardStats {
         self.backend(id).retries += 1;
     }
 
+    /// After a failure at this backend there would have been a retry, but the pool's budget had none left.
+    pub fn retry_denied(&mut self, id: BackendId) {
+        self.backend(id).retries_denied += 1;
+    }
+
     /// weir answered by itself with `status`, or with nothing at all (0).
     pub fn refused(&mut self, status: u16, refusal: Refusal) {
         let known = self.refusals.iter().position(|(cause, with, _)| (*cause, *with) == (refusal, status));
@@ -256,6 +264,7 @@ impl ShardStats {
                 classes,
                 failures,
                 retries,
+                retries_denied,
                 connects,
                 connects_us,
                 bytes_in,
@@ -263,7 +272,8 @@ impl ShardStats {
                 phases,
             } = backend;
             (*classes, *failures) = Default::default();
-            (*retries, *connects, *connects_us, *bytes_in, *bytes_out) = Default::default();
+            (*retries, *retries_denied, *connects, *connects_us) = Default::default();
+            (*bytes_in, *bytes_out) = Default::default();
             phases.iter_mut().for_each(Series::clear);
         }
         self.refusals.clear();

@@ -14,6 +14,7 @@ pub struct BackendTotals {
     pub(super) classes: [u64; CLASSES.len()],
     pub(super) failures: [u64; UpstreamFailure::ALL.len()],
     pub(super) retries: u64,
+    pub(super) retries_denied: u64,
     pub(super) connects: u64,
     pub(super) connects_us: u64,
     pub(super) bytes_in: u64,
@@ -123,11 +124,21 @@ impl Totals {
 }
 
 fn add_backend(total: &mut BackendTotals, part: &BackendStats) {
-    let BackendStats { classes, failures, retries, connects, connects_us, bytes_in, bytes_out, phases } =
-        part;
+    let BackendStats {
+        classes,
+        failures,
+        retries,
+        retries_denied,
+        connects,
+        connects_us,
+        bytes_in,
+        bytes_out,
+        phases,
+    } = part;
     total.classes.iter_mut().zip(classes).for_each(|(total, part)| *total += part);
     total.failures.iter_mut().zip(failures).for_each(|(total, part)| *total += part);
     total.retries += retries;
+    total.retries_denied += retries_denied;
     total.connects += connects;
     total.connects_us = total.connects_us.saturating_add(*connects_us);
     total.bytes_in += bytes_in;

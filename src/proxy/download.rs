@@ -10,7 +10,7 @@ use crate::exchange::{AttemptFailure, Pace, RequestFacts};
 use crate::metrics::UpstreamFailure;
 use crate::ring::{Chunk, Fault, Payload, PipeLoan, SpliceFault, Stream, give_way};
 use crate::time::{Instant, Micros};
-use crate::upstream::Picked;
+use std::cell::Cell;
 use std::future::poll_fn;
 
 /// Chunks that leave by one send.
@@ -73,8 +73,8 @@ pub(super) enum DownloadFault {
     Backend(UpstreamFailure),
 }
 
-/// Reads until the final head is there; interim responses are passed on. `due` and `closing` are asked
-/// each time, since they may change while a request is still being sent.
+/// Reads until the final head is there; interim responses are passed on, and `answering` says so. What
+/// `until` says is asked each time, since it may change while a request is still being sent.
 ///
 /// # Errors
 /// Whose fault it is that there is none.
@@ -83,25 +83,40 @@ pub(super) async fn read_final(
     up: &Stream,
     input: &mut Input,
     facts: &RequestFacts,
-    due: &dyn Fn() -> Instant,
-    closing: &dyn Fn() -> bool,
+    until: &Until<'_>,
+    answering: &Cell<bool>,
 ) -> Result<FirstPart, AnswerFault> {
     loop {
-        match take_response(down.service, input, facts, closing()) {
+        match take_response(down.service, input, facts, (until.closing)()) {
             Ok(Some(Part::Final(part))) => return Ok(part),
             Ok(Some(Part::Interim(bytes))) => {
+                answering.set(answering.get() || !bytes.is_empty());
                 down.send(Payload::Bytes(bytes)).await.map_err(|_| AnswerFault::Client)?;
                 continue;
             }
             Ok(None) => input.collect(),
             Err(_) => return Err(AnswerFault::Backend(AttemptFailure::BadResponse)),
         }
-        match poll_fn(|cx| up.poll_receive(cx, due())).await {
+        // Half a head is half an answer, which may stall.
+        let begun = !input.is_empty();
+        let stalls = if begun { down.service.now().deadline(until.between_bytes) } else { Instant::NEVER };
+        match poll_fn(|cx| up.poll_receive(cx, (until.due)().min(stalls))).await {
             Ok(Some(chunk)) => input.add(chunk),
             Ok(None) | Err(Fault::Os(_)) => return Err(AnswerFault::Backend(AttemptFailure::NoResponse)),
+            Err(Fault::TimedOut) if begun => return Err(AnswerFault::Backend(AttemptFailure::Stalled)),
             Err(Fault::TimedOut) => return Err(AnswerFault::Backend(AttemptFailure::ResponseTimeout)),
         }
     }
+}
+
+/// How long a head is waited for, and what it says to the client.
+pub(super) struct Until<'a> {
+    /// When it must be there.
+    pub(super) due: &'a dyn Fn() -> Instant,
+    /// How long it may stop in the middle.
+    pub(super) between_bytes: Micros,
+    /// Whether the client's connection ends with it.
+    pub(super) closing: &'a dyn Fn() -> bool,
 }
 
 /// Passes the rest of a response down: what came with its head, then the body. Clears `part.pool` if the
@@ -114,10 +129,10 @@ pub(super) async fn download(
     down: Down<'_>,
     up: &Stream,
     part: &mut FirstPart,
-    picked: &Picked,
+    between_bytes: Micros,
 ) -> Result<(), DownloadFault> {
     let ends_by_close = part.body.ends_by_close();
-    let passed = pass_body(down, up, part, picked).await;
+    let passed = pass_body(down, up, part, between_bytes).await;
     if ends_by_close && passed.is_err() {
         down.stream.reset_on_close();
     }
@@ -128,9 +143,8 @@ async fn pass_body(
     down: Down<'_>,
     up: &Stream,
     part: &mut FirstPart,
-    picked: &Picked,
+    between_bytes: Micros,
 ) -> Result<(), DownloadFault> {
-    let between_bytes = picked.pool().rules().timeouts.between_bytes;
     let mut pace = Pace::new(down.service.now(), down.min_rate_per_s);
     let first = std::mem::replace(&mut part.payload, Payload::Static(b""));
     pace.count(first.as_slice().len());

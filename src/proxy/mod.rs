@@ -11,15 +11,21 @@
 //! | `connection.rs` | one connection: request after request |
 //! | `request.rs` | a request's head, from the client's bytes to those that go upstream |
 //! | `exchange.rs` | attempts at backends until one answers |
+//! | `attempt.rs` | one attempt, up to the first bytes of its answer |
+//! | `course.rs` | what an exchange has tried, and where it goes next |
+//! | `hold.rs` | small answers leave whole; memory for what is kept |
 //! | `upload.rs` | a request's body, when it did not come with the head |
 //! | `response.rs` | a response's head and first bytes, ready to go down |
 //! | `download.rs` | the rest of a response's body |
 //! | `refusal.rs` | weir's own answers |
 //! | `tunnel.rs` | raw bytes both ways after 101 |
 
+mod attempt;
 mod connection;
+mod course;
 mod download;
 mod exchange;
+mod hold;
 mod refusal;
 mod request;
 mod response;

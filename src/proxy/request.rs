@@ -132,7 +132,8 @@ impl BodyLeft {
 
 /// A request on its way upstream.
 pub(super) struct Outgoing {
-    /// The new head and what of the body came with it: enough to send again, if the body is all there.
+    /// The new head and what of the body came with it, or has gone up since: all that was taken from the
+    /// client so far, to be sent again. Empty: it cannot be.
     pub(super) bytes: Vec<u8>,
     pub(super) facts: RequestFacts,
     pub(super) pool: Rc<Pool>,

@@ -7,8 +7,8 @@ use super::request::{CHUNK_LINE_MAX, Input, TRAILERS_MAX};
 use super::service::Service;
 use crate::exchange::{BodyPass, RequestFacts, may_pool, pass_response};
 use crate::http1::{
-    CHUNK_END, ChunkDecoder, ConnectionField, DownstreamFraming, HeadLimits, LAST_CHUNK, Parse, ResponseHead,
-    ResponseRewrite, parse_response, write_chunk_head, write_response,
+    CHUNK_END, ChunkDecoder, ConnectionField, DownstreamFraming, Fields, HeadLimits, LAST_CHUNK, Parse,
+    ResponseHead, ResponseRewrite, parse_response, write_chunk_head, write_response,
 };
 use crate::ring::Payload;
 use crate::time::Micros;
@@ -151,6 +151,8 @@ pub(super) struct FirstPart {
     pub(super) keep_alive_timeout: Option<Micros>,
     /// It is a 101 that was asked for.
     pub(super) tunnel: bool,
+    /// Its length is known, and it is no stream of events: it may wait until it is whole.
+    pub(super) holdable: bool,
 }
 
 /// One head taken out of the backend's bytes.
@@ -208,6 +210,11 @@ pub(super) fn take_response(
     write_response(bytes, &head, &scratch.fields, &rewrite, &mut scratch.head);
     let mut body = if tunnel { ResponseLeft::UntilClose } else { ResponseLeft::of(passing.body) };
     let came = input.bytes().len() - head.len;
+    let holdable = match body {
+        // Asked only where it matters: of one that is not whole yet.
+        ResponseLeft::Length(length) if length > came as u64 => !is_event_stream(bytes, &scratch.fields),
+        _ => false,
+    };
     let (payload, count) = first_payload(input, &head, &scratch.head, &mut body)?;
     Ok(Some(Part::Final(FirstPart {
         status: head.status,
@@ -218,7 +225,15 @@ pub(super) fn take_response(
         pool: may_pool(&head, count < came) && !facts.upgrade,
         keep_alive_timeout: head.keep_alive_timeout_s.map(|s| Micros::from_s(u64::from(s))),
         tunnel,
+        holdable,
     })))
+}
+
+/// Whether it is a stream of server-sent events, each of which is wanted when it comes.
+fn is_event_stream(bytes: &[u8], fields: &Fields) -> bool {
+    const EVENTS: &[u8] = b"text/event-stream";
+    let kind = fields.get(bytes, b"content-type").unwrap_or_default();
+    kind.get(..EVENTS.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(EVENTS))
 }
 
 /// The new head with what of the body is in `input`, and how many bytes of the body that was.

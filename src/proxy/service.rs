@@ -121,13 +121,17 @@ pub struct Service {
     pub stage: Cell<Stage>,
     /// Downstream connections.
     pub connections: Cell<usize>,
+    /// Bytes that exchanges keep so that they can be made again, and how many they may be.
+    pub(super) kept: Cell<usize>,
+    pub(super) kept_max: usize,
     pub(super) scratch: RefCell<Scratch>,
     spare: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Service {
-    /// For a shard with `ring` and `upstreams`.
-    pub fn new(ring: Ring, upstreams: Rc<Upstreams>) -> Rc<Self> {
+    /// For a shard with `ring` and `upstreams`, whose exchanges keep `kept_max` bytes at most so that they
+    /// can be made again.
+    pub fn new(ring: Ring, upstreams: Rc<Upstreams>, kept_max: usize) -> Rc<Self> {
         Rc::new(Self {
             ring,
             upstreams,
@@ -135,6 +139,8 @@ impl Service {
             stats: RefCell::new(Box::new(ShardStats::new(0))),
             stage: Cell::new(Stage::Serving),
             connections: Cell::new(0),
+            kept: Cell::new(0),
+            kept_max,
             scratch: RefCell::default(),
             spare: RefCell::default(),
         })

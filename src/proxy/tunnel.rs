@@ -3,12 +3,12 @@
 //! Ends when both sides have ended, when either fails, or when neither has sent a byte for `tunnel_idle`.
 //! Called by `exchange.rs`, in a box of its own.
 
+use super::attempt::Begun;
 use super::connection::Client;
 use super::exchange::After;
 use super::response::FirstPart;
 use crate::ring::{Fault, Payload, Stream};
 use crate::time::{Instant, Micros};
-use crate::upstream::{Connection, InFlight};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -19,12 +19,8 @@ const SEND_TIMEOUT: Micros = Micros::from_s(60);
 
 impl Client {
     /// Passes bytes until the tunnel ends. The exchange is in flight until then.
-    pub(super) async fn tunnel(
-        &mut self,
-        part: FirstPart,
-        connection: Connection,
-        in_flight: InFlight,
-    ) -> After {
+    pub(super) async fn tunnel(&mut self, part: FirstPart, begun: Begun) -> After {
+        let Begun { connection, in_flight, first_byte } = begun;
         if self.sent_before().await.is_err() || self.down(Instant::NEVER).send(part.payload).await.is_err() {
             return self.client_gone();
         }
@@ -56,7 +52,7 @@ impl Client {
             if up_ended && down_ended { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        drop(in_flight);
+        in_flight.passed(first_byte);
         After::Close
     }
 }

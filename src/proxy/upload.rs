@@ -4,21 +4,26 @@
 //! 100 Continue first. An answer that begins before the body has gone up ends the client's connection:
 //! the rest of the body would stand before the next request. Called by `exchange.rs`, in a box of its own.
 
+use super::attempt::{Begun, tell_answered};
 use super::connection::Client;
-use super::download::{AnswerFault, Down, DownloadFault, download, read_final};
-use super::exchange::{After, Begun, Times};
+use super::course::{Course, Sent};
+use super::download::{AnswerFault, Down, DownloadFault, Until, download, read_final};
+use super::exchange::{After, Step, Way};
+use super::hold::{Room, hold, room_for};
 use super::refusal::{Ending, Refused};
 use super::request::{BodyLeft, Input, Outgoing};
 use super::response::FirstPart;
+use super::service::Service;
 use crate::exchange::{AttemptFailure, Pace, RequestFacts};
 use crate::http1::Method;
-use crate::metrics::Phase;
+use crate::metrics::{Phase, UpstreamFailure};
 use crate::ring::{Chunk, Fault, Payload, Stream};
 use crate::time::{Instant, Micros};
-use crate::upstream::Picked;
+use crate::upstream::{Connection, Picked, PoolRules};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::Poll;
 
 /// Why a body did not go up to its end.
@@ -31,14 +36,16 @@ enum UploadFault {
     Backend,
 }
 
-/// How both directions ended.
+/// How an attempt ended.
 enum Ended {
     /// The response went down to its end.
     Answered(FirstPart),
-    /// The request is refused, and nothing has gone down.
+    /// The request is refused, and no answer has gone down.
     Refused(Refused),
     /// There is no answer to pass on.
     NoAnswer(AttemptFailure),
+    /// There is one, but another attempt at this backend is better.
+    Again(Picked),
     /// The answer broke off.
     Cut(DownloadFault),
     /// The client is gone.
@@ -57,126 +64,261 @@ struct Progress {
     answering: Cell<bool>,
     /// Bytes of the body that have gone up.
     body_bytes: Cell<u64>,
+    /// All that has gone up is kept, so that it can be sent again.
+    replayable: Cell<bool>,
+    /// From the request's last byte to the answer's first; zero if the answer was earlier.
+    first_byte: Cell<Micros>,
+}
+
+/// What the way down of an attempt needs.
+struct Attempted<'a> {
+    service: &'a Rc<Service>,
+    down: Down<'a>,
+    connection: &'a Connection,
+    facts: RequestFacts,
+    progress: &'a Progress,
+    rules: &'a PoolRules,
+    /// The client's connection ends with the answer in any case.
+    closing: bool,
 }
 
 impl Client {
     /// Sends the rest of the body and passes the answer down, whichever comes first.
-    pub(super) async fn upload_and_answer(
-        &mut self,
-        outgoing: Outgoing,
-        begun: Begun,
-        mut times: Times,
-    ) -> After {
-        let Begun { connection, in_flight, .. } = begun;
-        let picked = connection.picked().clone();
-        let facts = outgoing.facts;
+    pub(super) async fn upload_and_answer(&mut self, way: &mut Way, begun: Begun) -> Step {
         if self.sent_before().await.is_err() {
-            return self.client_gone();
+            return Step::Done(self.client_gone());
         }
-        self.service.give_spare(outgoing.bytes);
-        times.pause();
-        let response = picked.pool().rules().timeouts.response;
+        way.times.pause();
+        let rules = begun.connection.picked().pool().rules();
         let progress = Progress {
-            response,
+            response: rules.timeouts.response,
             sent: Cell::new(None),
             whole: Cell::new(false),
             answering: Cell::new(false),
             body_bytes: Cell::new(0),
+            replayable: Cell::new(false),
+            first_byte: Cell::new(Micros::ZERO),
         };
         let closing = self.closing();
-        let rules = self.rules();
+        let listener = self.rules();
         let down = Down {
             service: &self.service,
             stream: &self.stream,
-            min_rate_per_s: rules.body_min_rate_per_s,
-            ends: times.ends,
+            min_rate_per_s: listener.body_min_rate_per_s,
+            ends: way.times.ends,
         };
-        let ended = {
-            let input = &mut self.input;
-            let uploading = upload(down, input, &connection.stream, outgoing.body, rules.max_body, &progress);
-            let answering = answer(down, &connection.stream, &facts, &progress, closing, &picked);
-            both(down, uploading, answering, &progress).await
+        let attempted = Attempted {
+            service: &self.service,
+            down,
+            connection: &begun.connection,
+            facts: way.outgoing.facts,
+            progress: &progress,
+            rules: &rules,
+            closing,
         };
-        times.resume(self.service.now());
-        drop(in_flight);
-        match ended {
+        let ended = Box::pin(attempted.both_ways(&mut self.input, way, listener.max_body)).await;
+        way.times.resume(self.service.now());
+        way.times.request_body += progress.body_bytes.get();
+        way.outgoing.body_bytes += progress.body_bytes.get();
+        self.ended(way, begun, ended, &progress).await
+    }
+
+    async fn ended(&mut self, way: &mut Way, begun: Begun, ended: Ended, progress: &Progress) -> Step {
+        let id = begun.connection.picked().id();
+        let after = match ended {
+            Ended::Again(other) => {
+                begun.in_flight.failed(UpstreamFailure::Status.label(), false);
+                return Step::Again(other);
+            }
+            Ended::NoAnswer(failure) => return self.failed(way, begun.failed(failure)).await,
             Ended::Answered(part) => {
+                tell_answered(begun.in_flight, part.status, progress.first_byte.get());
                 if part.pool && progress.whole.get() {
-                    self.service.upstreams.keep(connection, part.keep_alive_timeout);
+                    self.service.upstreams.keep(begun.connection, part.keep_alive_timeout);
                 }
-                times.request_body += progress.body_bytes.get();
-                self.record_whole(&picked, times, part.body_bytes);
+                self.record_whole(id, way.times, part.body_bytes);
                 if part.close || !progress.whole.get() { After::Linger } else { After::Next }
             }
             Ended::Refused(refused) => {
-                drop(connection);
-                self.refuse(refused, Ending::Close, facts.method == Method::Head).await;
+                drop(begun);
+                self.refuse(refused, Ending::Close, way.outgoing.facts.method == Method::Head).await;
                 After::Close
             }
-            Ended::NoAnswer(failure) => self.bad_answer(&facts, connection, failure).await,
-            Ended::Cut(fault) => self.cut(&picked, fault),
+            Ended::Cut(fault) => self.cut(id, begun.in_flight, fault),
             Ended::ClientGone => self.client_gone(),
+        };
+        Step::Done(after)
+    }
+}
+
+impl Attempted<'_> {
+    /// Runs both directions until the attempt has ended.
+    async fn both_ways(&self, input: &mut Input, way: &mut Way, max_body: u64) -> Ended {
+        let (up, progress) = (&self.connection.stream, self.progress);
+        let picked = self.connection.picked();
+        let Way { outgoing, course, kept, .. } = way;
+        let sent = || Sent {
+            reused: self.connection.is_reused(),
+            replayable: progress.replayable.get(),
+            idempotent: self.facts.method.is_idempotent(),
+        };
+        let max = course.may_replay(picked, sent());
+        let Outgoing { bytes, body, body_bytes, .. } = outgoing;
+        let there = (*body_bytes, &*body);
+        let replay = Replay::new(self.service, bytes, there, kept, max, &progress.replayable);
+        let down = self.down;
+        let mut uploading = Uploading {
+            future: pin!(upload(down, input, up, body, replay, max_body, progress)),
+            ended: false,
+        };
+        let mut part = match uploading.beside(self.hear(course, &sent), down.service, progress).await {
+            Ok(Ok(part)) => part,
+            Ok(Err(AnswerFault::Client)) => return Ended::ClientGone,
+            Ok(Err(AnswerFault::Backend(failure))) => return Ended::NoAnswer(failure),
+            Err(ended) => return ended,
+        };
+        if let Some(other) = course.after_status(self.service, part.status, picked, sent()) {
+            return Ended::Again(other);
+        }
+        progress.answering.set(true);
+        let mut stats = self.service.stats.borrow_mut();
+        stats.answered(picked.id(), part.status);
+        stats.record(picked.id(), Phase::FirstByte, progress.first_byte.get());
+        drop(stats);
+        let between_bytes = self.rules.timeouts.between_bytes;
+        let downloading = download(down, up, &mut part, between_bytes);
+        match uploading.beside(downloading, down.service, progress).await {
+            Ok(Ok(())) => Ended::Answered(part),
+            Ok(Err(fault)) => Ended::Cut(fault),
+            Err(ended) => ended,
         }
     }
-}
 
-/// Passes the answer down, whenever it comes. `closing`: the client's connection ends with it in any case.
-async fn answer(
-    down: Down<'_>,
-    up: &Stream,
-    facts: &RequestFacts,
-    progress: &Progress,
-    closing: bool,
-    picked: &Picked,
-) -> Ended {
-    let waits_until = |sent: Instant| sent.deadline(progress.response);
-    let due = || progress.sent.get().map_or(Instant::NEVER, waits_until).min(down.ends);
-    // Unread bytes of the request's body would be taken for the next request.
-    let closing = || closing || !progress.whole.get();
-    let mut input = Input::default();
-    let mut part = match read_final(down, up, &mut input, facts, &due, &closing).await {
-        Ok(part) => part,
-        Err(AnswerFault::Client) => return Ended::ClientGone,
-        Err(AnswerFault::Backend(failure)) => return Ended::NoAnswer(failure),
-    };
-    progress.answering.set(true);
-    let waited = progress.sent.get().map_or(Micros::ZERO, |sent| down.service.now().since(sent));
-    down.service.stats.borrow_mut().answered(picked.id(), part.status);
-    down.service.stats.borrow_mut().record(picked.id(), Phase::FirstByte, waited);
-    match download(down, up, &mut part, picked).await {
-        Ok(()) => Ended::Answered(part),
-        Err(fault) => Ended::Cut(fault),
+    /// Waits for the answer's head, and for all of it if it is held.
+    async fn hear(&self, course: &Course, sent: &dyn Fn() -> Sent) -> Result<FirstPart, AnswerFault> {
+        let Self { down, progress, rules, .. } = self;
+        let waits_until = |sent: Instant| sent.deadline(progress.response);
+        let until = Until {
+            due: &|| progress.sent.get().map_or(Instant::NEVER, waits_until).min(down.ends),
+            between_bytes: rules.timeouts.between_bytes,
+            // Unread bytes of the request's body would be taken for the next request.
+            closing: &|| self.closing || !progress.whole.get(),
+        };
+        let up = &self.connection.stream;
+        let mut input = Input::default();
+        let mut part = read_final(*down, up, &mut input, &self.facts, &until, &course.answering).await?;
+        progress
+            .first_byte
+            .set(progress.sent.get().map_or(Micros::ZERO, |sent| down.service.now().since(sent)));
+        let tried_again = rules.retry.on.statuses.contains(&part.status);
+        let max = course.may_hold(self.service, self.connection.picked(), sent());
+        if !tried_again && let Some(room) = room_for(self.service, &part, max) {
+            let between_bytes = rules.timeouts.between_bytes;
+            hold(&room, up, &mut part, between_bytes, down.ends).await.map_err(AnswerFault::Backend)?;
+        }
+        Ok(part)
     }
 }
 
-/// Runs both directions until the exchange has ended.
-async fn both(
-    down: Down<'_>,
-    uploading: impl Future<Output = Result<(), UploadFault>>,
-    answering: impl Future<Output = Ended>,
-    progress: &Progress,
-) -> Ended {
-    let mut uploading = pin!(uploading);
-    let mut answering = pin!(answering);
-    let mut uploads = true;
-    poll_fn(|cx| {
-        if uploads && let Poll::Ready(end) = uploading.as_mut().poll(cx) {
-            uploads = false;
-            progress.whole.set(end.is_ok());
-            match end {
-                // The backend may have answered before it stopped reading: whatever comes is passed on.
-                Ok(()) | Err(UploadFault::Backend) => progress.sent.set(Some(down.service.now())),
-                Err(UploadFault::Client(refused)) if !progress.answering.get() => {
-                    return Poll::Ready(Ended::Refused(refused));
-                }
-                Err(UploadFault::Client(_) | UploadFault::ClientGone) => {
-                    return Poll::Ready(Ended::ClientGone);
+/// The way up, beside which something else happens.
+struct Uploading<'a, F> {
+    future: Pin<&'a mut F>,
+    ended: bool,
+}
+
+impl<F: Future<Output = Result<(), UploadFault>>> Uploading<'_, F> {
+    /// Runs both until `other` is ready.
+    ///
+    /// # Errors
+    /// The client's fault: there is no more to wait for.
+    async fn beside<T>(
+        &mut self,
+        other: impl Future<Output = T>,
+        service: &Service,
+        progress: &Progress,
+    ) -> Result<T, Ended> {
+        let mut other = pin!(other);
+        poll_fn(|cx| {
+            if !self.ended
+                && let Poll::Ready(end) = self.future.as_mut().poll(cx)
+            {
+                self.ended = true;
+                progress.whole.set(end.is_ok());
+                match end {
+                    // The backend may have answered before it stopped reading: whatever comes is passed on.
+                    Ok(()) | Err(UploadFault::Backend) => progress.sent.set(Some(service.now())),
+                    Err(UploadFault::Client(refused)) if !progress.answering.get() => {
+                        return Poll::Ready(Err(Ended::Refused(refused)));
+                    }
+                    Err(UploadFault::Client(_) | UploadFault::ClientGone) => {
+                        return Poll::Ready(Err(Ended::ClientGone));
+                    }
                 }
             }
+            other.as_mut().poll(cx).map(Ok)
+        })
+        .await
+    }
+}
+
+/// What goes up is kept beside it, in front of the rest, for another attempt.
+struct Replay<'a> {
+    service: &'a Rc<Service>,
+    /// The head and what of the body has gone up; empty: nothing is kept.
+    bytes: &'a mut Vec<u8>,
+    /// Bytes of the body that may still be added.
+    left: u64,
+    room: &'a mut Option<Room>,
+    replayable: &'a Cell<bool>,
+}
+
+impl<'a> Replay<'a> {
+    /// `max`: bytes of a body that are kept at most. One that is known to be longer is not kept at all.
+    fn new(
+        service: &'a Rc<Service>,
+        bytes: &'a mut Vec<u8>,
+        (there, body): (u64, &BodyLeft),
+        room: &'a mut Option<Room>,
+        max: usize,
+        replayable: &'a Cell<bool>,
+    ) -> Self {
+        let left = (max as u64).saturating_sub(there);
+        let too_long = matches!(body, BodyLeft::Length(length) if *length > left);
+        let mut replay = Self { service, bytes, left, room, replayable };
+        if max == 0 || too_long || replay.bytes.is_empty() {
+            replay.give_up();
+        } else {
+            replayable.set(true);
         }
-        answering.as_mut().poll(cx)
-    })
-    .await
+        replay
+    }
+
+    /// `piece` is about to go up.
+    fn keep(&mut self, piece: &[u8]) {
+        if !self.replayable.get() {
+            return;
+        }
+        let has_room = match self.room {
+            Some(room) => room.grow(piece.len()),
+            None => {
+                *self.room = Room::take(self.service, piece.len());
+                self.room.is_some()
+            }
+        };
+        if !has_room || piece.len() as u64 > self.left {
+            return self.give_up();
+        }
+        self.left -= piece.len() as u64;
+        self.bytes.extend_from_slice(piece);
+    }
+
+    fn give_up(&mut self) {
+        self.replayable.set(false);
+        let bytes = std::mem::take(self.bytes);
+        if self.room.take().is_none() {
+            self.service.give_spare(bytes);
+        }
+    }
 }
 
 /// Sends the rest of the body up as it comes from the client, no faster than the backend reads.
@@ -184,7 +326,8 @@ async fn upload(
     down: Down<'_>,
     input: &mut Input,
     up: &Stream,
-    mut body: BodyLeft,
+    body: &mut BodyLeft,
+    mut replay: Replay<'_>,
     max_body: u64,
     progress: &Progress,
 ) -> Result<(), UploadFault> {
@@ -199,6 +342,7 @@ async fn upload(
         pace.count(chunk.len());
         let count = body.take(&chunk, max_body).map_err(UploadFault::Client)?;
         progress.body_bytes.set(progress.body_bytes.get() + count as u64);
+        replay.keep(&chunk[..count]);
         let payload = if count < chunk.len() {
             // What follows the body is the next request.
             let part = chunk[..count].to_vec();

@@ -112,6 +112,8 @@ impl Drop for Op {
 pub struct Sent {
     /// Whether every byte was taken by the kernel.
     pub outcome: Result<(), Fault>,
+    /// Not a byte was taken, for certain: the peer cannot have seen any of it.
+    pub untouched: bool,
     /// The payload back; `None` if the deadline passed, since then the kernel still has it.
     pub payload: Option<Payload>,
 }
@@ -174,11 +176,16 @@ impl Send {
     pub fn poll_failed(&mut self, cx: &mut Context<'_>) -> Poll<Sent> {
         let len = self.len;
         Poll::Ready(match ready!(self.op.poll(cx)) {
-            None => Sent { outcome: Err(Fault::TimedOut), payload: None },
-            Some((result, Held::Payload(payload))) => {
-                Sent { outcome: all_sent(result, len), payload: Some(payload) }
-            }
-            Some((result, _)) => Sent { outcome: all_sent(result, len), payload: None },
+            None => Sent { outcome: Err(Fault::TimedOut), untouched: false, payload: None },
+            Some((result, held)) => Sent {
+                outcome: all_sent(result, len),
+                // The kernel gives an errno only if nothing was taken, and else the count.
+                untouched: result <= 0,
+                payload: match held {
+                    Held::Payload(payload) => Some(payload),
+                    Held::Nothing | Held::Address(_) | Held::Gather(_) => None,
+                },
+            },
         })
     }
 }

@@ -139,7 +139,8 @@ fn run(plan: ShardPlan, tell: &mpsc::Sender<Result<(), ShardRefused>>) -> Result
 
 async fn serve(mut plan: ShardPlan, ring: Ring, tell: &mpsc::Sender<Result<(), ShardRefused>>) {
     let upstreams = Upstreams::new(&ring, plan.number, plan.shards);
-    let service = Service::new(ring.clone(), upstreams);
+    let kept_max = crate::config::kept_max_bytes(&plan.runtime);
+    let service = Service::new(ring.clone(), upstreams, kept_max);
     service.apply(&plan.topology);
     let accepting = Accepting::new(&service, plan.runtime.max_connections);
     let sockets = std::mem::take(&mut plan.sockets);

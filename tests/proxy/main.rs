@@ -9,6 +9,10 @@
 //! | `connections.rs` | keep-alive on both sides, pipelining, the idle connections |
 //! | `interim.rs` | Expect, early responses, half-close |
 //! | `retry.rs` | which failed attempts are made again |
+//! | `budget.rs` | statuses that are tried again, and how many retries there are |
+//! | `hold.rs` | small answers leave whole; streams are not delayed |
+//! | `replay.rs` | bodies that are sent again |
+//! | `reuse.rs` | backends that close at the instant of reuse: nothing runs twice |
 //! | `refusals.rs` | requests that weir answers itself |
 //! | `failures.rs` | backends that answer badly or not at all |
 //! | `slow.rs` | time limits |
@@ -23,16 +27,20 @@
 mod harness;
 
 mod addresses;
+mod budget;
 mod chaos;
 mod connections;
 mod failures;
 mod fields;
+mod hold;
 mod interim;
 mod memory;
 mod refusals;
+mod replay;
 mod requests;
 mod responses;
 mod retry;
+mod reuse;
 mod slow;
 mod splits;
 mod tunnel;

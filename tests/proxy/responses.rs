@@ -1,6 +1,6 @@
 //! Response bodies of every framing, and the answers that have none.
 
-use crate::harness::{Backend, Framing, Response, Then, answers};
+use crate::harness::{Backend, Framing, Response, Then, Weir, answers, one_pool};
 use crate::{in_front_of, pattern};
 use std::thread::sleep;
 use std::time::Duration;
@@ -203,7 +203,7 @@ fn a_response_that_breaks_off_does_not_end_cleanly() {
     ] {
         let handler = if reset { answers::fixed_and_reset(answer) } else { answers::fixed_and_close(answer) };
         let backend = Backend::http(handler);
-        let weir = in_front_of(&backend);
+        let weir = Weir::start(&one_pool(&[&backend], "", "[pool.app.retry]\nhold = \"0B\"\n"));
         let mut client = weir.client();
         client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
         let response = client.wire.response("GET");

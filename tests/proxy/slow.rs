@@ -83,8 +83,8 @@ fn a_response_that_stalls_breaks_off() {
             sleep(ms(3000));
             Ok(Then::Close)
         }));
-        let weir =
-            Weir::start(&one_pool(&[&backend], "", "[pool.app.timeouts]\nbetween_bytes = \"300ms\"\n"));
+        let pool = "[pool.app.timeouts]\nbetween_bytes = \"300ms\"\n[pool.app.retry]\nhold = \"0B\"\n";
+        let weir = Weir::start(&one_pool(&[&backend], "", pool));
         let mut client = weir.client();
         let began = Instant::now();
         client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");

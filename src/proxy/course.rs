@@ -1,0 +1,240 @@
+//! The course of an exchange over its attempts: what it has tried, and where it goes next.
+//!
+//! The decisions are `exchange::after_failure`'s and the budget's; here they are put to the backends that
+//! there are. Called by `exchange.rs` and `upload.rs`.
+
+use super::attempt::{Failed, Turn, counted_as};
+use super::exchange::Times;
+use super::request::Outgoing;
+use super::service::Service;
+use crate::balance::BackendId;
+use crate::exchange::{Attempt, AttemptFailure, Next, after_failure};
+use crate::metrics::UpstreamFailure;
+use crate::time::Instant;
+use crate::upstream::{Asking, Picked, Pool};
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+/// A retry that an exchange has from its pool's budget before it needs it. Given back when dropped unspent.
+pub(super) struct Reserved {
+    pool: Option<Rc<Pool>>,
+    at: Instant,
+}
+
+impl Reserved {
+    /// One retry of `pool`'s budget; `None` if it has none left.
+    fn take(pool: &Rc<Pool>, now: Instant) -> Option<Box<Self>> {
+        pool.reserve_retry(now).then(|| Box::new(Self { pool: Some(pool.clone()), at: now }))
+    }
+
+    fn spend(mut self) {
+        self.pool = None;
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if let Some(pool) = &self.pool {
+            pool.give_back_retry(self.at);
+        }
+    }
+}
+
+/// The backend for an exchange's first attempt. With it comes the retry that is there for it in any case,
+/// if it is a backend's trial; such a backend is picked for no other exchange.
+pub(super) fn first_pick(
+    service: &Service,
+    client: Option<IpAddr>,
+    outgoing: &Outgoing,
+) -> Option<(Picked, Option<Box<Reserved>>)> {
+    let rules = outgoing.pool.rules();
+    let retry = &rules.retry;
+    let may_retry = outgoing.facts.method.is_idempotent()
+        && retry.attempts > 0
+        && (outgoing.body.is_done() || retry.body_buffer > 0);
+    let asking = Asking { client, tried: &[], may_retry };
+    let picked = service.upstreams.pick(&outgoing.pool, &asking)?;
+    note_view(service);
+    if !picked.is_trial() {
+        return Some((picked, None));
+    }
+    match Reserved::take(picked.pool(), service.now()) {
+        Some(reserved) => Some((picked, Some(reserved))),
+        None => {
+            // The trial ends before it began.
+            drop(service.upstreams.admit(&picked, false));
+            let asking = Asking { may_retry: false, ..asking };
+            Some((service.upstreams.pick(&outgoing.pool, &asking)?, None))
+        }
+    }
+}
+
+/// Records how old the view was at a pick.
+fn note_view(service: &Service) {
+    if let Some(age) = service.upstreams.view.age(service.now()) {
+        service.stats.borrow_mut().view_age(age);
+    }
+}
+
+/// What an attempt was about, for the decision that follows it.
+#[derive(Clone, Copy)]
+pub(super) struct Sent {
+    /// It used a connection from the idle pool.
+    pub(super) reused: bool,
+    /// The request can be sent again, as far as it has been taken from the client.
+    pub(super) replayable: bool,
+    /// Its method may be repeated.
+    pub(super) idempotent: bool,
+}
+
+/// Where an exchange goes after a failure.
+enum Onward {
+    /// To a backend by a new connection, and nobody is blamed.
+    Afresh(Picked),
+    /// To another backend.
+    Retry(Picked),
+    /// To its end.
+    Nowhere,
+}
+
+/// An exchange over its attempts.
+pub(super) struct Course {
+    pool: Rc<Pool>,
+    client: Option<IpAddr>,
+    /// When it must be over.
+    ends: Instant,
+    tried: Vec<BackendId>,
+    retries: u8,
+    afresh: bool,
+    reserved: Option<Box<Reserved>>,
+    /// A byte of a response has gone to the client, an interim one's too.
+    pub(super) answering: Cell<bool>,
+}
+
+impl Course {
+    pub(super) fn new(
+        outgoing: &Outgoing,
+        client: Option<IpAddr>,
+        times: &Times,
+        reserved: Option<Box<Reserved>>,
+    ) -> Self {
+        Self {
+            pool: outgoing.pool.clone(),
+            client,
+            ends: times.ends,
+            tried: Vec::new(),
+            retries: 0,
+            afresh: false,
+            reserved,
+            answering: Cell::new(false),
+        }
+    }
+
+    fn attempt(&self, service: &Service, sent: Sent) -> Attempt {
+        Attempt {
+            retries: self.retries,
+            reused: sent.reused,
+            afresh: self.afresh,
+            replayable: sent.replayable,
+            idempotent: sent.idempotent,
+            answering: self.answering.get(),
+            overdue: service.now() >= self.ends,
+        }
+    }
+
+    /// Bytes of an answer's body that are worth holding: it may be tried again if it breaks off.
+    pub(super) fn may_hold(&self, service: &Service, picked: &Picked, sent: Sent) -> usize {
+        let retry = &picked.pool().rules().retry;
+        match after_failure(AttemptFailure::Truncated, self.attempt(service, sent), retry) {
+            Next::TryAnother => retry.hold,
+            Next::Afresh | Next::Answer => 0,
+        }
+    }
+
+    /// Whether a request's body is worth keeping while it goes up: how much of it.
+    pub(super) fn may_replay(&self, picked: &Picked, sent: Sent) -> usize {
+        let retry = &picked.pool().rules().retry;
+        let again = self.retries < retry.attempts || sent.reused && !self.afresh;
+        if sent.idempotent && again { retry.body_buffer } else { 0 }
+    }
+
+    /// The answer has this status: the backend for another attempt, which is made instead of passing it on.
+    pub(super) fn after_status(
+        &mut self,
+        service: &Service,
+        status: u16,
+        picked: &Picked,
+        sent: Sent,
+    ) -> Option<Picked> {
+        match self.onward(service, AttemptFailure::Status(status), picked, sent) {
+            Onward::Retry(other) => {
+                service.stats.borrow_mut().failed(picked.id(), UpstreamFailure::Status);
+                Some(other)
+            }
+            Onward::Afresh(_) | Onward::Nowhere => None,
+        }
+    }
+
+    /// An attempt has failed: the backend for another one; `None`: the client is told.
+    pub(super) fn after_failed(&mut self, service: &Service, failed: Failed, sent: Sent) -> Option<Picked> {
+        let Failed { failure, picked, in_flight, reused } = failed;
+        let onward = self.onward(service, failure, &picked, Sent { reused, ..sent });
+        let noticed = matches!(onward, Onward::Nowhere);
+        match counted_as(failure) {
+            // A pooled connection that had died is no failure of the backend.
+            Some(counted) if !matches!(onward, Onward::Afresh(_)) => {
+                service.stats.borrow_mut().failed(picked.id(), counted);
+                in_flight.failed(counted.label(), noticed);
+            }
+            Some(_) | None => drop(in_flight),
+        }
+        match onward {
+            Onward::Retry(other) | Onward::Afresh(other) => Some(other),
+            Onward::Nowhere => None,
+        }
+    }
+
+    /// How the next attempt is made.
+    pub(super) fn turn(&self) -> Turn {
+        if self.afresh { Turn::NewConnection } else { Turn::Again }
+    }
+
+    fn onward(&mut self, service: &Service, failure: AttemptFailure, picked: &Picked, sent: Sent) -> Onward {
+        let rules = picked.pool().rules();
+        match after_failure(failure, self.attempt(service, sent), &rules.retry) {
+            Next::Answer => Onward::Nowhere,
+            Next::Afresh => {
+                self.afresh = true;
+                self.tried.push(picked.id());
+                let elsewhere = self.pick(service);
+                // It is to blame for nothing: this attempt, and later ones, may go to it.
+                self.tried.pop();
+                elsewhere.or_else(|| self.pick(service)).map_or(Onward::Nowhere, Onward::Afresh)
+            }
+            Next::TryAnother => {
+                self.tried.push(picked.id());
+                let Some(other) = self.pick(service) else { return Onward::Nowhere };
+                match self.reserved.take() {
+                    Some(reserved) => reserved.spend(),
+                    None if picked.pool().reserve_retry(service.now()) => {}
+                    None => {
+                        service.stats.borrow_mut().retry_denied(picked.id());
+                        return Onward::Nowhere;
+                    }
+                }
+                self.retries += 1;
+                service.stats.borrow_mut().retried(picked.id());
+                Onward::Retry(other)
+            }
+        }
+    }
+
+    /// A backend that has not been tried. Never a trial: a retry goes where it is safest.
+    fn pick(&self, service: &Service) -> Option<Picked> {
+        let asking = Asking { client: self.client, tried: &self.tried, may_retry: false };
+        let picked = service.upstreams.pick(&self.pool, &asking)?;
+        note_view(service);
+        Some(picked)
+    }
+}

@@ -1,0 +1,87 @@
+//! A small answer leaves whole: while the exchange may be made again, it is sent on only when it is complete.
+//!
+//! So a backend that dies, stalls or resets in the middle of a small answer costs nobody anything. Only an
+//! answer of known length is held, up to `retry.hold`, and never a stream of events. What is held, and what
+//! is kept of a request's body for another attempt (`upload.rs`), is copied out of the receive buffers,
+//! into memory that is bounded for the shard: beyond it nothing is kept, and exchanges go on without.
+
+use super::response::{FirstPart, ResponseLeft};
+use super::service::Service;
+use crate::exchange::AttemptFailure;
+use crate::ring::{Fault, Payload, Stream};
+use crate::time::{Instant, Micros};
+use std::rc::Rc;
+
+/// Bytes of the shard's memory for what is kept. Given back when dropped.
+pub(super) struct Room {
+    service: Rc<Service>,
+    bytes: usize,
+}
+
+impl Room {
+    /// Room for `bytes`; `None` if there is not so much.
+    pub(super) fn take(service: &Rc<Service>, bytes: usize) -> Option<Self> {
+        let mut room = Self { service: service.clone(), bytes: 0 };
+        room.grow(bytes).then_some(room)
+    }
+
+    /// Room for `bytes` more; `false` if there is not so much.
+    pub(super) fn grow(&mut self, bytes: usize) -> bool {
+        let kept = self.service.kept.get().saturating_add(bytes);
+        if kept > self.service.kept_max {
+            return false;
+        }
+        self.service.kept.set(kept);
+        self.bytes += bytes;
+        true
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.service.kept.set(self.service.kept.get() - self.bytes);
+    }
+}
+
+/// Room for `part` until it is whole; `None`: it goes down as it comes. `hold`: bytes of its body at most.
+pub(super) fn room_for(service: &Rc<Service>, part: &FirstPart, hold: usize) -> Option<Room> {
+    let ResponseLeft::Length(left) = part.body else { return None };
+    if !part.holdable || left.saturating_add(part.body_bytes) > hold as u64 {
+        return None;
+    }
+    let bytes = usize::try_from(left).ok()?.checked_add(part.payload.as_slice().len())?;
+    Room::take(service, bytes)
+}
+
+/// Collects the rest of `part`'s body, so that it is whole.
+///
+/// # Errors
+/// It does not come. Nothing has gone down.
+pub(super) async fn hold(
+    room: &Room,
+    up: &Stream,
+    part: &mut FirstPart,
+    between_bytes: Micros,
+    ends: Instant,
+) -> Result<(), AttemptFailure> {
+    let mut whole = Vec::with_capacity(room.bytes);
+    let first = std::mem::replace(&mut part.payload, Payload::Static(b""));
+    whole.extend_from_slice(first.as_slice());
+    // Its receive buffer is free again.
+    drop(first);
+    while !part.body.is_done() {
+        let due = room.service.now().deadline(between_bytes).min(ends);
+        let chunk = match up.receive(due).await {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) | Err(Fault::Os(_)) => return Err(AttemptFailure::Truncated),
+            Err(Fault::TimedOut) => return Err(AttemptFailure::Stalled),
+        };
+        let count = part.body.take(&chunk).map_err(|_| AttemptFailure::BadResponse)?;
+        part.body_bytes += count as u64;
+        // Bytes behind a response are never the next client's.
+        part.pool &= count == chunk.len();
+        whole.extend_from_slice(&chunk[..count]);
+    }
+    part.payload = Payload::Bytes(whole);
+    Ok(())
+}

@@ -1,0 +1,255 @@
+//! Small answers leave whole: a backend that breaks off in the middle of one costs nobody anything. Streams
+//! and large answers are not held.
+
+use crate::harness::{Backend, Handler, Response, Then, Weir, answers, one_pool, wait_until};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+const POST: &str = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx";
+
+fn ms(length: u64) -> Duration {
+    Duration::from_millis(length)
+}
+
+/// A pool in turns, where nothing stops a retry.
+fn in_turns(rest: &str) -> String {
+    format!(
+        "policy = \"round_robin\"\n[pool.app.timeouts]\nbetween_bytes = \"200ms\"\n\
+             [pool.app.retry]\nbudget = 1.0\n{rest}"
+    )
+}
+
+/// Half of an answer, and then what is worse.
+fn half(worse: Then) -> Handler {
+    answers::by(move |_, wire| {
+        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")?;
+        match worse {
+            // It stalls.
+            Then::KeepAlive => sleep(ms(1500)),
+            // What was sent must be read before the reset, which would overtake it.
+            Then::Close | Then::Reset => sleep(ms(5)),
+        }
+        Ok(worse)
+    })
+}
+
+/// Sends `first`, waits until `go`, sends `second`.
+fn in_two(first: String, second: String, go: Arc<AtomicBool>) -> Handler {
+    answers::by(move |_, wire| {
+        wire.send(&first)?;
+        let began = Instant::now();
+        while !go.load(Ordering::SeqCst) && began.elapsed() < Duration::from_secs(8) {
+            sleep(ms(2));
+        }
+        wire.send(&second)?;
+        Ok(Then::KeepAlive)
+    })
+}
+
+#[test]
+fn a_backend_that_breaks_off_in_the_middle_of_small_answers_costs_nobody_anything() {
+    for (case, worse, cause) in [
+        ("closes", Then::Close, "truncated"),
+        ("resets", Then::Reset, "truncated"),
+        ("stalls", Then::KeepAlive, "body_timeout"),
+    ] {
+        let (sick, well) = (Backend::http(half(worse)), Backend::http(answers::text("helloworld")));
+        let weir = Weir::start(&one_pool(&[&sick, &well], "", &in_turns("")));
+        let mut client = weir.client();
+        for n in 0..10 {
+            assert_eq!(client.get("/").text(), "helloworld", "{case}, request {n}");
+        }
+        assert_eq!(sick.requests(), 5, "{case}");
+        assert_eq!(weir.metric("weir_retries_total", &[("backend", "0")]), 5.0, "{case}");
+        let labels = [("backend", "0"), ("cause", cause)];
+        assert_eq!(weir.metric("weir_upstream_failures_total", &labels), 5.0, "{case}");
+    }
+}
+
+#[test]
+fn pipelined_requests_get_their_answers_whole_and_in_order() {
+    let well = Backend::http(answers::echo());
+    let sick = Backend::http(half(Then::Close));
+    let weir = Weir::start(&one_pool(&[&sick, &well], "", &in_turns("")));
+    let mut client = weir.client();
+    let requests: String = (0..10).map(|n| format!("GET /{n} HTTP/1.1\r\nHost: h\r\n\r\n")).collect();
+    client.send(requests);
+    for n in 0..10 {
+        assert_eq!(client.response().field("X-Target"), Some(&*format!("/{n}")));
+    }
+}
+
+#[test]
+fn where_nobody_else_can_answer_the_client_is_told_so_and_its_connection_lives_on() {
+    for (worse, status, phase) in [
+        (Then::Close, 502, "closed the connection in the middle"),
+        (Then::Reset, 502, "closed the connection in the middle"),
+        (Then::KeepAlive, 504, "stopped in the middle"),
+    ] {
+        let backend = Backend::http(half(worse));
+        let weir = Weir::start(&one_pool(&[&backend], "", &in_turns("")));
+        let mut client = weir.client();
+        for _ in 0..2 {
+            let began = Instant::now();
+            let response = client.get("/");
+            assert_eq!(response.status, status, "{}", response.text());
+            assert!(response.text().contains(phase), "{}", response.text());
+            assert_eq!(response.field("Connection"), None);
+            assert!(began.elapsed() < ms(1000), "{:?}", began.elapsed());
+        }
+    }
+}
+
+/// Whether half of an answer goes down while the backend keeps the other half.
+fn is_held(request: &str, head: &str, first: &str, second: &str, retry: &str) -> (bool, Response) {
+    let go = Arc::new(AtomicBool::new(false));
+    let backend = Backend::http(in_two(format!("{head}{first}"), second.to_owned(), go.clone()));
+    let pool = format!("[pool.app.retry]\n{retry}");
+    let weir = Weir::start(&one_pool(&[&backend], "", &pool));
+    let mut client = weir.client();
+    client.send(request);
+    client.patience(ms(300));
+    let held = client.wire.until(first.as_bytes()).is_err();
+    go.store(true, Ordering::SeqCst);
+    client.patience(Duration::from_secs(5));
+    if held {
+        return (held, client.response());
+    }
+    // What has come is put before what follows by asking again.
+    assert_eq!(String::from_utf8_lossy(&client.bytes(second.len())), second);
+    (held, client.get("/"))
+}
+
+#[test]
+fn only_what_is_small_and_of_known_length_and_may_be_tried_again_is_held() {
+    let ok = "HTTP/1.1 200 OK\r\n";
+    let length = |bytes: usize| format!("{ok}Content-Length: {bytes}\r\n\r\n");
+    let chunked = format!("{ok}Transfer-Encoding: chunked\r\n\r\n");
+    let events = format!("{ok}content-type: Text/Event-Stream; charset=utf-8\r\nContent-Length: 10\r\n\r\n");
+    let text = format!("{ok}Content-Type: text/plain\r\nContent-Length: 10\r\n\r\n");
+    for (case, request, head, first, second, retry, expected) in [
+        ("GET", GET, &length(10), "hello", "world", "", true),
+        ("as long as it may be", GET, &length(10), "hello", "world", "hold = \"10B\"", true),
+        ("a byte longer", GET, &length(11), "hello", "world!", "hold = \"10B\"", false),
+        ("hold is off", GET, &length(10), "hello", "world", "hold = \"0B\"", false),
+        ("there are no retries", GET, &length(10), "hello", "world", "attempts = 0", false),
+        ("it is no reason to retry", GET, &length(10), "hello", "world", "on = [\"connect\"]", false),
+        ("POST", POST, &length(10), "hello", "world", "", false),
+        ("chunks", GET, &chunked, "5\r\nhello\r\n", "5\r\nworld\r\n0\r\n\r\n", "", false),
+        ("events", GET, &events, "hello", "world", "", false),
+        ("text", GET, &text, "hello", "world", "", true),
+    ] {
+        let (held, response) = is_held(request, head, first, second, retry);
+        assert_eq!(held, expected, "{case}");
+        assert_eq!(response.text(), if second.len() == 6 { "helloworld!" } else { "helloworld" }, "{case}");
+    }
+}
+
+#[test]
+fn an_answer_that_ends_with_its_connection_is_not_held() {
+    let go = Arc::new(AtomicBool::new(false));
+    let two = in_two("HTTP/1.1 200 OK\r\n\r\nhello".to_owned(), "world".to_owned(), go.clone());
+    let backend = Backend::http(answers::closing(two));
+    let weir = Weir::start(&one_pool(&[&backend], "", ""));
+    let mut client = weir.client();
+    client.send(GET);
+    client.wire.until(b"hello").unwrap();
+    go.store(true, Ordering::SeqCst);
+    client.wire.until(b"world").unwrap();
+}
+
+#[test]
+fn what_cannot_be_tried_again_any_more_is_cut() {
+    let backends = [Backend::http(half(Then::Close)), Backend::http(half(Then::Close))];
+    let weir = Weir::start(&one_pool(&[&backends[0], &backends[1]], "", &in_turns("")));
+    let mut client = weir.client();
+    client.send(GET);
+    assert!(client.wire.response("GET").is_err());
+    assert_eq!(backends[0].requests() + backends[1].requests(), 2);
+}
+
+#[test]
+fn after_an_interim_response_nothing_is_tried_again() {
+    let sick = || {
+        Backend::http(answers::by(|_, wire| {
+            wire.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")?;
+            sleep(ms(30));
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")?;
+            sleep(ms(5));
+            Ok(Then::Close)
+        }))
+    };
+    let (one, two) = (sick(), sick());
+    let weir = Weir::start(&one_pool(&[&one, &two], "", &in_turns("")));
+    let mut client = weir.client();
+    client.send(GET);
+    assert_eq!(client.response().status, 103);
+    assert!(client.wire.response("GET").is_err(), "it is not held, so it is cut");
+    assert_eq!(one.requests() + two.requests(), 1);
+}
+
+#[test]
+fn a_connection_with_bytes_behind_a_held_answer_is_not_used_again() {
+    let backend = Backend::http(answers::by(|_, wire| {
+        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")?;
+        sleep(ms(20));
+        wire.send("worldHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")?;
+        Ok(Then::KeepAlive)
+    }));
+    let weir = Weir::start(&one_pool(&[&backend], "", ""));
+    let mut client = weir.client();
+    for round in 1..=3 {
+        assert_eq!(client.get("/").text(), "helloworld");
+        assert_eq!(backend.connections(), round);
+    }
+}
+
+#[test]
+fn a_connection_whose_held_answer_was_whole_is_used_again() {
+    let backend = Backend::http(answers::by(|_, wire| {
+        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")?;
+        sleep(ms(5));
+        wire.send("hello")?;
+        sleep(ms(5));
+        wire.send("world")?;
+        Ok(Then::KeepAlive)
+    }));
+    let weir = Weir::start(&one_pool(&[&backend], "", ""));
+    let mut client = weir.client();
+    (0..5).for_each(|_| assert_eq!(client.get("/").text(), "helloworld"));
+    assert_eq!(backend.connections(), 1);
+    wait_until("no exchange is in flight", || weir.metric("weir_in_flight", &[]) == 0.0);
+}
+
+/// What is held is bounded for the shard: beyond it answers go down as they come.
+#[test]
+fn held_answers_have_a_bound_and_beyond_it_answers_go_down_as_they_come() {
+    let go = Arc::new(AtomicBool::new(false));
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n".to_owned();
+    let backend = Backend::http(in_two(head + "hello", "x".repeat(2995), go.clone()));
+    let runtime = "cores = 1\nbuffers = 16\nbuffer_size = \"4KiB\"\n";
+    let weir = Weir::start(&one_pool(&[&backend], "", "").replace("cores = 1\n", runtime));
+    let mut clients: Vec<_> = (0..40).map(|_| weir.client()).collect();
+    clients.iter_mut().for_each(|client| client.send(GET));
+    wait_until("all are under way", || backend.requests() == 40);
+    let mut came = 0;
+    for client in &mut clients {
+        client.patience(ms(50));
+        came += usize::from(client.wire.until(b"hello").is_ok());
+    }
+    // 64 KiB hold 21 answers of some 3040 bytes.
+    assert!((15..=20).contains(&came), "{came} came");
+    go.store(true, Ordering::SeqCst);
+    drop(clients);
+    wait_until("no exchange is in flight", || weir.metric("weir_in_flight", &[]) == 0.0);
+    // And what was held is given back.
+    go.store(false, Ordering::SeqCst);
+    let mut client = weir.client();
+    client.send(GET);
+    client.assert_silent(ms(100));
+    go.store(true, Ordering::SeqCst);
+    assert_eq!(client.response().body.len(), 3000);
+}
