@@ -5,6 +5,7 @@
 use crate::config::{Admin, ListenAddress};
 use std::io;
 use std::net::TcpListener;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -30,6 +31,15 @@ pub struct BindRefused {
     pub remedy: &'static str,
 }
 
+impl AsFd for AdminListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
 impl AdminListener {
     /// The address it really has: its port, where 0 was asked for.
     pub fn address(&self) -> Option<ListenAddress> {
@@ -47,7 +57,25 @@ impl AdminListener {
 /// # Errors
 /// The first address that cannot be bound.
 pub fn bind(admin: &Admin) -> Result<Vec<AdminListener>, BindRefused> {
-    admin.listen.iter().map(|address| bind_one(address).map_err(|cause| refused(address, cause))).collect()
+    bind_around(admin, |_| None)
+}
+
+/// As [`bind`], but not where `inherited` gives a socket that listens there already.
+///
+/// # Errors
+/// The first address that cannot be bound.
+pub fn bind_around(
+    admin: &Admin,
+    mut inherited: impl FnMut(&ListenAddress) -> Option<OwnedFd>,
+) -> Result<Vec<AdminListener>, BindRefused> {
+    let one = |address: &ListenAddress| {
+        Ok(match (inherited(address), address) {
+            (Some(socket), ListenAddress::Tcp(_)) => AdminListener::Tcp(socket.into()),
+            (Some(socket), ListenAddress::Unix(_)) => AdminListener::Unix(socket.into()),
+            (None, _) => bind_one(address).map_err(|cause| refused(address, cause))?,
+        })
+    };
+    admin.listen.iter().map(one).collect()
 }
 
 fn bind_one(address: &ListenAddress) -> io::Result<AdminListener> {

@@ -12,7 +12,7 @@ mod pages;
 mod tests;
 mod utc;
 
-pub use bind::{AdminListener, BindRefused, bind};
+pub use bind::{AdminListener, BindRefused, bind, bind_around};
 
 use crate::control::Desk;
 use crate::time::Micros;
@@ -25,7 +25,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
-use tokio::task::spawn_local;
+use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{sleep, timeout};
 
 /// Connections at once on one listener; further ones wait to be accepted. Each listener has its own bound,
@@ -42,21 +42,24 @@ const HEAD_WITHIN: Micros = Micros::from_s(5);
 /// How long accepting pauses when it fails, which it does for want of descriptors.
 const PAUSE: Micros = Micros::from_ms(200);
 
-/// Serves on these listeners until control ends. Called by control inside its runtime.
+/// Serves on these listeners until control ends; aborting what it gives ends accepting on them, and leaves
+/// what was accepted to its end. Called by control inside its runtime.
 ///
 /// A listener that the runtime does not take is logged and left out: the data path is worth more than
 /// the view of it.
-pub fn serve(listeners: Vec<AdminListener>, desk: &Desk) {
+pub fn serve(listeners: Vec<AdminListener>, desk: &Desk) -> Vec<AbortHandle> {
+    let mut accepting = Vec::new();
     for listener in listeners {
         let taken = match listener {
             AdminListener::Tcp(listener) => TcpListener::from_std(listener).map(Listening::Tcp),
             AdminListener::Unix(listener) => UnixListener::from_std(listener).map(Listening::Unix),
         };
         match taken {
-            Ok(listening) => drop(spawn_local(accept(listening, desk.clone()))),
+            Ok(listening) => accepting.push(spawn_local(accept(listening, desk.clone())).abort_handle()),
             Err(error) => tracing::error!(%error, "an admin listener cannot be served"),
         }
     }
+    accepting
 }
 
 /// A listener in the runtime.

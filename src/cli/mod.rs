@@ -12,6 +12,7 @@ mod demo;
 mod run;
 
 use crate::config::{self, Checked, Fault};
+use crate::serve::Begin;
 use clap::{Parser, Subcommand};
 use std::fmt::Display;
 use std::fs;
@@ -52,6 +53,9 @@ enum Command {
         /// The configuration, in TOML; config/minimal.toml is a beginning
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Take the sockets and the state over from the weir that runs, which then leaves
+        #[arg(long)]
+        takeover: bool,
     },
     #[command(about = "Check FILE and show what it comes to; exits 0 or 2", long_about = CHECK_HELP)]
     Check {
@@ -70,6 +74,8 @@ Balance traffic as FILE says, until SIGTERM or SIGINT.
 On the first signal /readyz fails at once; weir goes on accepting for runtime.shutdown_delay (default \
 0s) and then finishes what is in flight for at most runtime.grace (default 30s). A second signal ends it \
 at once. The log goes to stderr, at log.level (default info).
+
+With --takeover it gets the listening sockets and what is known of the backends from the weir that runs on one of FILE's addresses; that one then finishes what it has, for at most its runtime.grace, and leaves. No connection is refused or reset, also with other runtime.cores. If FILE is wrong or anything fails before the new one serves, the old one just goes on. The two meet at a socket under /run/weir, $XDG_RUNTIME_DIR/weir or /tmp/weir-UID, whichever this user may write.
 
 In FILE, lengths of time are strings with a unit (\"250us\", \"500ms\", \"2s\", \"1m\", \"1h\"), sizes too \
 (\"16KiB\", \"64MiB\"), and 0 means no limit. All keys but three have defaults: a listener's address, a \
@@ -102,7 +108,9 @@ Ctrl-C ends it all.";
 /// Parses the process's arguments and does what they ask.
 pub fn main() -> ExitCode {
     ExitCode::from(match Arguments::parse().command {
-        Command::Run { config } => run::run(&config),
+        Command::Run { config, takeover } => {
+            run::run(&config, if takeover { Begin::Takeover } else { Begin::Afresh })
+        }
         Command::Check { config } => check::check(&config),
         Command::Demo => demo::demo(),
     })

@@ -17,6 +17,7 @@ use crate::health::{ProbeFailure, State, Transition};
 use crate::mesh::ToControl;
 use crate::metrics::{ShardStats, Totals};
 use crate::time::{Instant, Micros};
+use crate::topology::ListenerKey;
 use std::cell::{Cell, Ref, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -48,6 +49,8 @@ struct Parts {
     collector: RefCell<Collector>,
     collected: Notify,
     life: RefCell<Life>,
+    /// A successor process has the listening sockets, but has not said yet that it serves.
+    promised: Cell<bool>,
     woken: Notify,
 }
 
@@ -137,6 +140,7 @@ impl Desk {
             collector: RefCell::new(Collector::new(backends.len(), shards)),
             collected: Notify::new(),
             life: RefCell::new(Life::new(shards, runtime.shutdown_delay, runtime.grace)),
+            promised: Cell::new(false),
             woken: Notify::new(),
             config,
             backends,
@@ -370,8 +374,37 @@ impl Desk {
         self.order(order);
     }
 
+    /// What a successor has to know.
+    pub fn export(&self) -> super::Carried {
+        super::Carried::default()
+    }
+
+    /// Whether no signal came yet.
+    pub fn is_serving(&self) -> bool {
+        self.0.life.borrow().is_serving()
+    }
+
+    /// A successor process has the listening sockets (`true`), or is gone before it served (`false`). In
+    /// between this process goes on, but will not shut them down, whatever happens: they are shared.
+    pub fn promise(&self, promised: bool) {
+        self.0.promised.set(promised);
+    }
+
+    /// A successor process accepts on the sockets of these listeners: this one lets go of them, and drains.
+    pub fn hand_over(&self, listeners: &[ListenerKey]) {
+        self.0.promised.set(false);
+        self.0.outboxes.borrow_mut().iter_mut().for_each(|outbox| outbox.hand_over(listeners));
+        let order = self.0.life.borrow_mut().succeeded(self.now());
+        self.order(order);
+        self.wake();
+    }
+
     fn order(&self, order: Option<Order>) {
         let Some(order) = order else { return };
+        if order == Order::Drain && self.0.promised.get() {
+            let all: Vec<ListenerKey> = (0..self.0.config.listeners.len() as u32).map(ListenerKey).collect();
+            self.0.outboxes.borrow_mut().iter_mut().for_each(|outbox| outbox.hand_over(&all));
+        }
         if order == Order::Drain {
             tracing::info!(grace = %self.0.config.runtime.grace, "draining: no new connections");
         }

@@ -91,6 +91,14 @@ impl Life {
         }
     }
 
+    /// A successor process accepts in this one's place: nobody has to be told before.
+    pub(super) fn succeeded(&mut self, now: Instant) -> Option<Order> {
+        match self.stage {
+            Stage::Serving | Stage::Leaving { .. } => self.drain(now),
+            Stage::Draining { .. } | Stage::Stopping { .. } => None,
+        }
+    }
+
     /// Time has passed.
     pub(super) fn tick(&mut self, now: Instant) -> Option<Order> {
         match self.stage {
@@ -181,6 +189,14 @@ mod tests {
 
     fn life(shards: usize) -> Life {
         Life::new(shards, Micros::from_ms(100), Micros::from_ms(1_000))
+    }
+
+    #[test]
+    fn a_successor_drains_it_without_delay_and_once() {
+        let mut life = life(1);
+        assert_eq!(life.succeeded(at(10)), Some(Order::Drain));
+        assert_eq!((life.succeeded(at(11)), life.next()), (None, at(1_010)));
+        assert_eq!(life.signal(at(12)), Some(Order::Stop));
     }
 
     #[test]

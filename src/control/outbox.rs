@@ -10,24 +10,38 @@ use super::life::Order;
 use crate::balance::{BackendId, Snapshot, Traffic};
 use crate::mesh::{Refused, ToShard};
 use crate::metrics::ShardStats;
+use crate::topology::ListenerKey;
 use std::collections::{BTreeMap, VecDeque};
 
 /// One shard's mailbox and what waits to go into it.
 pub(super) struct Outbox {
     link: ShardLink,
     traffic: BTreeMap<BackendId, Traffic>,
+    handed_over: Vec<ListenerKey>,
     orders: VecDeque<Order>,
     closed: bool,
 }
 
 impl Outbox {
     pub(super) fn new(link: ShardLink) -> Self {
-        Self { link, traffic: BTreeMap::new(), orders: VecDeque::new(), closed: false }
+        Self {
+            link,
+            traffic: BTreeMap::new(),
+            handed_over: Vec::new(),
+            orders: VecDeque::new(),
+            closed: false,
+        }
     }
 
     /// The backend gets this from now on.
     pub(super) fn traffic(&mut self, id: BackendId, traffic: Traffic) {
         self.traffic.insert(id, traffic);
+    }
+
+    /// A successor process accepts on the sockets of these listeners: the shard lets go of them before it
+    /// is told to drain, which would shut them down.
+    pub(super) fn hand_over(&mut self, listeners: &[ListenerKey]) {
+        self.handed_over.extend_from_slice(listeners);
     }
 
     /// The shard is to leave, drain or stop.
@@ -39,6 +53,7 @@ impl Outbox {
     pub(super) fn close(&mut self) {
         self.closed = true;
         self.traffic.clear();
+        self.handed_over.clear();
         self.orders.clear();
     }
 
@@ -50,6 +65,12 @@ impl Outbox {
                 return false;
             }
             self.traffic.clear();
+        }
+        if !self.handed_over.is_empty() {
+            if !self.post(ToShard::HandOver(self.handed_over.as_slice().into())) {
+                return false;
+            }
+            self.handed_over.clear();
         }
         while let Some(order) = self.orders.front() {
             let message = match order {

@@ -122,7 +122,7 @@ fn obey(
         ToShard::Topology(_)
         | ToShard::Mark(_)
         | ToShard::Accept(_)
-        | ToShard::HandOver
+        | ToShard::HandOver(_)
         | ToShard::Inject(_) => {}
         ToShard::Snapshot(snapshot) => told.snapshots.push(snapshot),
         ToShard::Traffic(traffic) => {

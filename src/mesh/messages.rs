@@ -31,9 +31,9 @@ pub enum ToShard {
     /// Stop accepting; idle connections close, the others after their exchange. Answered by
     /// [`ToControl::Drained`] once none is left.
     Drain,
-    /// A successor process accepts on the same sockets: let go of them, and end like after
-    /// [`ToShard::Drain`].
-    HandOver,
+    /// A successor process accepts on the same sockets of these listeners: let go of them, and leave what
+    /// waits in their queues to it. Other listeners, and connections, go on.
+    HandOver(Arc<[ListenerKey]>),
     /// A fault, asked for by a test of weir itself.
     Inject(Injected),
     /// End at once, whatever is in flight. Answered by [`ToControl::Ended`].

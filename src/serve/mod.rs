@@ -6,14 +6,16 @@
 
 mod listening;
 mod refused;
+mod takeover;
 
 pub use refused::StartError;
+pub use takeover::TakeoverRefused;
 
 use crate::admin::{self, AdminListener};
 use crate::balance::Traffic;
 use crate::config::{Config, ListenAddress, expand};
 use crate::control::ResolvedBackend;
-use crate::control::{self, ShardLink};
+use crate::control::{self, Desk, ShardLink};
 use crate::exchange::Budget;
 use crate::log;
 use crate::mesh::{Receiver, Sender, ToControl, ToShard, mailbox};
@@ -23,8 +25,12 @@ use crate::shard::{self, ShardPlan};
 use crate::sys::{clock, cpu, limits};
 use crate::topology::{BackendPlan, ListenerKey, ListenerPlan, PoolPlan, Topology};
 use listening::Listening;
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use takeover::{AdminSockets, Inheritance, MeetingPoint, Predecessor, give};
+use tokio::task::spawn_local;
 
 /// Messages that a shard may be behind.
 const SHARD_MAIL: usize = 1024;
@@ -46,12 +52,21 @@ pub struct Addresses {
     pub admin: Vec<ListenAddress>,
 }
 
-/// Runs `config` until a signal ends it; the process's exit code. `on_ready` is called once all shards
-/// accept.
+/// How a process comes by its sockets and its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// It binds, and knows nothing.
+    Afresh,
+    /// It gets them from the process that runs on one of its addresses, which then leaves.
+    Takeover,
+}
+
+/// Runs `config` until a signal ends it, or a successor; the process's exit code. `on_ready` is called once
+/// all shards accept.
 ///
 /// # Errors
 /// Why it cannot start. Nothing is left running then.
-pub fn run(config: Config, on_ready: impl FnOnce(&Addresses)) -> Result<u8, StartError> {
+pub fn run(config: Config, begin: Begin, on_ready: impl FnOnce(&Addresses)) -> Result<u8, StartError> {
     // A second run in one process (tests) goes on with the log of the first.
     let _ = log::init(&config.log);
     let kernel = probe()?;
@@ -61,16 +76,24 @@ pub fn run(config: Config, on_ready: impl FnOnce(&Addresses)) -> Result<u8, Star
     let cores = expand(&config.runtime.cores, &cpu::available())?;
     warn_of_descriptors(&config, cores.len());
     let backends: Arc<[ResolvedBackend]> = control::resolve(&config)?.into();
-    let listening = Listening::bind(&config.listeners, cores.len())?;
-    let admin = admin::bind(&config.admin)?;
+    let mut inherited = match begin {
+        Begin::Afresh => None,
+        Begin::Takeover => Some(inherit(&config)?),
+    };
+    let listening = Listening::bind(&config.listeners, cores.len(), inherited.as_mut())?;
+    let admin = admin::bind_around(&config.admin, |address| inherited.as_mut()?.admin(address))?;
     let addresses = Addresses {
-        listeners: listening.addresses(&config.listeners),
+        listeners: listening.addresses(),
         admin: admin.iter().filter_map(AdminListener::address).collect(),
     };
     let config = Arc::new(config);
     let (to_control, mail) = mailbox(CONTROL_MAIL)?;
-    let shards = Shards::start(&config, &backends, &listening, &cores, &to_control)?;
+    let shards = Shards::start(&config, &backends, &cores, &to_control)?;
     drop(to_control);
+    shards.accept(&listening);
+    if let Some(old) = inherited {
+        succeed(old);
+    }
     for (name, address) in &addresses.listeners {
         tracing::info!(listener = name, %address, shards = cores.len(), "accepting");
     }
@@ -78,9 +101,24 @@ pub fn run(config: Config, on_ready: impl FnOnce(&Addresses)) -> Result<u8, Star
         tracing::info!(%address, "admin");
     }
     on_ready(&addresses);
-    let ended = shards.control(config, backends, mail, admin);
-    listening.remove_files();
+    let listening = Rc::new(RefCell::new(listening));
+    let ended = shards.control(config, backends, mail, admin, listening.clone());
+    listening.borrow().remove_files();
     ended
+}
+
+fn inherit(config: &Config) -> Result<Inheritance, TakeoverRefused> {
+    let listeners = config.listeners.iter().map(|listener| &listener.address);
+    takeover::take(&listeners.chain(&config.admin.listen).collect::<Vec<_>>())
+}
+
+/// Has the old process leave. If it does not say that it will, both accept: no client notices.
+fn succeed(old: Inheritance) {
+    let pid = old.pid();
+    match old.serving() {
+        Ok(()) => tracing::info!(pid, "has taken over; the old process finishes what it has and leaves"),
+        Err(error) => tracing::warn!(%error, "has taken over, but the old process may still accept"),
+    }
 }
 
 fn warn_of_descriptors(config: &Config, shards: usize) {
@@ -107,10 +145,11 @@ struct Shards {
 }
 
 impl Shards {
+    /// Starts them all. None accepts yet: were one refused after another has accepted, that one's clients
+    /// would be cut off.
     fn start(
         config: &Arc<Config>,
         backends: &Arc<[ResolvedBackend]>,
-        listening: &Listening,
         cores: &[usize],
         to_control: &Sender<ToControl>,
     ) -> Result<Self, StartError> {
@@ -126,12 +165,20 @@ impl Shards {
                 runtime: config.runtime.clone(),
                 topology: topology.clone(),
                 pulse: Arc::default(),
-                sockets: (0..).map(ListenerKey).zip(listening.of_shard(number)).collect(),
+                sockets: Vec::new(),
                 mail,
                 to_control: to_control.clone(),
             })?);
         }
         Ok(shards)
+    }
+
+    /// Has each accept on its sockets. Who connects until it does waits in the queue.
+    fn accept(&self, listening: &Listening) {
+        for (number, link) in self.links.iter().enumerate() {
+            // Its mailbox is empty yet; if its thread has ended, control hears of that.
+            let _ = link.send(ToShard::Accept(listening.of_shard(number)));
+        }
     }
 
     /// Hands the thread to control until the process is to end.
@@ -141,10 +188,11 @@ impl Shards {
         backends: Arc<[ResolvedBackend]>,
         mail: Receiver<ToControl>,
         admin: Vec<AdminListener>,
+        listening: Rc<RefCell<Listening>>,
     ) -> Result<u8, StartError> {
         let links = self.links.iter().map(|to_shard| ShardLink { to_shard: to_shard.clone() }).collect();
         let setup = control::Setup { config, backends, links, clock: clock::now };
-        let reason = control::run(setup, mail, |desk| admin::serve(admin, &desk))?;
+        let reason = control::run(setup, mail, |desk| surface(desk, admin, listening))?;
         self.end();
         Ok(reason.code())
     }
@@ -164,6 +212,21 @@ impl Shards {
 impl Drop for Shards {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// What is served beside the data path: the admin surface, and a successor.
+fn surface(desk: Desk, admin: Vec<AdminListener>, listening: Rc<RefCell<Listening>>) {
+    let sockets = RefCell::new(AdminSockets::of(&admin));
+    let admin_accepts = admin::serve(admin, &desk);
+    let running = Predecessor { desk, listening, admin: sockets, admin_accepts };
+    match MeetingPoint::open() {
+        Ok(point) => drop(spawn_local(async {
+            if let Err(error) = give(point, running).await {
+                tracing::warn!(%error, "nobody can take over from this process");
+            }
+        })),
+        Err(error) => tracing::warn!(%error, "nobody can take over from this process"),
     }
 }
 

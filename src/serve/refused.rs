@@ -1,5 +1,6 @@
 //! Why weir does not start.
 
+use super::takeover::TakeoverRefused;
 use crate::admin::BindRefused;
 use crate::config::CoresRefused;
 use crate::control::{ControlRefused, ResolveRefused};
@@ -26,6 +27,9 @@ pub enum StartError {
     /// An admin address cannot be had.
     #[error(transparent)]
     Admin(#[from] BindRefused),
+    /// Nothing can be taken over.
+    #[error(transparent)]
+    Takeover(#[from] TakeoverRefused),
     /// A shard does not start.
     #[error(transparent)]
     Shard(#[from] ShardRefused),

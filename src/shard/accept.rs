@@ -75,8 +75,9 @@ impl Accepting {
     /// Accepts only who has begun to connect already, and then no more; all of them are served. `only`:
     /// on the sockets of this listener; `None`: on all.
     pub(super) fn drain(self: &Rc<Self>, only: Option<ListenerKey>) {
-        let doors: Vec<Rc<Door>> =
-            self.doors.borrow().iter().filter(|door| door.is_of(only)).cloned().collect();
+        // What is done to a socket that was handed over is done to the successor.
+        let ours = |door: &&Rc<Door>| door.is_of(only) && door.closing.get() != Closing::HandedOver;
+        let doors: Vec<Rc<Door>> = self.doors.borrow().iter().filter(ours).cloned().collect();
         for door in &doors {
             // Without it a few who connect just now are reset, as everywhere else.
             let _ = ignore_new(door.socket.as_fd());
@@ -91,9 +92,11 @@ impl Accepting {
         });
     }
 
-    /// Accepts no more, on any socket: a successor does. Who has been accepted is served.
-    pub(super) fn hand_over(&self) {
-        self.doors.borrow().iter().for_each(|door| door.close(Closing::HandedOver));
+    /// Accepts no more on the sockets of these listeners: a successor does. Who has been accepted is served.
+    pub(super) fn hand_over(&self, listeners: &[ListenerKey]) {
+        let doors = self.doors.borrow();
+        let theirs = doors.iter().filter(|door| listeners.contains(&door.listener.key()));
+        theirs.for_each(|door| door.close(Closing::HandedOver));
     }
 
     /// Whether all loops have ended.
@@ -159,7 +162,9 @@ impl Door {
     }
 
     fn close(&self, closing: Closing) {
-        self.closing.set(closing);
+        if self.closing.get() != Closing::HandedOver {
+            self.closing.set(closing);
+        }
         self.acceptor.borrow_mut().stop();
     }
 }

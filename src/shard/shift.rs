@@ -108,10 +108,7 @@ impl ShardShift {
                     self.accepting.drain(None);
                     self.drain();
                 }
-                ToShard::HandOver => {
-                    self.accepting.hand_over();
-                    self.drain();
-                }
+                ToShard::HandOver(listeners) => self.accepting.hand_over(&listeners),
                 ToShard::Stop => self.stopped.set(true),
             }
         }

@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod cpu;
+pub mod handoff;
 pub mod kernel;
 pub mod limits;
 pub mod pipe;

@@ -114,7 +114,7 @@ pub fn listening(address: &ListenAddress, backlog: u32, sharing: Sharing) -> Res
         let address = named.clone();
         move |errno: Errno| ListenError { address, step, source: errno.into() }
     };
-    let backlog = Backlog::new(i32::try_from(backlog).unwrap_or(i32::MAX)).unwrap_or(Backlog::MAXCONN);
+    let backlog = queue(backlog);
     let fd = match address {
         ListenAddress::Tcp(address) => {
             let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
@@ -144,6 +144,18 @@ pub fn listening(address: &ListenAddress, backlog: u32, sharing: Sharing) -> Res
         listen(&fd, backlog).map_err(failed("listen on"))?;
     }
     Ok(fd)
+}
+
+/// How many connections may wait from now on to be accepted on a socket that listens already.
+///
+/// # Errors
+/// The kernel's.
+pub fn resize_queue(listener: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
+    Ok(listen(&listener, queue(backlog))?)
+}
+
+fn queue(backlog: u32) -> Backlog {
+    Backlog::new(i32::try_from(backlog).unwrap_or(i32::MAX)).unwrap_or(Backlog::MAXCONN)
 }
 
 /// Has `listener` ignore who begins to connect from here on; handshakes under way are finished. Closing a

@@ -19,11 +19,10 @@ fn five_takeovers_with_other_numbers_of_shards() {
     let load = OpenLoop::start(weir.address("web"), Mix { fresh_every: 3, ..Mix::default() });
     load.run(0.5);
     for cores in ["0,1,0,1", "0", "0,1,0", "1,0", "0,1,0,1"] {
-        weir.rewrite(&site(cores, &entries, &pool));
-        let mut former = weir.take_over();
-        let status = former.wait_exit(Duration::from_secs(10));
+        let next = weir.successor(&site(cores, &entries, &pool));
+        let status = weir.wait_exit(Duration::from_secs(10));
         assert_eq!(status.code(), Some(0), "the former one leaves in good order");
-        assert!(weir.is_running());
+        weir = next;
         wait_until("the new one is ready", || weir.is_ready());
         let shards = weir.metric("weir_shards", &[("state", "serving")]);
         assert_eq!(shards as usize, cores.split(',').count(), "it is the new one that answers");
@@ -56,8 +55,9 @@ fn the_next_process_knows_who_is_down_and_who_is_drained() {
     let load = OpenLoop::start(weir.address("web"), Mix { fresh_every: 3, ..Mix::default() });
     load.run(0.4);
     for _ in 0..2 {
-        let mut former = weir.take_over();
-        assert_eq!(former.wait_exit(Duration::from_secs(10)).code(), Some(0));
+        let next = weir.successor(&config);
+        assert_eq!(weir.wait_exit(Duration::from_secs(10)).code(), Some(0));
+        weir = next;
         wait_until("the new one is ready", || weir.is_ready());
         assert_eq!([state(&weir, "one"), state(&weir, "two")], ["down", "draining"]);
         load.run(0.4);

@@ -44,5 +44,5 @@ pub use open_loop::{End, Ended, Mix, OpenLoop, Record};
 pub use program::{Program, cpu_time};
 pub use ticket::{Ledger, Ticket};
 pub use wait::{free_port, require, wait_until, wait_up_to};
-pub use weir::{Former, Weir, one_pool};
+pub use weir::{Weir, one_pool};
 pub use wire::{Body, Fields, Framing, Response, Socket, Wire};

@@ -31,38 +31,6 @@ pub struct Weir {
     stderr: Arc<Mutex<Vec<u8>>>,
 }
 
-/// A weir that another one has been started to take over from. Killed when dropped.
-pub struct Former {
-    child: Child,
-    stderr: Arc<Mutex<Vec<u8>>>,
-}
-
-impl Former {
-    /// Waits until the process has ended.
-    ///
-    /// # Panics
-    /// It has not within `length`.
-    pub fn wait_exit(&mut self, length: Duration) -> ExitStatus {
-        let mut status = None;
-        wait_up_to(length, "the former weir has ended", || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        });
-        status.unwrap()
-    }
-}
-
-impl Drop for Former {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if thread::panicking() {
-            eprintln!("--- the former weir's stderr:\n{}---", shown(&self.stderr));
-        }
-    }
-}
-
 impl Weir {
     /// Starts weir and waits until it is ready.
     ///
@@ -93,20 +61,29 @@ impl Weir {
     }
 
     /// As `spawn`, by a command that becomes weir when its arguments are added.
-    pub fn spawn_by(mut command: Command, config: &str) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("weir-test-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let mut config = config.to_owned();
-        if !config.contains("[admin]") {
-            config.push_str("\n[admin]\nlisten = [\"127.0.0.1:{admin}\"]\n");
-        }
-        let mut ports = BTreeMap::new();
-        let file = dir.join("weir.toml");
-        std::fs::write(&file, fill_in(&config, &dir, &mut ports)).unwrap();
-        let (child, stderr) = run(command.arg("run").arg("--config").arg(&file));
-        Self { child, ports, dir, stderr }
+    pub fn spawn_by(command: Command, config: &str) -> Self {
+        Self::launch(command, config, &[], BTreeMap::new())
+    }
+
+    /// Starts another weir, on this one's ports, that is to take over from it; waits for nothing.
+    pub fn spawn_successor(&self, config: &str) -> Self {
+        let command = Command::new(env!("CARGO_BIN_EXE_weir"));
+        Self::launch(command, config, &["--takeover"], self.ports.clone())
+    }
+
+    /// Starts another weir, on this one's ports, and waits until it has taken over.
+    ///
+    /// # Panics
+    /// It ends, or does not.
+    pub fn successor(&self, config: &str) -> Self {
+        let mut weir = self.spawn_successor(config);
+        wait_up_to(START, "the successor has taken over", || {
+            if let Some(status) = weir.child.try_wait().unwrap() {
+                panic!("weir ended with {status} instead of taking over");
+            }
+            weir.stderr().contains("has taken over")
+        });
+        weir
     }
 
     /// Writes another configuration into its file; `{name}` stands for the same port as before. What the
@@ -117,27 +94,47 @@ impl Weir {
             config.push_str("\n[admin]\nlisten = [\"127.0.0.1:{admin}\"]\n");
         }
         let text = fill_in(&config, &self.dir, &mut self.ports);
-        // In one step, as an editor does, so that nobody reads half of it.
+        // In one step, so that nobody reads half of it.
         let draft = self.dir.join("weir.toml.new");
         std::fs::write(&draft, text).unwrap();
         std::fs::rename(draft, self.dir.join("weir.toml")).unwrap();
     }
 
-    /// Starts another process by the same file with `--takeover`, and is that one from now on. The former
-    /// one is the test's to wait for.
-    pub fn take_over(&mut self) -> Former {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-        command.arg("run").arg("--config").arg(self.dir.join("weir.toml")).arg("--takeover");
-        let (child, stderr) = run(&mut command);
-        Former {
-            child: std::mem::replace(&mut self.child, child),
-            stderr: std::mem::replace(&mut self.stderr, stderr),
+    fn launch(
+        mut command: Command,
+        config: &str,
+        arguments: &[&str],
+        mut ports: BTreeMap<String, u16>,
+    ) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("weir-test-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let mut config = config.to_owned();
+        if !config.contains("[admin]") {
+            config.push_str("\n[admin]\nlisten = [\"127.0.0.1:{admin}\"]\n");
         }
-    }
-
-    /// Whether the process still runs.
-    pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
+        let text = fill_in(&config, &dir, &mut ports);
+        let file = dir.join("weir.toml");
+        std::fs::write(&file, text).unwrap();
+        let mut child = command
+            .arg("run")
+            .arg("--config")
+            .arg(&file)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = Arc::new(Mutex::new(Vec::new()));
+        let (kept, mut pipe) = (stderr.clone(), child.stderr.take().unwrap());
+        thread::spawn(move || {
+            let mut piece = [0; 4096];
+            while let Ok(count @ 1..) = pipe.read(&mut piece) {
+                kept.lock().unwrap().extend_from_slice(&piece[..count]);
+            }
+        });
+        Self { child, ports, dir, stderr }
     }
 
     /// The port that `{name}` stands for.
@@ -232,7 +229,7 @@ impl Weir {
 
     /// What it has written to stderr so far.
     pub fn stderr(&self) -> String {
-        shown(&self.stderr)
+        String::from_utf8_lossy(&self.stderr.lock().unwrap()).into_owned()
     }
 }
 
@@ -248,25 +245,7 @@ impl Drop for Weir {
     }
 }
 
-/// Starts `command`, and keeps what it writes to stderr.
-fn run(command: &mut Command) -> (Child, Arc<Mutex<Vec<u8>>>) {
-    let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let stderr = Arc::new(Mutex::new(Vec::new()));
-    let (kept, mut pipe) = (stderr.clone(), child.stderr.take().unwrap());
-    thread::spawn(move || {
-        let mut piece = [0; 4096];
-        while let Ok(count @ 1..) = pipe.read(&mut piece) {
-            kept.lock().unwrap().extend_from_slice(&piece[..count]);
-        }
-    });
-    (child, stderr)
-}
-
-fn shown(stderr: &Mutex<Vec<u8>>) -> String {
-    String::from_utf8_lossy(&stderr.lock().unwrap()).into_owned()
-}
-
-/// Puts ports and the folder into the configuration's text. Names that have no port yet get one.
+/// Puts ports and the folder into the configuration's text.
 fn fill_in(config: &str, dir: &Path, ports: &mut BTreeMap<String, u16>) -> String {
     let mut text = String::new();
     let mut rest = config;

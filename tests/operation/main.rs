@@ -15,6 +15,7 @@
 //! | `draining.rs` | shutdown under load |
 //! | `limits.rs` | unprivileged, few descriptors, too many clients |
 //! | `refused.rs` | why weir does not start |
+//! | `takeover.rs` | a new process in the old one's place |
 //! | `restart.rs` | kill -9, and again on the same addresses |
 //! | `command_line.rs` | check, version, help |
 //! | `demo.rs` | `weir demo` from its greeting to its end |
@@ -46,6 +47,7 @@ mod restart;
 mod shares;
 mod sharing;
 mod shutdown;
+mod takeover;
 mod transitions;
 mod usable;
 

@@ -1,0 +1,161 @@
+//! Where a running weir and its successor meet: a Unix socket of the running one, in a folder that only its
+//! user may write.
+//!
+//! One file a process, not one an address or configuration: the successor's configuration may be another
+//! one, so it looks at each file of the folders and asks who is there. Of a process that is gone the file
+//! stays behind; it refuses, and whoever comes next removes it. Used by [`super::give`] and
+//! [`super::take`].
+
+use crate::sys::clock;
+use crate::sys::handoff::{connect_at_once, listen_privately, own_uid};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// What the files end in; drafts end in something else.
+const SOCKET: &str = "sock";
+
+/// Files that are looked at in one folder: more processes than one host runs.
+const FILES_MAX: usize = 512;
+
+/// A socket that waits for a successor. The file goes with it.
+pub(crate) struct MeetingPoint {
+    pub(super) listener: UnixListener,
+    path: PathBuf,
+}
+
+impl MeetingPoint {
+    /// Waits in the first folder that will do.
+    ///
+    /// # Errors
+    /// Why the last of them will not.
+    pub(crate) fn open() -> io::Result<Self> {
+        let mut last = io::Error::from(io::ErrorKind::NotFound);
+        for place in places() {
+            match Self::open_in(&place) {
+                Ok(point) => return Ok(point),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    pub(super) fn open_in(place: &Path) -> io::Result<Self> {
+        prepare(place)?;
+        // Removes what the dead have left.
+        drop(knock(place));
+        // Containers that share the folder have the same process ids.
+        let name = format!("handoff-{}-{:x}", std::process::id(), clock::now().as_us());
+        let path = place.join(&name).with_extension(SOCKET);
+        let draft = place.join(name).with_extension("draft");
+        Ok(Self { listener: listen_privately(&draft, &path)?, path })
+    }
+}
+
+impl Drop for MeetingPoint {
+    fn drop(&mut self) {
+        // It may have been removed by hand.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Connections to every weir of this user, or of anybody if this is root, that can be found.
+pub(super) fn everybody() -> Vec<UnixStream> {
+    places().iter().filter(|place| is_safe(place).is_ok()).flat_map(|place| knock(place)).collect()
+}
+
+/// The folders, best first: the one that packages and units make, the session's, one of our own.
+fn places() -> Vec<PathBuf> {
+    let mut places = vec![PathBuf::from("/run/weir")];
+    let session = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    places.extend(session.filter(|dir| dir.is_absolute()).map(|dir| dir.join("weir")));
+    places.push(PathBuf::from(format!("/tmp/weir-{}", own_uid())));
+    places
+}
+
+/// Makes the folder if it is not there, and looks whether it is safe.
+fn prepare(place: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(place) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Ok(()) | Err(_) => is_safe(place),
+    }
+}
+
+/// In a folder that others may write, a file may be anybody's trap.
+fn is_safe(place: &Path) -> io::Result<()> {
+    let found = place.symlink_metadata()?;
+    let own = found.uid() == own_uid() || found.uid() == 0 || own_uid() == 0;
+    if found.is_dir() && own && found.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    let what = format!(
+        "{} is no folder that only this user may write; remove it, or `chmod go-w` it",
+        place.display()
+    );
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, what))
+}
+
+/// Connects to each socket in `place`, and removes those of the dead.
+fn knock(place: &Path) -> Vec<UnixStream> {
+    let Ok(files) = fs::read_dir(place) else { return Vec::new() };
+    let paths = files.filter_map(|file| Some(file.ok()?.path()));
+    let sockets = paths.filter(|path| path.extension().is_some_and(|extension| extension == SOCKET));
+    let answers = sockets.take(FILES_MAX).filter_map(|path| match connect_at_once(&path) {
+        Ok(stream) => Some(stream),
+        Err(error) => {
+            if error.kind() == io::ErrorKind::ConnectionRefused {
+                // Somebody else may have been quicker.
+                let _ = fs::remove_file(&path);
+            }
+            None
+        }
+    });
+    answers.collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn folder(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("weir-meeting-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        dir
+    }
+
+    #[test]
+    fn who_waits_is_found_until_it_goes_and_the_dead_are_cleared_away() {
+        let place = folder("found");
+        let point = MeetingPoint::open_in(&place).unwrap();
+        assert_eq!(knock(&place).len(), 1);
+        let dead = place.join("handoff-1.sock");
+        drop(listen_privately(&place.join("draft"), &dead).unwrap());
+        assert!(dead.exists());
+        assert_eq!(knock(&place).len(), 1);
+        assert!(!dead.exists());
+        drop(point);
+        assert_eq!(fs::read_dir(&place).unwrap().count(), 0);
+        fs::remove_dir(&place).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_others_may_write_is_not_used() {
+        let place = folder("open");
+        fs::create_dir(&place).unwrap();
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o770)).unwrap();
+        let refused = MeetingPoint::open_in(&place).err().unwrap();
+        assert!(refused.to_string().contains("chmod go-w"), "{refused}");
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).unwrap();
+        let link = folder("link");
+        let _ = fs::remove_file(&link);
+        symlink(&place, &link).unwrap();
+        assert!(MeetingPoint::open_in(&link).is_err(), "a link may lead anywhere");
+        drop(MeetingPoint::open_in(&place).unwrap());
+        fs::remove_file(&link).unwrap();
+        fs::remove_dir(&place).unwrap();
+    }
+}
