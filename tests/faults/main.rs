@@ -24,6 +24,7 @@
 //! | `hosts.rs` | between hosts: links that go down, packets that vanish |
 //! | `fleet.rs` | backends as processes |
 //! | `control.rs` | `weir ctl` |
+//! | `generator.rs` | the load itself |
 //! | `verdict.rs` | what may become of a request |
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
@@ -37,6 +38,7 @@ mod degraded;
 mod descriptors;
 mod ejection;
 mod fleet;
+mod generator;
 mod hosts;
 mod rolling;
 mod shards;
