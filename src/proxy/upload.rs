@@ -181,10 +181,8 @@ impl Attempted<'_> {
             return Ended::Again(other);
         }
         progress.answering.set(true);
-        let mut stats = self.service.stats.borrow_mut();
-        stats.answered(picked.id(), part.status);
-        stats.record(picked.id(), Phase::FirstByte, progress.first_byte.get());
-        drop(stats);
+        self.service.stats.borrow_mut().answered(picked.id(), part.status);
+        self.service.stats.borrow_mut().record(picked.id(), Phase::FirstByte, progress.first_byte.get());
         let between_bytes = self.rules.timeouts.between_bytes;
         let downloading = download(down, up, &mut part, between_bytes);
         match uploading.beside(downloading, down.service, progress).await {

@@ -4,10 +4,13 @@
 //! is through, also when the topology does not name it any more.
 
 use super::idle::IdleConnections;
-use crate::balance::{BackendId, Outcome};
+use crate::balance::{Admitted, BackendId, Outcome, Traffic};
 use crate::config::Destination;
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 use std::cell::{Cell, RefCell};
+
+/// Doublings of the second for which an unreachable backend is left alone.
+const UNREACHED_DOUBLINGS: u32 = 3;
 
 /// A backend.
 pub struct Backend {
@@ -16,21 +19,24 @@ pub struct Backend {
     pub(super) idle: RefCell<IdleConnections>,
     /// Connections of this shard to it, idle ones included.
     pub(super) open: Cell<usize>,
-    /// It gets exchanges, so that an idle connection to it is worth keeping.
-    served: Cell<bool>,
+    /// What control said that it gets. If that is nothing, an idle connection to it is not worth keeping.
+    told: Cell<Traffic>,
+    /// Connects in a row that failed.
+    unreached: Cell<u32>,
     outcome: RefCell<Outcome>,
     /// The outcome has changed in a way that control must hear of.
     unreported: Cell<bool>,
 }
 
 impl Backend {
-    pub(super) fn new(id: BackendId, to: Destination, idle_max: usize, served: bool) -> Self {
+    pub(super) fn new(id: BackendId, to: Destination, idle_max: usize, told: Traffic) -> Self {
         Self {
             id,
             to,
             idle: RefCell::new(IdleConnections::new(idle_max)),
             open: Cell::new(0),
-            served: Cell::new(served),
+            told: Cell::new(told),
+            unreached: Cell::new(0),
             outcome: RefCell::default(),
             unreported: Cell::new(false),
         }
@@ -41,17 +47,33 @@ impl Backend {
         self.id
     }
 
-    /// Whether it gets exchanges.
-    pub(super) fn is_served(&self) -> bool {
-        self.served.get()
+    /// What control said that it gets.
+    pub(super) fn told(&self) -> Traffic {
+        self.told.get()
     }
 
-    /// It gets exchanges from now on, or none any more: then idle connections to it are closed.
-    pub(super) fn set_served(&self, served: bool) {
-        self.served.set(served);
-        if !served {
+    /// Whether it gets any exchange, as far as control is concerned.
+    pub(super) fn is_served(&self) -> bool {
+        self.told.get().admitted != Admitted::Nothing
+    }
+
+    /// What it gets from now on. If that is nothing, idle connections to it are closed.
+    pub(super) fn tell(&self, traffic: Traffic) {
+        self.told.set(traffic);
+        if !self.is_served() {
             self.idle.borrow_mut().close_all();
         }
+    }
+
+    /// A connection was made.
+    pub(super) fn reached(&self) {
+        self.unreached.set(0);
+    }
+
+    /// A connect failed. Returns for how long it is left alone: a second, and twice as long each time.
+    pub(super) fn not_reached(&self) -> Micros {
+        let before = self.unreached.replace(self.unreached.get().saturating_add(1));
+        Micros::from_s(1 << before.min(UNREACHED_DOUBLINGS))
     }
 
     /// An exchange was served. `log2`: of the response time.

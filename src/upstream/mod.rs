@@ -10,12 +10,13 @@ mod connection;
 mod idle;
 mod lingering;
 mod pool;
+mod unreachable;
 
 pub use backend::Backend;
 pub use connection::{Connection, InFlight, Picked};
 pub use pool::{Pool, PoolRules};
 
-use crate::balance::{Admitted, BackendId, Outcome, Traffic, View};
+use crate::balance::{BackendId, Outcome, Traffic, View};
 use crate::ring::{Fault, Ring};
 use crate::time::{Instant, Micros};
 use crate::topology::{BackendPlan, PoolPlan, Topology};
@@ -26,8 +27,9 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use unreachable::{Unreachable, is_ours};
 
-/// The errno of a connect for which there is no place under `max_connections`.
+/// The errno of a connect for which there is no place under `max_connections`, or in this host.
 pub const FULL: i32 = libc::ENOBUFS;
 
 /// Pools that one request may go through, each being the fallback of the one before. The configuration
@@ -63,6 +65,8 @@ pub struct Upstreams {
     leaving: RefCell<Vec<Rc<Backend>>>,
     /// Failed exchanges that keep their place a while.
     lingering: RefCell<Lingering>,
+    /// Backends that could not be reached, and are left alone for a while.
+    unreachable: RefCell<Unreachable>,
     /// Backends whose outcomes changed since the last report.
     unreported: RefCell<Vec<Rc<Backend>>>,
 }
@@ -79,6 +83,7 @@ impl Upstreams {
             backends: RefCell::default(),
             leaving: RefCell::default(),
             lingering: RefCell::default(),
+            unreachable: RefCell::default(),
             unreported: RefCell::default(),
         })
     }
@@ -134,8 +139,7 @@ impl Upstreams {
     fn enter(&self, pool: &PoolPlan, plan: &BackendPlan) -> Rc<Backend> {
         self.view.reset(plan.id);
         let idle_max = share(pool.upstream.idle_per_backend, self.shards);
-        let served = plan.initial.admitted != Admitted::Nothing;
-        Rc::new(Backend::new(plan.id, plan.address.clone(), idle_max, served))
+        Rc::new(Backend::new(plan.id, plan.address.clone(), idle_max, plan.initial))
     }
 
     /// Makes the pool's backends known by their numbers.
@@ -151,7 +155,8 @@ impl Upstreams {
     }
 
     fn leave(&self, backend: &Rc<Backend>) {
-        backend.set_served(false);
+        backend.tell(Traffic::NOTHING);
+        self.unreachable.borrow_mut().remove(backend.id());
         if let Some(place) = self.backends.borrow_mut().get_mut(backend.id().0 as usize) {
             *place = None;
         }
@@ -184,6 +189,12 @@ impl Upstreams {
         let mut pool = pool.clone();
         for _ in 0..FALLBACKS_MAX {
             if let Some((backend, trial)) = pool.pick(&self.view, client, tried, may_retry, now) {
+                return Some(Picked { backend, pool, trial });
+            }
+            // One that could not be reached is better than nobody.
+            if self.try_unreachable(&pool)
+                && let Some((backend, trial)) = pool.pick(&self.view, client, tried, may_retry, now)
+            {
                 return Some(Picked { backend, pool, trial });
             }
             let fallback = pool.fallback()?;
@@ -219,8 +230,17 @@ impl Upstreams {
         // Counted before it stands: connects under way count.
         let place = connection::Place::take(picked);
         let due = self.ring.now().deadline(rules.timeouts.connect).min(latest);
-        let stream = self.ring.connect(&picked.backend.to, due).await?;
-        Ok(Connection::new(stream, place))
+        match self.ring.connect(&picked.backend.to, due).await {
+            Ok(stream) => {
+                picked.backend.reached();
+                Ok(Connection::new(stream, place))
+            }
+            Err(Fault::Os(errno)) if is_ours(errno) => Err(Fault::Os(FULL)),
+            Err(fault) => {
+                self.leave_alone(picked);
+                Err(fault)
+            }
+        }
     }
 
     /// Keeps a connection for the next exchange, if its backend still gets any. `timeout`: what the
@@ -246,14 +266,31 @@ impl Upstreams {
     pub fn set_traffic(&self, id: BackendId, traffic: Traffic) {
         let known = self.backends.borrow().get(id.0 as usize).cloned().flatten();
         if let Some((backend, pool)) = known {
+            // Control knows more than this shard's connects.
+            self.unreachable.borrow_mut().remove(id);
             pool.set_traffic(id, traffic);
-            backend.set_served(traffic.admitted != Admitted::Nothing);
+            backend.tell(traffic);
         }
+    }
+
+    /// A connect failed: the backend is not picked for a while, as long as there are others. That is no
+    /// verdict, which is control's; but each pick until then would cost a client a retry.
+    fn leave_alone(&self, picked: &Picked) {
+        let until = self.ring.now() + picked.backend.not_reached();
+        if self.unreachable.borrow_mut().add(until, &picked.backend, &picked.pool) {
+            picked.pool.set_traffic(picked.id(), Traffic::NOTHING);
+        }
+    }
+
+    /// Lets the pool's unreachable backends be picked again; `false`: it has none.
+    fn try_unreachable(&self, pool: &Rc<Pool>) -> bool {
+        self.unreachable.borrow_mut().release(|(_, of)| Rc::ptr_eq(of, pool))
     }
 
     /// Looks after what grows old: idle connections that are over their time or that the backend has
     /// closed, and the budgets.
     pub fn sweep(&self, now: Instant) {
+        self.unreachable.borrow_mut().release(|(until, _)| now >= until);
         for pool in self.pools.borrow().iter() {
             pool.deposit(now);
             for backend in pool.members().iter() {
