@@ -12,6 +12,7 @@ mod hash;
 mod ip_hash;
 mod least_conn;
 mod merger;
+mod outcomes;
 mod picker;
 mod random_two;
 mod round_robin;
@@ -23,6 +24,7 @@ mod view;
 pub use counts::*;
 pub use hash::{client_hash, name_hash};
 pub use merger::{Merger, Round};
+pub use outcomes::Outcomes;
 pub use picker::{Asked, Member, Picker};
 pub use view::View;
 

@@ -128,7 +128,8 @@ impl Picker {
             self.slow_start.take_over(&earlier.slow_start, member, here);
         }
         for &member in &new {
-            self.place(member, |other| !new.contains(&other) || other < member);
+            let (next, round) = self.turns(member, |other| !new.contains(&other) || other < member);
+            self.credit[member] = next - self.draws.below(round) as i32;
             self.follow(member);
         }
         self.centre_credit();
@@ -141,11 +142,14 @@ impl Picker {
         if of.traffic == traffic {
             return;
         }
-        of.traffic = traffic;
-        if traffic.admitted == Admitted::All && traffic.ramp.is_some() {
-            // It kept its place in the turns while it was away; with it many shards might send it an
-            // exchange at once.
-            self.place(member, |other| other != member);
+        let was = std::mem::replace(&mut of.traffic, traffic);
+        if traffic.admitted == Admitted::All && (was.admitted != Admitted::All || traffic.ramp.is_some()) {
+            // It kept what it had in the turns while it was away, and the others' went on without it.
+            let (next, round) = self.turns(member, |other| other != member);
+            self.credit[member] = match traffic.ramp {
+                Some(_) => next - self.draws.below(round) as i32,
+                None => self.credit[member].clamp(next - round as i32, next),
+            };
         }
         self.follow(member);
         self.refill();
@@ -273,14 +277,16 @@ impl Picker {
         self.lots.weigh(member, weight);
     }
 
-    /// Puts a member somewhere in the turns of those of the `others` that share its tier: up to a whole
-    /// round behind whose turn is next.
-    fn place(&mut self, member: usize, others: impl Fn(usize) -> bool) {
+    /// The turns that a member joins, those of the `others` that share its tier and get traffic: what whose
+    /// turn is next has, and what a whole round is. Up to a round behind is a place in them; on each shard
+    /// another, or many would send a newcomer their first exchange at the same time.
+    fn turns(&self, member: usize, others: impl Fn(usize) -> bool) -> (i32, u64) {
         let backup = self.members[member].backup;
         let tier = || (0..self.members.len()).filter(|&of| self.members[of].backup == backup);
         let round: i64 = tier().map(|of| i64::from(self.weights[of])).sum();
-        let next = tier().filter(|&of| others(of)).map(|of| self.credit[of]).max().unwrap_or(0);
-        self.credit[member] = next - self.draws.below(round.max(1) as u64) as i32;
+        let open = |&of: &usize| others(of) && self.members[of].traffic.admitted == Admitted::All;
+        let next = tier().filter(open).map(|of| self.credit[of]).max().unwrap_or(0);
+        (next, round.max(1) as u64)
     }
 
     /// Credits matter only in comparison; members that come and go must not let them drift off for ever.

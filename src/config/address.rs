@@ -162,6 +162,16 @@ pub(super) fn file(text: &str) -> Result<PathBuf, Wrong> {
     Ok(PathBuf::from(text))
 }
 
+/// A DNS server: an IP address, with a port where that is not 53. A name would have to be looked up.
+pub(super) fn dns_server(text: &str) -> Result<SocketAddr, Wrong> {
+    let with_port = text.parse::<SocketAddr>().ok().filter(|server| server.port() > 0);
+    let server = with_port.or_else(|| Some(SocketAddr::new(text.parse().ok()?, 53)));
+    server.filter(|server| !server.ip().is_unspecified()).ok_or_else(|| {
+        let what = format!("{} is not the address of a DNS server", quoted(text));
+        Wrong::new(what, "write one such as \"10.0.0.53\" or \"127.0.0.1:5353\"")
+    })
+}
+
 fn unix_path(path: &str) -> Result<PathBuf, Wrong> {
     if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
         let what = format!("{} is not the absolute path of a socket", quoted(path));

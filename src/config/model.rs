@@ -64,6 +64,8 @@ pub struct Runtime {
     pub watch: bool,
     /// What the process does when a shard's thread dies.
     pub on_shard_loss: OnShardLoss,
+    /// The DNS server that is asked for host names; `None`: those of `/etc/resolv.conf`.
+    pub resolver: Option<SocketAddr>,
 }
 
 /// `runtime.on_shard_loss`
@@ -91,6 +93,7 @@ impl Default for Runtime {
             state_file: None,
             watch: false,
             on_shard_loss: OnShardLoss::default(),
+            resolver: None,
         }
     }
 }

@@ -80,6 +80,7 @@ fn runtime(mut s: Section<'_>) -> Runtime {
         state_file: s.text("state_file", address::file),
         watch: s.read("watch", values::flag).unwrap_or(default.watch),
         on_shard_loss: s.choice("on_shard_loss", LOSS, &[], default.on_shard_loss),
+        resolver: s.text("resolver", address::dns_server),
     };
     let repeated = cores::repeated(&runtime.cores);
     if !repeated.is_empty() {

@@ -17,6 +17,7 @@
 //! | `outbox` | what a shard's mailbox has not yet taken |
 //! | `collector` | statistics, a few boxes at a time |
 //! | `prober`, `probe` | when to check, one check |
+//! | `names` | names that move, looked up again and again |
 //! | `resolve` | names to addresses, at start |
 
 mod carried;
@@ -24,6 +25,7 @@ mod change;
 mod collector;
 mod desk;
 mod life;
+mod names;
 mod outbox;
 mod probe;
 mod prober;
@@ -43,6 +45,7 @@ pub use carried::{
 pub use change::{Change, ChangeRefused, Changed, ReloadRefused, Reloaded, Unconfirmed};
 pub use desk::{BackendState, Desk, NotReady, Standing};
 pub use life::ExitReason;
+pub use names::{Found, LookUpFailed, Names, ResolvedAddress};
 pub use probe::BadCheck;
 pub use resolve::{ResolveRefused, ResolvedBackend, Unresolved, resolve};
 

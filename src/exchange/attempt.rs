@@ -5,7 +5,8 @@
 //! what is not idempotent is sent again only if not a byte of it was taken (RFC 9110 §9.2.2). And a
 //! connection from the idle pool that turns out to be dead says nothing of the backend, which may close
 //! it at any time (RFC 9112 §9.3.1): that attempt is made afresh, once an exchange, whatever the rule, and
-//! counts neither as an attempt nor against the budget. Called by `proxy`.
+//! counts neither as an attempt nor against the budget. Of a trial, which was weir's own idea, any failure is
+//! tried again that may be. Called by `proxy`.
 
 use crate::config::Retry;
 
@@ -26,6 +27,8 @@ pub struct Attempt {
     pub answering: bool,
     /// The exchange's time (`timeouts.total`) is over.
     pub overdue: bool,
+    /// It was a trial of a backend that had been ejected.
+    pub trial: bool,
 }
 
 /// How an attempt failed before a byte of the response was passed on.
@@ -97,6 +100,23 @@ impl AttemptFailure {
         }
     }
 
+    /// Whether it speaks ill of the backend.
+    const fn is_ill(self) -> bool {
+        match self {
+            Self::Status(status) => is_failure(status),
+            Self::Connect
+            | Self::ConnectTimeout
+            | Self::Full
+            | Self::NotSent
+            | Self::NoResponse
+            | Self::SendTimeout
+            | Self::ResponseTimeout
+            | Self::BadResponse
+            | Self::Truncated
+            | Self::Stalled => true,
+        }
+    }
+
     /// Whether the pool's rule names it.
     fn is_named(self, retry: &Retry) -> bool {
         match self {
@@ -130,7 +150,8 @@ pub fn after_failure(failure: AttemptFailure, attempt: Attempt, retry: &Retry) -
     if died_idle && attempt.reused && !attempt.afresh {
         return Next::Afresh;
     }
-    if attempt.retries < retry.attempts && failure.is_named(retry) { Next::TryAnother } else { Next::Answer }
+    let wanted = failure.is_named(retry) || attempt.trial && failure.is_ill();
+    if attempt.retries < retry.attempts && wanted { Next::TryAnother } else { Next::Answer }
 }
 
 /// Whether a response with `status` is the backend's failure. 501 and 505 say that the request is beyond
@@ -153,6 +174,7 @@ mod tests {
         idempotent: true,
         answering: false,
         overdue: false,
+        trial: false,
     };
 
     fn on_everything(attempts: u8) -> Retry {
@@ -234,6 +256,22 @@ mod tests {
     }
 
     #[test]
+    fn a_trial_is_tried_again_whatever_the_rule_says() {
+        let trial = Attempt { trial: true, ..FIRST };
+        let nothing = Retry { on: RetryOn { connect: false, ..RetryOn::default() }, ..Retry::default() };
+        for (failure, expected) in [
+            (AttemptFailure::Connect, Next::TryAnother),
+            (AttemptFailure::ResponseTimeout, Next::TryAnother),
+            (AttemptFailure::Status(500), Next::TryAnother),
+            (AttemptFailure::Status(404), Next::Answer),
+        ] {
+            assert_eq!(after_failure(failure, trial, &nothing), expected, "{failure:?}");
+        }
+        let none = Retry { attempts: 0, ..nothing };
+        assert_eq!(after_failure(AttemptFailure::Connect, trial, &none), Next::Answer);
+    }
+
+    #[test]
     fn the_backends_of_which_a_status_speaks_ill() {
         for (status, expected) in
             [(200, false), (404, false), (500, true), (501, false), (503, true), (505, false), (600, false)]
@@ -262,9 +300,9 @@ mod tests {
     prop_compose! {
         fn attempts()(
             retries in 0u8..4, reused: bool, afresh: bool, replayable: bool,
-            idempotent: bool, answering: bool, overdue: bool,
+            idempotent: bool, answering: bool, overdue: bool, trial: bool,
         ) -> Attempt {
-            Attempt { retries, reused, afresh, replayable, idempotent, answering, overdue }
+            Attempt { retries, reused, afresh, replayable, idempotent, answering, overdue, trial }
         }
     }
 

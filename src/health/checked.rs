@@ -68,6 +68,8 @@ pub struct Transition {
     pub to: State,
     /// What brought it about, for the log: "3 checks failed in a row: connect refused".
     pub why: String,
+    /// When the first check of the run that decided it ended.
+    pub began: Instant,
     /// When the deciding check ended.
     pub at: Instant,
 }
@@ -81,12 +83,20 @@ pub struct Checked {
     why: String,
     /// Outcomes in a row that speak against `state`; one that speaks for it ends the run.
     against: u32,
+    against_since: Instant,
 }
 
 impl Checked {
     /// A backend that was never checked.
     pub fn new(rule: Rule, now: Instant) -> Self {
-        Self { rule, state: State::Unchecked, since: now, why: "not checked yet".into(), against: 0 }
+        Self {
+            rule,
+            state: State::Unchecked,
+            since: now,
+            why: "not checked yet".into(),
+            against: 0,
+            against_since: now,
+        }
     }
 
     /// The state.
@@ -116,6 +126,9 @@ impl Checked {
                 return None;
             }
         };
+        if self.against == 0 {
+            self.against_since = now;
+        }
         self.against += 1;
         if self.against < needed {
             return None;
@@ -131,7 +144,7 @@ impl Checked {
         }
         let from = std::mem::replace(&mut self.state, to);
         (self.since, self.against) = (now, 0);
-        Some(Transition { from, to, why: self.why.clone(), at: now })
+        Some(Transition { from, to, why: self.why.clone(), began: self.against_since, at: now })
     }
 
     /// How long after a check the next one begins: the interval of the state, earlier or later by up

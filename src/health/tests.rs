@@ -64,7 +64,11 @@ fn a_backend_changes_at_the_deciding_check_and_says_why() {
         }
         let expected: Vec<_> = expected
             .iter()
-            .map(|&(second, from, to, why)| Transition { from, to, why: why.into(), at: at(second) })
+            .map(|&(second, from, to, why)| {
+                let run = why.chars().next().and_then(|first| first.to_digit(10)).unwrap_or(1);
+                let began = at(second + 1 - run as usize);
+                Transition { from, to, why: why.into(), began, at: at(second) }
+            })
             .collect();
         assert_eq!(seen, expected, "{case}");
     }

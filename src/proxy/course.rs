@@ -8,7 +8,7 @@ use super::exchange::Times;
 use super::request::Outgoing;
 use super::service::Service;
 use crate::balance::BackendId;
-use crate::exchange::{Attempt, AttemptFailure, Next, after_failure};
+use crate::exchange::{Attempt, AttemptFailure, Next, after_failure, is_failure};
 use crate::metrics::UpstreamFailure;
 use crate::time::Instant;
 use crate::upstream::{Asking, Picked, Pool};
@@ -77,6 +77,12 @@ fn note_view(service: &Service) {
     }
 }
 
+/// Whether an answer with this status may be tried again elsewhere, if all else allows it.
+pub(super) fn may_try_again(picked: &Picked, status: u16) -> bool {
+    let named = picked.pool().rules().retry.on.statuses.contains(&status);
+    named || picked.is_trial() && is_failure(status)
+}
+
 /// What an attempt was about, for the decision that follows it.
 #[derive(Clone, Copy)]
 pub(super) struct Sent {
@@ -131,7 +137,7 @@ impl Course {
         }
     }
 
-    fn attempt(&self, service: &Service, sent: Sent) -> Attempt {
+    fn attempt(&self, service: &Service, picked: &Picked, sent: Sent) -> Attempt {
         Attempt {
             retries: self.retries,
             reused: sent.reused,
@@ -140,13 +146,14 @@ impl Course {
             idempotent: sent.idempotent,
             answering: self.answering.get(),
             overdue: service.now() >= self.ends,
+            trial: picked.is_trial(),
         }
     }
 
     /// Bytes of an answer's body that are worth holding: it may be tried again if it breaks off.
     pub(super) fn may_hold(&self, service: &Service, picked: &Picked, sent: Sent) -> usize {
         let retry = &picked.pool().rules().retry;
-        match after_failure(AttemptFailure::Truncated, self.attempt(service, sent), retry) {
+        match after_failure(AttemptFailure::Truncated, self.attempt(service, picked, sent), retry) {
             Next::TryAnother => retry.hold,
             Next::Afresh | Next::Answer => 0,
         }
@@ -202,15 +209,13 @@ impl Course {
 
     fn onward(&mut self, service: &Service, failure: AttemptFailure, picked: &Picked, sent: Sent) -> Onward {
         let rules = picked.pool().rules();
-        match after_failure(failure, self.attempt(service, sent), &rules.retry) {
+        match after_failure(failure, self.attempt(service, picked, sent), &rules.retry) {
             Next::Answer => Onward::Nowhere,
             Next::Afresh => {
                 self.afresh = true;
-                self.tried.push(picked.id());
-                let elsewhere = self.pick(service);
-                // It is to blame for nothing: this attempt, and later ones, may go to it.
-                self.tried.pop();
-                elsewhere.or_else(|| self.pick(service)).map_or(Onward::Nowhere, Onward::Afresh)
+                // It is to blame for nothing, so whoever is next, it may be the same: a client that belongs
+                // to it stays there.
+                self.pick(service).map_or(Onward::Nowhere, Onward::Afresh)
             }
             Next::TryAnother => {
                 self.tried.push(picked.id());

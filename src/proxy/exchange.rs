@@ -7,7 +7,7 @@
 
 use super::attempt::{Begun, Failed, Turn, tell_answered};
 use super::connection::Client;
-use super::course::{Course, Sent, first_pick};
+use super::course::{Course, Sent, first_pick, may_try_again};
 use super::download::{AnswerFault, Down, DownloadFault, Until, download, read_final};
 use super::hold::{Room, hold, room_for};
 use super::refusal::{Ending, Refused};
@@ -222,10 +222,7 @@ impl Client {
             Ok(interim) => return Answered::Later(Rest::Head(begun, input, interim)),
             Err(_) => return Answered::Later(Rest::Failed(begun.failed(AttemptFailure::BadResponse))),
         };
-        let tried_again = || {
-            let rules = begun.connection.picked().pool().rules();
-            rules.retry.on.statuses.contains(&part.status)
-        };
+        let tried_again = || may_try_again(begun.connection.picked(), part.status);
         if part.tunnel || !part.body.is_done() || !self.has_sent() || tried_again() {
             return Answered::Later(Rest::Part(part, begun));
         }

@@ -6,7 +6,7 @@
 
 use super::attempt::{Begun, tell_answered};
 use super::connection::Client;
-use super::course::{Course, Sent};
+use super::course::{Course, Sent, may_try_again};
 use super::download::{AnswerFault, Down, DownloadFault, Until, download, read_final};
 use super::exchange::{After, Step, Way};
 use super::hold::{Room, hold, room_for};
@@ -208,7 +208,7 @@ impl Attempted<'_> {
         progress
             .first_byte
             .set(progress.sent.get().map_or(Micros::ZERO, |sent| down.service.now().since(sent)));
-        let tried_again = rules.retry.on.statuses.contains(&part.status);
+        let tried_again = may_try_again(self.connection.picked(), part.status);
         let max = course.may_hold(self.service, self.connection.picked(), sent());
         if !tried_again && let Some(room) = room_for(self.service, &part, max) {
             let between_bytes = rules.timeouts.between_bytes;

@@ -127,6 +127,7 @@ fn the_production_sample_says_what_it_seems_to_say() {
     assert!(app.retry.on.response_timeout);
     assert_eq!(app.eject.map(|eject| eject.latency_factor), Some(8.0));
     assert_eq!(config.runtime.state_file.as_deref(), Some(Path::new("/var/lib/weir/state.json")));
+    assert_eq!(config.runtime.resolver, Some(([10, 0, 0, 53], 53).into()));
     let health = app.health.as_ref().unwrap();
     assert_eq!((health.interval, health.interval_down), (Micros::from_s(2), Micros::from_s(1)));
     let Check::Http(check) = &health.check else { panic!("{health:?}") };

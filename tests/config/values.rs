@@ -56,6 +56,9 @@ fn impossible_values_are_faults_with_the_possible_ones() {
         ("[runtime]\ngrace = \"9999h\"", 2, "runtime.grace", "more than 24h", "\"24h\""),
         ("[runtime]\nstate_file = \"s.json\"", 2, "runtime.state_file", "not the absolute", "/var/lib/weir"),
         ("[runtime]\nstate_file = \"/x/\"", 2, "runtime.state_file", "not the absolute", "/var/lib/weir"),
+        ("[runtime]\nresolver = \"ns.test\"", 2, "runtime.resolver", "not the address", "\"127.0.0.1:5353\""),
+        ("[runtime]\nresolver = \"0.0.0.0\"", 2, "runtime.resolver", "not the address", "\"10.0.0.53\""),
+        ("[runtime]\nresolver = \"10.0.0.1:0\"", 2, "runtime.resolver", "not the address", "\"10.0.0.53\""),
         ("[runtime]\nwatch = 1", 2, "runtime.watch", "neither true nor false", "write true"),
         (
             "[runtime]\non_shard_loss = \"serve\"",

@@ -32,6 +32,35 @@ fn a_get_on_an_idle_connection_that_closes_under_it_is_tried_again() {
 }
 
 #[test]
+fn a_connection_that_has_died_sends_nobody_to_the_fallback_or_to_another_clients_backend() {
+    for policy in ["least_conn", "ip_hash"] {
+        let (own, other) = (Backend::http(dies_at_the_second()), Backend::http(answers::text("other")));
+        let spare = format!(
+            "policy = \"{policy}\"\nfallback = \"spare\"\n[[pool.spare.backend]]\naddress = \"{}\"\n",
+            other.address()
+        );
+        let weir = Weir::start(&one_pool(&[&own], "", &spare));
+        let mut client = weir.client();
+        for n in 0..6 {
+            assert_eq!(client.get("/").text(), "ok", "{policy}, request {n}");
+        }
+        assert_eq!(other.requests(), 0, "{policy}");
+    }
+}
+
+#[test]
+fn who_has_tried_all_of_a_pool_goes_on_in_its_fallback() {
+    let (absent, other) = (Backend::absent(answers::text("back")), Backend::http(answers::text("other")));
+    let spare = format!(
+        "fallback = \"spare\"\n[pool.app.retry]\nbudget = 1.0\n[[pool.spare.backend]]\naddress = \"{}\"\n",
+        other.address()
+    );
+    let weir = Weir::start(&one_pool(&[&absent], "", &spare));
+    let mut client = weir.client();
+    (0..5).for_each(|_| assert_eq!(client.get("/").text(), "other"));
+}
+
+#[test]
 fn a_get_is_tried_again_on_another_backend() {
     let (one, two) = (Backend::http(dies_at_the_second()), Backend::http(dies_at_the_second()));
     let weir = Weir::start(&one_pool(&[&one, &two], "", "policy = \"round_robin\""));

@@ -19,6 +19,7 @@ mod process;
 mod queue;
 mod quiet;
 mod rounds;
+mod sent;
 mod starved;
 mod stress;
 mod wake;
