@@ -84,6 +84,18 @@ pub(crate) fn counters_match(what: &str, ended: &Ended, weir: &Weir) {
     );
 }
 
+/// Asserts that of those in `later` hardly any took longer than the slow ones among those in `quiet`: both
+/// on this machine, which others may use as well.
+pub(crate) fn as_prompt_as(what: &str, quiet: &Ended, later: &Ended) {
+    let (before, after) = (quiet.latency(0.99), later.latency(0.99));
+    println!("{what}: p99 {before:?} when it was quiet, {after:?} later");
+    assert!(!later.records.is_empty() && !quiet.records.is_empty());
+    assert!(
+        after < (before * 5).max(Duration::from_millis(150)),
+        "{what}: {before:?} before, {after:?} after"
+    );
+}
+
 /// A POST that was not answered and may have run: no rule allows to send it again. `from`, `to`: when such
 /// may happen.
 pub(crate) fn post_between(from: Instant, to: Instant) -> impl Fn(&Record) -> bool {
