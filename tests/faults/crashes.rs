@@ -39,6 +39,8 @@ fn a_killed_backend_costs_nobody_but_the_posts_it_had() {
     };
     let lost = excusing("killed", &ended, &ledger, under_way);
     assert!(lost <= 3 * 6, "{lost} POSTs lost at three kills: more than were under way");
+    assert_eq!(weir.metric("weir_failovers_total", &[]), 3.0, "each kill is a failover");
+    assert_eq!(weir.metric("weir_failover_lost_total", &[]) as usize, lost, "and is told with what it cost");
     counters_match("killed", &ended, &weir);
 }
 

@@ -34,8 +34,10 @@ fn when_most_backends_look_dead_all_get_traffic() {
     wait_until("three are down", || all("down"));
     let began = Instant::now();
     load.run(1.5);
+    assert_eq!(weir.metric("weir_pool_panic", &[("pool", "app")]), 1.0);
     wrong.store(false, Ordering::SeqCst);
     wait_until("all are up again", || all("up"));
+    assert_eq!(weir.metric("weir_pool_panic", &[("pool", "app")]), 0.0);
     load.run(0.5);
     let log = weir.stderr();
     let ended = load.stop();

@@ -43,6 +43,7 @@ fn when_a_shard_dies_the_others_adopt_its_sockets() {
     let over = Instant::now();
     load.run(2.0);
     assert!(weir.is_ready(), "the process serves on");
+    assert_eq!(weir.metric("weir_degraded", &[]), 1.0, "and says that it is not whole");
     let ended = load.stop();
     // What the dead one had under way cannot be saved; who was in its queue is served by another.
     let under_way = |record: &Record| {
@@ -78,4 +79,5 @@ fn when_a_shard_stalls_nobody_is_lost_and_it_is_told_of() {
     let prompt = ended.only(|record| record.due >= stalled).latency(0.6);
     assert!(prompt < Duration::from_millis(300), "{prompt:?}");
     assert_eq!(weir.metric("weir_shards", &[("state", "serving")]), 4.0);
+    assert!(weir.metric("weir_shard_stalls_total", &[("shard", "1")]) >= 1.0);
 }

@@ -84,6 +84,9 @@ fn with_a_sick_one(
     };
     let lost = excusing(what, &ended, &ledger, posts);
     println!("{what}: {lost} POSTs lost");
+    let ejections = |backend: &str| weir.metric("weir_ejections_total", &[("backend", backend)]);
+    assert!(ejections("0") >= 1.0, "the sick one was ejected");
+    assert_eq!((ejections("1"), ejections("2")), (0.0, 0.0), "and nobody else");
     counters_match(what, &ended, &weir);
 }
 
