@@ -6,7 +6,7 @@
 
 use super::utc::rfc3339;
 use crate::control::Desk;
-use crate::control::ResolvedBackend;
+use crate::control::status::BackendStatus;
 use crate::metrics::{BackendFacts, Facts, Phase, Series, page};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -61,21 +61,19 @@ fn text(status: StatusCode, kind: &'static str, body: String) -> Response<Full<B
 }
 
 fn metrics(desk: &Desk) -> String {
-    let in_flight = desk.in_flight();
-    let of = |backend: &ResolvedBackend| in_flight.get(backend.id.0 as usize).copied().unwrap_or(0);
-    let facts = desk.backends().iter().map(|backend| {
-        let standing = desk.standing(backend.id);
-        BackendFacts {
-            pool: &desk.config().pools[backend.pool].name,
-            name: &backend.name,
-            state: standing.state.label(),
-            usable: standing.state.is_usable(),
-            in_flight: of(backend),
-            probes_passed: standing.probes_passed,
-            probes_failed: standing.probes_failed,
-            probe_took: standing.probe_took,
-            transitions: standing.transitions,
-        }
+    // The page goes by the backends' numbers.
+    let mut backends = desk.backends();
+    backends.sort_by_key(|backend| backend.id);
+    let facts = backends.iter().map(|backend| BackendFacts {
+        pool: &backend.pool,
+        name: &backend.name,
+        state: backend.state.label(),
+        usable: backend.usable,
+        in_flight: backend.in_flight,
+        probes_passed: backend.probes_passed,
+        probes_failed: backend.probes_failed,
+        probe_took: backend.probe_took,
+        transitions: backend.transitions,
     });
     let facts = Facts {
         backends: facts.collect(),
@@ -88,15 +86,15 @@ fn metrics(desk: &Desk) -> String {
 
 /// The page `/backends`.
 #[derive(Serialize)]
-struct Backends<'a> {
-    backends: Vec<BackendPage<'a>>,
+struct Backends {
+    backends: Vec<BackendPage>,
 }
 
 /// One backend on it.
 #[derive(Serialize)]
-struct BackendPage<'a> {
-    pool: &'a str,
-    name: &'a str,
+struct BackendPage {
+    pool: String,
+    name: String,
     address: String,
     state: &'static str,
     usable: bool,
@@ -133,32 +131,29 @@ impl Quantiles {
 }
 
 fn backends(desk: &Desk) -> Response<Full<Bytes>> {
-    let backends = desk.backends().iter().map(|backend| backend_page(desk, backend)).collect();
+    let backends = desk.backends().into_iter().map(|backend| backend_page(desk, backend)).collect();
     match serde_json::to_string_pretty(&Backends { backends }) {
         Ok(json) => text(StatusCode::OK, "application/json", json + "\n"),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
     }
 }
 
-fn backend_page<'a>(desk: &'a Desk, backend: &'a ResolvedBackend) -> BackendPage<'a> {
-    let pool = &desk.config().pools[backend.pool];
-    let configured = &pool.backends[backend.index];
-    let standing = desk.standing(backend.id);
-    let since = (desk.now() - standing.since).as_duration();
+fn backend_page(desk: &Desk, backend: BackendStatus) -> BackendPage {
+    let since = (desk.now() - backend.since).as_duration();
     let in_flight_per_shard = desk.in_flight_per_shard(backend.id);
     let totals = desk.totals();
     let recorded = totals.backend(backend.id);
     BackendPage {
-        pool: &pool.name,
-        name: &backend.name,
+        pool: backend.pool,
+        name: backend.name,
         address: backend.address.to_string(),
-        state: standing.state.label(),
-        usable: standing.state.is_usable(),
+        state: backend.state.label(),
+        usable: backend.usable,
         since: rfc3339(wall_clock() - since),
         since_seconds: since.as_secs_f64(),
-        why: standing.why,
-        weight: configured.weight,
-        backup: configured.backup,
+        why: backend.why,
+        weight: backend.weight,
+        backup: backend.backup,
         in_flight: in_flight_per_shard.iter().sum(),
         in_flight_per_shard,
         requests: recorded.map_or(0, |totals| totals.requests()),

@@ -80,7 +80,7 @@ fn readyz_says_why_not() {
             (503, "not ready: the first health checks of pool app have not ended\n")
         );
         rig.shards[0].set(Manner::Busy);
-        rig.signals.send(()).unwrap();
+        rig.signals.send(crate::control::Signal::Leave).unwrap();
         until("the signal arrived", || rig.shards[0].told(|told| !told.orders.is_empty())).await;
         assert_eq!(get(address, "/readyz").await, (503, "not ready: shutting down\n".to_owned()));
         assert_eq!(get(address, "/healthz").await.0, 200, "alive all the same");
@@ -119,7 +119,7 @@ fn backends_show_state_since_why_counts_and_quantiles() {
         let (address, path) = surface(&rig, "backends");
         rig.report(0, 1, &[2, 0]);
         rig.report(1, 1, &[1, 0]);
-        until("down", || rig.desk.standing(crate::balance::BackendId(0)).probes_failed > 0).await;
+        until("down", || rig.standing(crate::balance::BackendId(0)).probes_failed > 0).await;
         let (status, body) = get(address, "/backends").await;
         assert_eq!(status, 200);
         let page: Value = serde_json::from_str(&body).unwrap();

@@ -121,15 +121,21 @@ pub fn main() -> ExitCode {
 /// # Errors
 /// The exit code, when what is wrong has been told to stderr.
 fn load(file: &Path) -> Result<Checked, u8> {
+    load_with_text(file).map(|(checked, _)| checked)
+}
+
+/// As [`load`], with the text.
+fn load_with_text(file: &Path) -> Result<(Checked, String), u8> {
     let name = file.display().to_string();
     let text = fs::read_to_string(file).map_err(|error| {
         tell(format_args!("{name}: cannot be read: {error}; name a readable file with --config"));
         WRONG
     })?;
-    config::parse(&text, &name).map_err(|faults| {
+    let checked = config::parse(&text, &name).map_err(|faults| {
         tell(faults);
         WRONG
-    })
+    })?;
+    Ok((checked, text))
 }
 
 /// Writes a line to stdout. Whoever stopped reading (`weir check … | head`) does not want the rest, and

@@ -33,6 +33,16 @@ impl fmt::Display for BackendAddress {
     }
 }
 
+impl BackendAddress {
+    /// An address as a configuration writes it.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what to write instead.
+    pub fn parse(text: &str) -> Result<Self, (String, String)> {
+        backend(text).map_err(|Wrong { what, remedy }| (what, remedy))
+    }
+}
+
 fn unix(path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "unix:{}", path.display())
 }

@@ -7,6 +7,7 @@
 //! many rounds, as a box can be lost on its way: a shard that hangs must not have its mailbox filled.
 //! No channels and no clock here: the caller sends and says when a round has lasted long enough.
 
+use crate::balance::BackendId;
 use crate::metrics::{ShardStats, Totals};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -27,6 +28,8 @@ pub(super) struct Collector {
     to_ask: VecDeque<u16>,
     /// Shards of this round that have a box.
     asked: BTreeSet<u16>,
+    /// A shard was left out of this round, or did not answer.
+    incomplete: bool,
     /// Shards that have a box from an earlier round, and how many rounds went by without them.
     late: BTreeMap<u16, u32>,
 }
@@ -39,6 +42,7 @@ impl Collector {
             spares: Vec::new(),
             to_ask: VecDeque::new(),
             asked: BTreeSet::new(),
+            incomplete: false,
             late: BTreeMap::new(),
         }
     }
@@ -53,6 +57,7 @@ impl Collector {
         if self.is_settled() {
             self.late.values_mut().for_each(|rounds| *rounds += 1);
             self.late.retain(|_, rounds| *rounds < LATE_ROUNDS);
+            self.incomplete = !self.late.is_empty();
             self.to_ask = shards.filter(|shard| !self.late.contains_key(shard)).collect();
         }
     }
@@ -71,6 +76,7 @@ impl Collector {
     /// The shard did not take the box: it is left out of this round.
     pub(super) fn not_taken(&mut self, shard: u16, spare: Box<ShardStats>) {
         self.asked.remove(&shard);
+        self.incomplete = true;
         self.spares.push(spare);
     }
 
@@ -96,8 +102,19 @@ impl Collector {
     /// The round has lasted long enough. Returns the shards that did not answer.
     pub(super) fn give_up(&mut self) -> Vec<u16> {
         let silent = self.asked.iter().copied().chain(self.to_ask.drain(..)).collect();
+        self.incomplete = true;
         self.late.extend(std::mem::take(&mut self.asked).into_iter().map(|shard| (shard, 0)));
         silent
+    }
+
+    /// Whether the last round has everything that live shards had recorded when it began.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_settled() && !self.incomplete
+    }
+
+    /// A number is given to another backend: what was recorded under it is forgotten.
+    pub(super) fn reset(&mut self, id: BackendId) {
+        self.totals.reset(id);
     }
 
     /// Whether no round is under way.

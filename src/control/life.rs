@@ -20,6 +20,8 @@ pub enum ExitReason {
     SecondSignal,
     /// No shard is left that serves.
     NoShardLeft,
+    /// A shard died, and the configuration says that the supervisor is to start the process again.
+    ShardLost,
 }
 
 impl ExitReason {
@@ -28,7 +30,7 @@ impl ExitReason {
     pub fn code(self) -> u8 {
         match self {
             Self::Drained | Self::GraceOver => 0,
-            Self::SecondSignal | Self::NoShardLeft => 1,
+            Self::SecondSignal | Self::NoShardLeft | Self::ShardLost => 1,
         }
     }
 }
@@ -70,12 +72,20 @@ pub(super) struct Life {
     shutdown_delay: Micros,
     grace: Micros,
     stage: Stage,
+    /// It leaves because a shard died, whatever else comes.
+    shard_lost: bool,
     shards: Vec<Standing>,
 }
 
 impl Life {
     pub(super) fn new(shards: usize, shutdown_delay: Micros, grace: Micros) -> Self {
-        Self { shutdown_delay, grace, stage: Stage::Serving, shards: vec![Standing::Serving; shards] }
+        Self {
+            shutdown_delay,
+            grace,
+            stage: Stage::Serving,
+            shard_lost: false,
+            shards: vec![Standing::Serving; shards],
+        }
     }
 
     /// SIGTERM or SIGINT came.
@@ -97,6 +107,17 @@ impl Life {
             Stage::Serving | Stage::Leaving { .. } => self.drain(now),
             Stage::Draining { .. } | Stage::Stopping { .. } => None,
         }
+    }
+
+    /// Other lengths hold for what has not begun yet.
+    pub(super) fn set_lengths(&mut self, shutdown_delay: Micros, grace: Micros) {
+        (self.shutdown_delay, self.grace) = (shutdown_delay, grace);
+    }
+
+    /// A shard died, and the process is to leave for it: it drains, and says so by its exit status.
+    pub(super) fn shard_lost(&mut self, now: Instant) -> Option<Order> {
+        self.shard_lost = true;
+        self.succeeded(now)
     }
 
     /// Time has passed.
@@ -174,6 +195,7 @@ impl Life {
     }
 
     fn stop(&mut self, now: Instant, reason: ExitReason) -> Option<Order> {
+        let reason = if self.shard_lost { ExitReason::ShardLost } else { reason };
         self.stage = Stage::Stopping { until: now + STOP_WITHIN, reason };
         Some(Order::Stop)
     }

@@ -12,19 +12,32 @@
 //!
 //! | file | what lives there |
 //! |---|---|
-//! | `desk` | what is known, what is due |
-//! | `life` | serving, last requests, draining, stopping: a pure state machine |
+//! | `world` | who gets traffic: everything that is decided about backends, pure |
+//! | `roster`, `ids` | what there is: pools, backends, their numbers, the topology; pure |
+//! | `groups`, `prober`, `probe` | what is checked with whom, when, one check |
+//! | `desk` | what is known, what is due; changes, reloads |
 //! | `outbox` | what a shard's mailbox has not yet taken |
 //! | `collector` | statistics, a few boxes at a time |
-//! | `prober`, `probe` | when to check, one check |
-//! | `names` | names that move, looked up again and again |
-//! | `resolve` | names to addresses, at start |
+//! | `life` | serving, last requests, draining, stopping: a pure state machine |
+//! | `listening` | the listening sockets |
+//! | `names`, `resolve` | names that move, looked up again and again; all of a configuration |
+//! | `change`, `status` | what operators ask, what is told |
+//! | `difference`, `moved` | what differs between two configurations; whom a change moves |
+//! | `carried`, `carry` | what a successor must know, and making it so |
+//! | `merge`, `state` | run-time changes against the configuration, and over a restart |
 
 mod carried;
+mod carry;
 mod change;
 mod collector;
 mod desk;
+mod difference;
+mod groups;
+mod ids;
 mod life;
+mod listening;
+mod merge;
+mod moved;
 mod names;
 mod outbox;
 mod probe;
@@ -33,26 +46,37 @@ mod resolve;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 pub(crate) mod rig;
+mod roster;
+mod state;
 pub mod status;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests;
+mod world;
 
 pub use carried::{
     Carried, CarriedBackend, CarriedCheck, CarriedEjection, CarriedName, CarriedPool, CarriedRemoval,
     Configured, VERSION as CARRIED_VERSION,
 };
 pub use change::{Change, ChangeRefused, Changed, ReloadRefused, Reloaded, Unconfirmed};
-pub use desk::{BackendState, Desk, NotReady, Standing};
+pub use desk::{Desk, NotReady};
 pub use life::ExitReason;
+pub use listening::{Group, Listening, spread};
+pub use merge::{Because, Forgotten, configured, merge};
 pub use names::{Found, LookUpFailed, Names, ResolvedAddress};
 pub use probe::BadCheck;
-pub use resolve::{ResolveRefused, ResolvedBackend, Unresolved, resolve};
+pub use resolve::{Addresses, ResolveRefused, Unresolved};
+pub use state::{StateFile, StateRefused};
+pub use world::World;
 
+use crate::balance::name_hash;
 use crate::config::Config;
-use crate::mesh::{Receiver, Sender, ToControl, ToShard};
+use crate::mesh::{Pulse, Receiver, Sender, ToControl, ToShard};
 use crate::time::{Instant, Micros};
+use std::cell::RefCell;
 use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -68,29 +92,68 @@ const MESSAGES_AT_ONCE: usize = 256;
 const COLLECT_EVERY: Micros = Micros::from_s(600);
 
 /// Control's way to a shard; its place in [`Setup::links`] is the shard's number.
+#[derive(Clone)]
 pub struct ShardLink {
     /// The shard's mailbox.
     pub to_shard: Sender<ToShard>,
+    /// Its heart.
+    pub pulse: Arc<Pulse>,
+}
+
+/// Where the configuration came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigFile {
+    /// The file.
+    pub path: PathBuf,
+    /// [`ConfigFile::hash`] of the text that holds.
+    pub hash: String,
+}
+
+impl ConfigFile {
+    /// A configuration's text as 16 hexadecimal digits, by which two hosts are seen to have the same.
+    pub fn hash(text: &str) -> String {
+        format!("{:016x}", name_hash(text))
+    }
 }
 
 /// What control needs to know of the process.
 pub struct Setup {
-    /// The configuration.
-    pub config: Arc<Config>,
-    /// The backends, as [`resolve`] numbered them.
-    pub backends: Arc<[ResolvedBackend]>,
+    /// All that it decides about, with the topology that the shards were started with.
+    pub world: World,
+    /// The configuration's file; `None`: there is none, so it cannot be loaded again.
+    pub source: Option<ConfigFile>,
+    /// Where operators' changes are kept.
+    pub state: Option<StateFile>,
+    /// The listening sockets, which a successor may be given.
+    pub listening: Rc<RefCell<Listening>>,
     /// One a shard.
     pub links: Vec<ShardLink>,
     /// The clock that the shards use too: snapshots carry its time.
     pub clock: fn() -> Instant,
 }
 
+/// What happens to the process from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// SIGTERM or SIGINT: it is to end.
+    Leave,
+    /// SIGHUP: the configuration is to be loaded again.
+    Reload,
+}
+
+/// Looks up the names of a configuration, before anything runs. What was `carried` is not asked for again:
+/// it is looked up in the background once all runs.
+///
+/// # Errors
+/// All names that do not resolve and all checks that are no HTTP, at once.
+pub fn look_up(config: &Config, carried: Option<&Carried>) -> Result<Addresses, ResolveRefused> {
+    let known = carried.map(carry::known_names).unwrap_or_default();
+    resolve::resolve_at_start(config, &known)
+}
+
 /// Why control could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlRefused {
-    /// A health check's request is no HTTP.
-    #[error(transparent)]
-    Check(#[from] BadCheck),
     /// The kernel gave no descriptor for the runtime, a doorbell or the signals.
     #[error("the control thread cannot start: {0}; raise the limit of open files (ulimit -n)")]
     Io(#[from] io::Error),
@@ -99,7 +162,7 @@ pub enum ControlRefused {
 /// Runs control on this thread until the process is to end. `surface` is called once, inside the
 /// runtime, and may spawn local tasks that read the desk: the admin surface.
 ///
-/// SIGTERM and SIGINT are taken over from here on.
+/// SIGTERM, SIGINT and SIGHUP are taken over from here on.
 ///
 /// # Errors
 /// When it could not begin; shards that run already are then for the caller to end.
@@ -111,34 +174,37 @@ pub fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let (sender, signals) = mpsc::unbounded_channel();
-        for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-            spawn_local(forward(signal(kind)?, sender.clone()));
+        for (kind, meaning) in [
+            (SignalKind::terminate(), Signal::Leave),
+            (SignalKind::interrupt(), Signal::Leave),
+            (SignalKind::hangup(), Signal::Reload),
+        ] {
+            spawn_local(forward(signal(kind)?, meaning, sender.clone()));
         }
         serve(setup, mail, signals, surface).await
     })
 }
 
-async fn forward(mut signal: tokio::signal::unix::Signal, to: UnboundedSender<()>) {
-    while signal.recv().await.is_some() && to.send(()).is_ok() {}
+async fn forward(mut signal: tokio::signal::unix::Signal, meaning: Signal, to: UnboundedSender<Signal>) {
+    while signal.recv().await.is_some() && to.send(meaning).is_ok() {}
 }
 
 /// Control's loop: takes the shards' messages, sends what is due, sleeps until something is.
 async fn serve(
     setup: Setup,
     mail: Receiver<ToControl>,
-    mut signals: UnboundedReceiver<()>,
+    mut signals: UnboundedReceiver<Signal>,
     surface: impl FnOnce(Desk),
 ) -> Result<ExitReason, ControlRefused> {
-    let (desk, groups) = Desk::new(setup)?;
+    let (desk, mut names_found) = Desk::new(setup);
     // Deprecated for types whose descriptor may close or change meanwhile; its successor is unsafe for
     // their sake. A borrowed descriptor of `mail`, which outlives it here, does neither.
     #[allow(deprecated)]
     let doorbell = AsyncFd::with_interest(mail.doorbell(), Interest::READABLE)?;
-    let seed = prober::random();
-    for index in 0..groups {
-        spawn_local(prober::check(desk.clone(), index, groups, seed));
-    }
+    desk.begin();
     spawn_local(collect_now_and_then(desk.clone()));
+    spawn_local(desk.clone().watch_hearts());
+    spawn_local(desk.clone().watch_file());
     surface(desk.clone());
     loop {
         let taken = std::iter::from_fn(|| mail.try_recv())
@@ -148,6 +214,7 @@ async fn serve(
         let now = desk.now();
         let next = desk.send_due(now);
         if let Some(reason) = desk.over(now) {
+            desk.end();
             return Ok(reason);
         }
         if taken == MESSAGES_AT_ONCE || !mail.may_sleep() {
@@ -160,11 +227,20 @@ async fn serve(
                 mail.silence();
             }
             () = desk.woken() => {}
-            Some(()) = signals.recv() => desk.signal(),
+            Some(signal) = signals.recv() => match signal {
+                Signal::Leave => desk.signal(),
+                Signal::Reload => reload(desk.clone()),
+            },
+            Some((key, found)) = names_found.recv() => desk.found(key, found),
             () = sleep_until(now, next) => {}
         }
         mail.awake();
     }
+}
+
+/// What comes of it stands in the log.
+fn reload(desk: Desk) {
+    spawn_local(async move { desk.reload().await.is_ok() });
 }
 
 async fn sleep_until(now: Instant, then: Instant) {

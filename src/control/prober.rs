@@ -1,113 +1,94 @@
-//! When which backend is checked, and what each check's end means.
+//! The checks' tasks: one a group, begun and ended with it.
 //!
-//! Backends with the same address and the same rule, in whatever pools, are one [`Group`]: one task
-//! checks it and all members share the verdict. One check at a time and group, so a backend that hangs
-//! has one connection of ours, not a pile. The judgement is `health`'s, the check itself [`Prepared`]'s;
-//! here is the timing, and the desk is told what came out.
+//! One check at a time and group, so a backend that hangs has one connection of ours, not a pile. When a
+//! check is due is the group's to say, what came out the world's to judge; here is the waiting.
 
-use super::ResolvedBackend;
 use super::desk::Desk;
-use super::probe::{BadCheck, Prepared};
-use crate::balance::BackendId;
-use crate::config::Destination;
-use crate::config::{BackendAddress, Config, Health};
-use crate::health::{Checked, ProbeFailure, Rule, Transition, first_probe_after};
-use crate::time::{Instant, Micros};
+use super::groups::GroupId;
+use crate::health::first_probe_after;
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::net::SocketAddr;
+use std::rc::Rc;
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::sleep;
 
-/// Backends that one series of checks answers for.
-pub(super) struct Group {
-    /// Where the checks go: the backend's address, or another port of it.
-    address: Destination,
-    health: Health,
-    prepared: Prepared,
-    pub(super) members: Vec<BackendId>,
-    pub(super) checked: Checked,
-    pub(super) passed: u64,
-    pub(super) failed: u64,
-    pub(super) transitions: u64,
-    /// How long the last check took.
-    pub(super) took: Option<Micros>,
+/// The tasks, by group.
+#[derive(Default)]
+pub(super) struct Probers(BTreeMap<GroupId, Prober>);
+
+/// One group's task; it ends, in the middle of a check or not, when this is dropped.
+struct Prober {
+    task: AbortHandle,
+    /// A check is due at once.
+    hurry: Rc<Notify>,
 }
 
-impl Group {
-    /// Takes in how a check ended.
-    pub(super) fn observe(
-        &mut self,
-        outcome: &Result<(), ProbeFailure>,
-        began: Instant,
-        now: Instant,
-    ) -> Option<Transition> {
-        *if outcome.is_ok() { &mut self.passed } else { &mut self.failed } += 1;
-        self.took = Some(now - began);
-        let transition = self.checked.observe(outcome, now);
-        self.transitions += u64::from(transition.is_some());
-        transition
+impl Drop for Prober {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
-/// The groups of all checked backends.
-///
-/// # Errors
-/// A check whose request is no HTTP; `resolve` has found those before.
-pub(super) fn groups(
-    config: &Config,
-    backends: &[ResolvedBackend],
-    now: Instant,
-) -> Result<Vec<Group>, BadCheck> {
-    // The Host of a check without one is the address as written: two names of one address differ.
-    let mut groups: Vec<(Group, Option<&BackendAddress>)> = Vec::new();
-    for backend in backends {
-        let pool = &config.pools[backend.pool];
-        let Some(health) = &pool.health else { continue };
-        let written = &pool.backends[backend.index].address;
-        let prepared = Prepared::new(&health.check, written)?;
-        let host = prepared.names_backend(health).then_some(written);
-        let address = at_port(&backend.address, health.port);
-        let same = groups
-            .iter_mut()
-            .find(|(group, other)| group.address == address && group.health == *health && *other == host);
-        match same {
-            Some((group, _)) => group.members.push(backend.id),
-            None => {
-                let group = Group {
-                    address,
-                    health: health.clone(),
-                    prepared,
-                    members: vec![backend.id],
-                    checked: Checked::new(Rule::from(health), now),
-                    passed: 0,
-                    failed: 0,
-                    transitions: 0,
-                    took: None,
-                };
-                groups.push((group, host));
-            }
+impl Probers {
+    /// Ends the tasks of groups that are gone and begins those of new ones, spread over a while.
+    pub(super) fn follow(&mut self, desk: &Desk, numbers: &[GroupId], seed: u64) {
+        self.0.retain(|number, _| numbers.contains(number));
+        let new: Vec<GroupId> =
+            numbers.iter().copied().filter(|number| !self.0.contains_key(number)).collect();
+        for (index, number) in new.iter().enumerate() {
+            let hurry = Rc::new(Notify::new());
+            let place = Place { index, of: new.len(), seed };
+            let task = spawn_local(check(desk.clone(), *number, place, hurry.clone())).abort_handle();
+            self.0.insert(*number, Prober { task, hurry });
         }
     }
-    Ok(groups.into_iter().map(|(group, _)| group).collect())
-}
 
-fn at_port(address: &Destination, port: u16) -> Destination {
-    match address {
-        Destination::Tcp(tcp) if port != 0 => Destination::Tcp(SocketAddr::new(tcp.ip(), port)),
-        Destination::Tcp(_) | Destination::Unix(_) => address.clone(),
+    /// A check of this group is due at once.
+    pub(super) fn hurry(&self, number: GroupId) {
+        if let Some(prober) = self.0.get(&number) {
+            prober.hurry.notify_one();
+        }
+    }
+
+    /// Ends all tasks.
+    pub(super) fn end(&mut self) {
+        self.0.clear();
     }
 }
 
-/// Checks the desk's group `index` of `count` for ever, each check one interval after the last began.
-pub(super) async fn check(desk: Desk, index: usize, count: usize, seed: u64) {
-    let (prepared, address, health) =
-        desk.group(index, |group| (group.prepared.clone(), group.address.clone(), group.health.clone()));
-    sleep(first_probe_after(index, count, health.interval, seed).as_duration()).await;
+/// A group's place among those that begin together.
+struct Place {
+    index: usize,
+    of: usize,
+    seed: u64,
+}
+
+/// Checks a group until it is gone.
+async fn check(desk: Desk, number: GroupId, place: Place, hurry: Rc<Notify>) {
+    let Some(interval) = desk.group(number, |group| group.interval()) else { return };
+    sleep(first_probe_after(place.index, place.of, interval, place.seed).as_duration()).await;
     loop {
         let began = desk.now();
-        let outcome = prepared.run(&address, health.timeout).await;
-        desk.checked(index, &outcome, began);
-        let next = began + desk.group(index, |group| group.checked.next_in(random()));
-        sleep((next - desk.now()).as_duration()).await;
+        let errand = desk.group(number, |group| {
+            group.begins(began, random());
+            group.errand()
+        });
+        let Some((prepared, address, timeout)) = errand else { return };
+        let outcome = prepared.run(&address, timeout).await;
+        desk.checked(number, &outcome, began);
+        loop {
+            let Some(next) = desk.group(number, |group| group.next(began)) else { return };
+            let wait = (next - desk.now()).as_duration();
+            if wait.is_zero() {
+                break;
+            }
+            tokio::select! {
+                () = sleep(wait) => {}
+                // Whoever calls for haste has made the check due at once.
+                () = hurry.notified() => break,
+            }
+        }
     }
 }
 

@@ -1,32 +1,20 @@
-//! Where the backends are: names looked up once, at start, and every backend given its number.
+//! Where the backends are: names looked up before anything is changed.
 //!
-//! Called by `main` before any shard starts, so that a name that does not resolve is an error of the
-//! start and not a surprise in traffic. The look-up blocks (`getaddrinfo`), which hurts nobody then.
+//! Called at the start and by a reload, aside from everything that serves, so that a name that does not
+//! resolve is an error of the start, or of the reload, and not a surprise in traffic. One look-up, and
+//! looking up again later, is `names`.
 
+use super::names::{Names, ResolvedAddress};
 use super::probe::{BadCheck, Prepared};
-use crate::balance::BackendId;
-use crate::config::Destination;
-use crate::config::{BackendAddress, Config, Pool};
+use crate::config::{BackendAddress, Config};
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::net::ToSocketAddrs;
+use std::rc::Rc;
+use tokio::task::{JoinSet, LocalSet};
 
-/// A backend with its address resolved.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ResolvedBackend {
-    /// Its number in the process.
-    pub id: BackendId,
-    /// The pool's index in the configuration.
-    pub pool: usize,
-    /// The backend's index in the pool.
-    pub index: usize,
-    /// Its name in logs and metrics.
-    pub name: String,
-    /// Where to connect.
-    pub address: Destination,
-    /// It serves only after a passed health check.
-    pub checked: bool,
-}
+/// What names resolve to: only [`BackendAddress::Name`] and [`BackendAddress::Service`].
+pub type Addresses = HashMap<BackendAddress, Vec<ResolvedAddress>>;
 
 /// One reason why a configuration that is right in itself cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +31,7 @@ pub enum Unresolved {
         /// The name that was looked up.
         host: String,
         /// What the look-up said.
-        cause: io::Error,
+        cause: String,
     },
     /// A health check's request cannot be written as HTTP.
     #[error("pool.{pool}.health: {cause}")]
@@ -53,6 +41,9 @@ pub enum Unresolved {
         /// What is wrong with it.
         cause: BadCheck,
     },
+    /// Nothing can be looked up.
+    #[error("names cannot be looked up: {0}; raise the limit of open files (ulimit -n)")]
+    Runtime(io::Error),
 }
 
 /// Everything that hinders the start, one line each.
@@ -68,58 +59,86 @@ impl fmt::Display for ResolveRefused {
     }
 }
 
-/// Looks up every backend's name, in the configuration's order; of a name's addresses the first is used.
+/// Looks up every name of `config` that is not among those `known` already, all at the same time. To be
+/// called within a `LocalSet`.
 ///
 /// # Errors
 /// All names that do not resolve and all checks that are no HTTP, at once.
-pub fn resolve(config: &Config) -> Result<Vec<ResolvedBackend>, ResolveRefused> {
-    let (mut resolved, mut refused) = (Vec::new(), Vec::new());
-    let mut ids = (0..).map(BackendId);
-    for (pool_index, pool) in config.pools.iter().enumerate() {
-        if let Some(cause) = bad_check(pool) {
-            refused.push(Unresolved::Check { pool: pool.name.clone(), cause });
-        }
-        for ((index, backend), id) in pool.backends.iter().enumerate().zip(&mut ids) {
-            match look_up(&backend.address) {
-                Ok(address) => resolved.push(ResolvedBackend {
-                    id,
-                    pool: pool_index,
-                    index,
-                    name: backend.name.clone(),
-                    address,
-                    checked: pool.health.is_some(),
-                }),
-                Err((host, cause)) => refused.push(Unresolved::Name {
-                    pool: pool.name.clone(),
-                    backend: backend.name.clone(),
-                    host,
-                    cause,
-                }),
+pub(super) async fn resolve(
+    config: &Config,
+    known: &Addresses,
+    names: &Rc<Names>,
+) -> Result<Addresses, ResolveRefused> {
+    let mut refused = bad_checks(config);
+    let mut looked_up = JoinSet::new();
+    let (mut addresses, mut asked) = (Addresses::new(), Vec::new());
+    for address in all_names(config) {
+        match known.get(address) {
+            Some(found) => drop(addresses.insert(address.clone(), found.clone())),
+            None if asked.contains(&address) => {}
+            None => {
+                asked.push(address);
+                let (address, names) = (address.clone(), names.clone());
+                looked_up.spawn_local(async move { (names.first(&address).await, address) });
             }
         }
     }
-    if refused.is_empty() { Ok(resolved) } else { Err(ResolveRefused(refused)) }
+    let mut failed = HashMap::new();
+    while let Some(ended) = looked_up.join_next().await {
+        match ended {
+            Ok((Ok(found), address)) => drop(addresses.insert(address, found)),
+            Ok((Err(why), address)) => drop(failed.insert(address, why.cause)),
+            // Nobody cancels them; a panic has been told already, and its name is missing below.
+            Err(_) => {}
+        }
+    }
+    for (pool, backend) in config.pools.iter().flat_map(|pool| pool.backends.iter().map(move |b| (pool, b))) {
+        if is_name(&backend.address) && !addresses.contains_key(&backend.address) {
+            refused.push(Unresolved::Name {
+                pool: pool.name.clone(),
+                backend: backend.name.clone(),
+                host: host(&backend.address),
+                cause: failed.get(&backend.address).cloned().unwrap_or_default(),
+            });
+        }
+    }
+    if refused.is_empty() { Ok(addresses) } else { Err(ResolveRefused(refused)) }
 }
 
-fn bad_check(pool: &Pool) -> Option<BadCheck> {
-    let (health, backend) = (pool.health.as_ref()?, pool.backends.first()?);
-    Prepared::new(&health.check, &backend.address).err()
+/// As [`resolve`], for when nothing runs yet.
+///
+/// # Errors
+/// As there; and without a descriptor for the runtime, which says so for each name.
+pub(super) fn resolve_at_start(config: &Config, known: &Addresses) -> Result<Addresses, ResolveRefused> {
+    let names = Rc::new(Names::new(None));
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => LocalSet::new().block_on(&runtime, resolve(config, known, &names)),
+        Err(error) => Err(ResolveRefused(vec![Unresolved::Runtime(error)])),
+    }
 }
 
-fn look_up(address: &BackendAddress) -> Result<Destination, (String, io::Error)> {
+/// The names of a configuration, one as often as it stands there.
+pub(super) fn all_names(config: &Config) -> impl Iterator<Item = &BackendAddress> {
+    let backends = config.pools.iter().flat_map(|pool| &pool.backends);
+    backends.map(|backend| &backend.address).filter(|address| is_name(address))
+}
+
+pub(super) fn is_name(address: &BackendAddress) -> bool {
+    matches!(address, BackendAddress::Name(..) | BackendAddress::Service(_))
+}
+
+fn bad_checks(config: &Config) -> Vec<Unresolved> {
+    let bad = config.pools.iter().filter_map(|pool| {
+        let (health, backend) = (pool.health.as_ref()?, pool.backends.first()?);
+        let cause = Prepared::new(&health.check, &backend.address).err()?;
+        Some(Unresolved::Check { pool: pool.name.clone(), cause })
+    });
+    bad.collect()
+}
+
+fn host(address: &BackendAddress) -> String {
     match address {
-        BackendAddress::Tcp(address) => Ok(Destination::Tcp(*address)),
-        BackendAddress::Unix(path) => Ok(Destination::Unix(path.clone())),
-        BackendAddress::Service(name) => {
-            Err((name.clone(), io::Error::other("SRV records are not looked up yet")))
-        }
-        BackendAddress::Name(host, port) => {
-            let none = || io::Error::new(io::ErrorKind::NotFound, "it has no address");
-            (host.as_str(), *port)
-                .to_socket_addrs()
-                .and_then(|mut found| found.next().ok_or_else(none))
-                .map(Destination::Tcp)
-                .map_err(|cause| (host.clone(), cause))
-        }
+        BackendAddress::Name(host, _) => host.clone(),
+        other => other.to_string(),
     }
 }

@@ -3,21 +3,28 @@
 //!
 //! Nothing here waits for a length of time: [`until`] waits for a condition, and gives up loudly.
 
-use super::ResolvedBackend;
-use super::{Desk, ExitReason, Setup, ShardLink, resolve, serve};
-use crate::balance::{BackendId, Report, Snapshot, Traffic};
+use super::status::BackendStatus;
+use super::{
+    Carried, ConfigFile, Desk, ExitReason, Listening, Setup, ShardLink, Signal, StateFile, World, look_up,
+    serve,
+};
+use crate::balance::{Admitted, BackendId, Outcome, Report, Snapshot, Traffic};
 use crate::config::Destination;
 use crate::config::{
     Admin, Backend, BackendAddress, Check, Config, Health, HttpCheck, Log, Policy, Pool, Retry, Runtime,
     Timeouts, Upstream,
 };
-use crate::mesh::{Receiver, Sender, ToControl, ToShard, mailbox};
+use crate::mesh::{Pulse, Receiver, Sender, ToControl, ToShard, mailbox};
 use crate::metrics::{Phase, ShardStats};
 use crate::time::{Instant, Micros};
+use crate::topology::{ListenerKey, Topology};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -54,11 +61,17 @@ pub(crate) enum Manner {
     Busy,
     /// Reads no message until it is told to go on.
     Stuck,
+    /// Keeps the backends that are removed.
+    Clinging,
 }
 
 /// What a shard was told so far.
 #[derive(Default)]
 pub(crate) struct Told {
+    pub(crate) topologies: Vec<Arc<Topology>>,
+    pub(crate) traffic: BTreeMap<BackendId, Traffic>,
+    pub(crate) accept: Vec<(ListenerKey, Arc<OwnedFd>)>,
+    pub(crate) marks: Vec<u64>,
     pub(crate) usable: BTreeMap<BackendId, bool>,
     pub(crate) transitions: Vec<(BackendId, bool)>,
     pub(crate) snapshots: Vec<Snapshot>,
@@ -72,8 +85,15 @@ pub(crate) struct FakeShard {
 }
 
 impl FakeShard {
-    fn start(number: u16, backends: usize, mail: Receiver<ToShard>, control: Sender<ToControl>) -> Self {
-        let (told, manner) = (Arc::new(Mutex::new(Told::default())), Arc::new(Mutex::new(Manner::Good)));
+    fn start(
+        number: u16,
+        topology: Arc<Topology>,
+        mail: Receiver<ToShard>,
+        control: Sender<ToControl>,
+    ) -> Self {
+        let backends = topology.backends_end;
+        let told = Told { topologies: vec![topology], ..Told::default() };
+        let (told, manner) = (Arc::new(Mutex::new(told)), Arc::new(Mutex::new(Manner::Good)));
         let shard = Self { told: told.clone(), manner: manner.clone() };
         thread::spawn(move || {
             let mut stats = Box::new(ShardStats::new(backends));
@@ -119,16 +139,33 @@ fn obey(
 ) -> bool {
     let mut told = told.lock().unwrap();
     match message {
-        ToShard::Topology(_)
-        | ToShard::Mark(_)
-        | ToShard::Accept(_)
-        | ToShard::HandOver(_)
-        | ToShard::Inject(_) => {}
+        ToShard::Topology(topology) => {
+            let ids = |topology: &Topology| {
+                let pools = topology.pools.iter();
+                pools.flat_map(|pool| pool.backends.iter().map(|backend| backend.id)).collect::<Vec<_>>()
+            };
+            let before = told.topologies.last().map(|before| ids(before)).unwrap_or_default();
+            let now = ids(&topology);
+            if manner != Manner::Clinging {
+                for id in before.into_iter().filter(|id| !now.contains(id)) {
+                    control.send(ToControl::Gone { shard, id }).unwrap();
+                }
+            }
+            told.topologies.push(topology);
+        }
+        ToShard::Mark(mark) => {
+            told.marks.push(mark);
+            control.send(ToControl::Marked { shard, mark }).unwrap();
+        }
+        ToShard::Accept(sockets) => told.accept.extend(sockets),
+        ToShard::HandOver(_) | ToShard::Inject(_) => {}
         ToShard::Snapshot(snapshot) => told.snapshots.push(snapshot),
         ToShard::Traffic(traffic) => {
-            let usable = traffic.iter().map(|(id, traffic)| (*id, *traffic == Traffic::ALL));
-            told.transitions.extend(usable.clone());
+            let usable = traffic.iter().map(|(id, traffic)| (*id, traffic.admitted != Admitted::Nothing));
+            let usable: Vec<(BackendId, bool)> = usable.collect();
+            told.transitions.extend(&usable);
             told.usable.extend(usable);
+            told.traffic.extend(traffic);
         }
         ToShard::Collect(spare) => {
             stats.accepted();
@@ -161,7 +198,8 @@ pub(crate) struct Rig {
     pub(crate) desk: Desk,
     pub(crate) shards: Vec<FakeShard>,
     pub(crate) to_control: Sender<ToControl>,
-    pub(crate) signals: UnboundedSender<()>,
+    pub(crate) signals: UnboundedSender<Signal>,
+    pub(crate) pulses: Vec<Arc<Pulse>>,
     exit: tokio::task::JoinHandle<ExitReason>,
 }
 
@@ -171,6 +209,22 @@ impl Rig {
         tokio::time::timeout(Duration::from_secs(10), self.exit).await.expect("control does not end").unwrap()
     }
 
+    /// The backend of this number.
+    pub(crate) fn standing(&self, id: BackendId) -> BackendStatus {
+        self.desk.backends().into_iter().find(|backend| backend.id == id).unwrap()
+    }
+
+    /// The backend of this name in pool "app".
+    pub(crate) fn backend(&self, name: &str) -> Option<BackendStatus> {
+        self.desk.backends().into_iter().find(|backend| backend.pool == "app" && backend.name == name)
+    }
+
+    /// Sends what a shard's exchanges with a backend came to, beside counts that are all zero.
+    pub(crate) fn outcome(&self, shard: u16, sequence: u64, id: BackendId, outcome: Outcome) {
+        let report = Report { shard, sequence, in_flight: [].into(), outcomes: vec![(id, outcome)] };
+        self.to_control.send(ToControl::Report(report)).unwrap();
+    }
+
     /// Sends a shard's in-flight counts.
     pub(crate) fn report(&self, shard: u16, sequence: u64, in_flight: &[u32]) {
         let report = Report { shard, sequence, in_flight: in_flight.into(), outcomes: vec![] };
@@ -178,17 +232,37 @@ impl Rig {
     }
 }
 
+/// What control is begun with, beside its configuration.
+#[derive(Default)]
+pub(crate) struct Begun {
+    pub(crate) source: Option<ConfigFile>,
+    pub(crate) state: Option<StateFile>,
+    pub(crate) carried: Option<Carried>,
+}
+
 /// Runs a test beside control, on one thread, with so many shards. Mailboxes to shards hold four messages.
 pub(crate) fn with_control<F: Future>(config: Config, shards: u16, test: impl FnOnce(Rig) -> F) -> F::Output {
-    let backends: Arc<[ResolvedBackend]> = resolve(&config).unwrap().into();
+    with_begun(config, Begun::default(), shards, test)
+}
+
+/// As [`with_control`], begun with more than a configuration.
+pub(crate) fn with_begun<F: Future>(
+    config: Config,
+    begun: Begun,
+    shards: u16,
+    test: impl FnOnce(Rig) -> F,
+) -> F::Output {
+    let Begun { source, state, carried } = begun;
+    let (mut setup, pulses) = setup(config, carried, shards);
+    (setup.source, setup.state) = (source, state);
     let (to_control, mail) = mailbox(1024).unwrap();
-    let (mut links, mut fakes) = (Vec::new(), Vec::new());
+    let topology = setup.world.topology().clone();
+    let mut fakes = Vec::new();
     for shard in 0..shards {
         let (to_shard, mail) = mailbox(4).unwrap();
-        links.push(ShardLink { to_shard });
-        fakes.push(FakeShard::start(shard, backends.len(), mail, to_control.clone()));
+        setup.links.push(ShardLink { to_shard, pulse: pulses[usize::from(shard)].clone() });
+        fakes.push(FakeShard::start(shard, topology.clone(), mail, to_control.clone()));
     }
-    let setup = Setup { config: Arc::new(config), backends, links, clock };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         let (signals, received) = unbounded_channel();
@@ -197,8 +271,18 @@ pub(crate) fn with_control<F: Future>(config: Config, shards: u16, test: impl Fn
             serve(setup, mail, received, |desk| give.send(desk).unwrap()).await.unwrap()
         });
         let desk = desk.recv().await.unwrap();
-        test(Rig { desk, shards: fakes, to_control, signals, exit }).await
+        test(Rig { desk, shards: fakes, to_control, signals, pulses, exit }).await
     })
+}
+
+/// What control is run with, but for the shards; and their pulses.
+pub(crate) fn setup(config: Config, carried: Option<Carried>, shards: u16) -> (Setup, Vec<Arc<Pulse>>) {
+    let found = look_up(&config, carried.as_ref()).unwrap();
+    let listening = Listening::bind(&config.listeners, usize::from(shards), |_| Vec::new()).unwrap();
+    let world = World::of(Arc::new(config), found, &listening, carried, clock()).unwrap();
+    let listening = Rc::new(RefCell::new(listening));
+    let setup = Setup { world, source: None, state: None, listening, links: Vec::new(), clock };
+    (setup, (0..shards).map(|_| Arc::default()).collect())
 }
 
 /// What a fake backend does with a connection.

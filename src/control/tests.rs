@@ -1,6 +1,7 @@
 //! Control as a whole: real threads as shards, real servers as backends, the real loop.
 
 use super::rig::*;
+use super::status::BackendState;
 use super::*;
 use crate::balance::BackendId;
 use crate::config::Destination;
@@ -20,15 +21,15 @@ fn a_backend_serves_after_its_first_pass_falls_after_fall_rises_after_rise_and_e
         let told =
             |usable| rig.shards.iter().all(|shard| shard.told(|told| told.usable.get(&A) == Some(&usable)));
         until("first pass", || told(true)).await;
-        assert_eq!(rig.desk.standing(A).state.label(), "up");
+        assert_eq!(rig.standing(A).state.label(), "up");
         backend.set(Answer::status(500, ""));
         until("down", || told(false)).await;
-        let why = rig.desk.standing(A).why;
+        let why = rig.standing(A).why;
         assert!(why.contains("3 checks") && why.ends_with("status 500, expected 200-299"), "{why}");
         backend.set(Answer::status(204, ""));
         until("up again", || told(true)).await;
-        assert!(rig.desk.standing(A).why.contains("2 checks"));
-        assert_eq!(rig.desk.standing(A).transitions, 3);
+        assert!(rig.standing(A).why.contains("2 checks"));
+        assert_eq!(rig.standing(A).transitions, 3);
         for shard in &rig.shards {
             assert_eq!(shard.told(|told| told.transitions.clone()), [(A, true), (A, false), (A, true)]);
         }
@@ -48,7 +49,7 @@ fn backends_of_one_address_and_rule_share_their_checks_and_others_do_not() {
         pool("c", &[one.address], Some(odd)),
     ]);
     with_control(config, 1, |rig| async move {
-        let passed = |id| rig.desk.standing(BackendId(id)).probes_passed;
+        let passed = |id| rig.standing(BackendId(id)).probes_passed;
         until("checks of all", || (0..4).all(|id| passed(id) >= 5)).await;
         assert_eq!(passed(0), passed(2), "the pools a and b share their checks");
         // Those under way are not counted by us yet.
@@ -89,7 +90,7 @@ fn a_transition_is_logged_once_for_each_member_with_pool_backend_and_reason() {
         config(vec![pool("a", &[closed], check()), pool("b", &[closed], check())]),
         2,
         |rig| async move {
-            until("many failures", || rig.desk.standing(A).probes_failed >= 8).await;
+            until("many failures", || rig.standing(A).probes_failed >= 8).await;
         },
     );
     let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
@@ -110,8 +111,8 @@ fn a_backend_without_a_check_is_usable_and_nobody_is_told_anything() {
     with_control(config, 2, |rig| async move {
         until("the checked one is up", || rig.shards[1].told(|told| told.usable.contains_key(&B))).await;
         assert!(rig.shards.iter().all(|shard| shard.told(|told| !told.usable.contains_key(&A))));
-        let standing = rig.desk.standing(A);
-        assert_eq!((standing.state, standing.state.is_usable()), (BackendState::NoCheck, true));
+        let standing = rig.standing(A);
+        assert_eq!((standing.state, standing.usable), (BackendState::NoCheck, true));
     });
 }
 
@@ -164,8 +165,8 @@ fn reports_become_snapshots_made_out_for_each_shard_and_an_unchanged_count_sends
         let before = rig.shards[0].told(|told| told.snapshots.len());
         rig.report(0, 2, &[3, 0]);
         rig.report(1, 1, &[9, 9]);
-        let passed = rig.desk.standing(A).probes_passed;
-        until("ten more checks", || rig.desk.standing(A).probes_passed >= passed + 10).await;
+        let passed = rig.standing(A).probes_passed;
+        until("ten more checks", || rig.standing(A).probes_passed >= passed + 10).await;
         assert_eq!(rig.shards[0].told(|told| told.snapshots.len()), before);
     });
 }
@@ -237,9 +238,9 @@ fn ready_only_after_the_first_checks_and_not_after_a_signal() {
         assert_eq!(rig.desk.ready(), Err(NotReady::Unchecked("app".into())));
         backend.set(Answer::status(200, ""));
         until("ready", || rig.desk.ready().is_ok()).await;
-        assert_eq!(rig.desk.standing(B).state.label(), "down");
+        assert_eq!(rig.standing(B).state.label(), "down");
         rig.shards[0].set(Manner::Busy);
-        rig.signals.send(()).unwrap();
+        rig.signals.send(Signal::Leave).unwrap();
         until("not ready", || rig.desk.ready() == Err(NotReady::ShuttingDown)).await;
     });
 }
@@ -250,7 +251,7 @@ fn a_signal_leads_through_last_requests_and_drain_to_a_clean_end() {
     config.runtime.shutdown_delay = Micros::from_ms(30);
     with_control(config, 2, |rig| async move {
         let began = clock();
-        rig.signals.send(()).unwrap();
+        rig.signals.send(Signal::Leave).unwrap();
         until("last requests", || rig.shards.iter().all(|shard| shard.told(|told| !told.orders.is_empty())))
             .await;
         until("all orders", || rig.shards.iter().all(|shard| shard.told(|told| told.orders.len() == 3)))
@@ -274,7 +275,7 @@ fn grace_and_a_second_signal_each_end_a_shard_that_does_not_drain() {
         config.runtime.grace = grace;
         with_control(config, 2, |rig| async move {
             rig.shards[1].set(Manner::Busy);
-            (0..signals).for_each(|_| rig.signals.send(()).unwrap());
+            (0..signals).for_each(|_| rig.signals.send(Signal::Leave).unwrap());
             let reason = rig.exit().await;
             assert_eq!((reason, reason.code()), expected);
         });
@@ -304,12 +305,13 @@ fn a_shard_that_ends_leaves_the_rest_ready_without_its_counts_and_the_last_one_e
 
 #[test]
 fn sigterm_drains_a_process_that_runs_control() {
-    let config = Arc::new(config(vec![pool("app", &[closed_port()], None)]));
-    let backends: Arc<[ResolvedBackend]> = resolve(&config).unwrap().into();
+    let config = config(vec![pool("app", &[closed_port()], None)]);
     let (to_shard, shard) = crate::mesh::mailbox(8).unwrap();
     let (to_control, mail) = crate::mesh::mailbox(8).unwrap();
-    let setup = Setup { config, backends, links: vec![ShardLink { to_shard }], clock };
     let control = std::thread::spawn(move || {
+        // Made here, since control keeps to one thread.
+        let (mut setup, pulses) = setup(config, None, 1);
+        setup.links.push(ShardLink { to_shard, pulse: pulses[0].clone() });
         run(setup, mail, |_| {
             // Inside the runtime, after the signals were taken over: safe to send one to ourselves.
             nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM).unwrap();
@@ -340,8 +342,8 @@ fn sigterm_drains_a_process_that_runs_control() {
 fn names_are_looked_up_and_all_that_hinders_the_start_is_said_at_once() {
     let mut good = pool("app", &[closed_port()], None);
     good.backends[0].address = BackendAddress::Name("localhost".into(), 8080);
-    let resolved = resolve(&config(vec![good.clone()])).unwrap();
-    let Destination::Tcp(address) = &resolved[0].address else { panic!("{resolved:?}") };
+    let found = look_up(&config(vec![good.clone()]), None).unwrap();
+    let Destination::Tcp(address) = &found[&good.backends[0].address][0].address else { panic!("{found:?}") };
     assert!(address.ip().is_loopback() && address.port() == 8080, "{address}");
 
     let mut bad = pool("bad", &[closed_port(), closed_port()], None);
@@ -349,7 +351,7 @@ fn names_are_looked_up_and_all_that_hinders_the_start_is_said_at_once() {
     let mut check = http_check();
     check.path = "/not a path".into();
     bad.health = Some(health(Check::Http(check)));
-    let text = resolve(&config(vec![good, bad])).unwrap_err().to_string();
+    let text = look_up(&config(vec![good, bad]), None).unwrap_err().to_string();
     assert_eq!(text.lines().count(), 2, "{text}");
     for part in
         ["pool.bad: backend \"1\"", "\"no-such-host.invalid\"", "pool.bad.health: path = \"/not a path\""]

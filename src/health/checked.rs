@@ -99,6 +99,16 @@ impl Checked {
         }
     }
 
+    /// Judges by another rule from now on; the state and the run stay.
+    pub fn set_rule(&mut self, rule: Rule) {
+        self.rule = rule;
+    }
+
+    /// Goes on from what another process knew.
+    pub fn restore(&mut self, state: State, since: Instant, why: String) {
+        (self.state, self.since, self.why, self.against) = (state, since, why, 0);
+    }
+
     /// The state.
     pub fn state(&self) -> State {
         self.state

@@ -4,7 +4,6 @@
 //! refused before the first client is accepted. Not here: anything that happens in between (`control`,
 //! `shard`). Called by `cli`.
 
-mod listening;
 mod refused;
 mod takeover;
 
@@ -12,19 +11,13 @@ pub use refused::StartError;
 pub use takeover::TakeoverRefused;
 
 use crate::admin::{self, AdminListener};
-use crate::balance::Traffic;
 use crate::config::{Config, ListenAddress, expand};
-use crate::control::ResolvedBackend;
-use crate::control::{self, Desk, ShardLink};
-use crate::exchange::Budget;
+use crate::control::{self, ConfigFile, Desk, Listening, ShardLink, StateFile, World};
 use crate::log;
-use crate::mesh::{Receiver, Sender, ToControl, ToShard, mailbox};
+use crate::mesh::{Pulse, Receiver, Sender, ToControl, ToShard, mailbox};
 use crate::ring::{RECOMMENDED, probe};
-use crate::route::Router;
 use crate::shard::{self, ShardPlan};
 use crate::sys::{clock, cpu, limits};
-use crate::topology::{BackendPlan, ListenerKey, ListenerPlan, PoolPlan, Topology};
-use listening::Listening;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -61,12 +54,30 @@ pub enum Begin {
     Takeover,
 }
 
-/// Runs `config` until a signal ends it, or a successor; the process's exit code. `on_ready` is called once
+/// What is run.
+pub struct Program {
+    /// A checked configuration.
+    pub config: Config,
+    /// Where it came from; `None`: it cannot be loaded again.
+    pub source: Option<ConfigFile>,
+    /// How the process comes by its sockets and its state.
+    pub begin: Begin,
+}
+
+impl From<Config> for Program {
+    /// Run afresh, from no file.
+    fn from(config: Config) -> Self {
+        Self { config, source: None, begin: Begin::Afresh }
+    }
+}
+
+/// Runs a program until a signal ends it, or a successor; the process's exit code. `on_ready` is called once
 /// all shards accept.
 ///
 /// # Errors
 /// Why it cannot start. Nothing is left running then.
-pub fn run(config: Config, begin: Begin, on_ready: impl FnOnce(&Addresses)) -> Result<u8, StartError> {
+pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Result<u8, StartError> {
+    let Program { config, source, begin } = program.into();
     // A second run in one process (tests) goes on with the log of the first.
     let _ = log::init(&config.log);
     let kernel = probe()?;
@@ -75,20 +86,26 @@ pub fn run(config: Config, begin: Begin, on_ready: impl FnOnce(&Addresses)) -> R
     }
     let cores = expand(&config.runtime.cores, &cpu::available())?;
     warn_of_descriptors(&config, cores.len());
-    let backends: Arc<[ResolvedBackend]> = control::resolve(&config)?.into();
     let mut inherited = match begin {
         Begin::Afresh => None,
         Begin::Takeover => Some(inherit(&config)?),
     };
-    let listening = Listening::bind(&config.listeners, cores.len(), inherited.as_mut())?;
+    let (state, kept) = config.runtime.state_file.as_deref().map(StateFile::open).unzip();
+    // Who is taken over from knows what the state file knows, and more.
+    let carried = inherited.as_mut().and_then(Inheritance::carried).or(kept.flatten());
+    let found = control::look_up(&config, carried.as_ref())?;
+    let listening = Listening::bind(&config.listeners, cores.len(), |address| {
+        inherited.as_mut().map(|old| old.listener(address)).unwrap_or_default()
+    })?;
     let admin = admin::bind_around(&config.admin, |address| inherited.as_mut()?.admin(address))?;
     let addresses = Addresses {
         listeners: listening.addresses(),
         admin: admin.iter().filter_map(AdminListener::address).collect(),
     };
     let config = Arc::new(config);
+    let world = World::of(config.clone(), found, &listening, carried, clock::now())?;
     let (to_control, mail) = mailbox(CONTROL_MAIL)?;
-    let shards = Shards::start(&config, &backends, &cores, &to_control)?;
+    let shards = Shards::start(&config, &world, &cores, &to_control)?;
     drop(to_control);
     shards.accept(&listening);
     if let Some(old) = inherited {
@@ -102,7 +119,7 @@ pub fn run(config: Config, begin: Begin, on_ready: impl FnOnce(&Addresses)) -> R
     }
     on_ready(&addresses);
     let listening = Rc::new(RefCell::new(listening));
-    let ended = shards.control(config, backends, mail, admin, listening.clone());
+    let ended = shards.control(world, source, state, mail, admin, listening.clone());
     listening.borrow().remove_files();
     ended
 }
@@ -141,7 +158,7 @@ fn warn_of_descriptors(config: &Config, shards: usize) {
 /// The running shards. Dropped before control has led them to their end, it stops them.
 struct Shards {
     threads: Vec<JoinHandle<()>>,
-    links: Vec<Sender<ToShard>>,
+    links: Vec<ShardLink>,
 }
 
 impl Shards {
@@ -149,22 +166,22 @@ impl Shards {
     /// would be cut off.
     fn start(
         config: &Arc<Config>,
-        backends: &Arc<[ResolvedBackend]>,
+        world: &World,
         cores: &[usize],
         to_control: &Sender<ToControl>,
     ) -> Result<Self, StartError> {
-        let topology = first(config, backends);
         let mut shards = Self { threads: Vec::new(), links: Vec::new() };
         for (number, core) in cores.iter().enumerate() {
             let (to_shard, mail) = mailbox(SHARD_MAIL)?;
-            shards.links.push(to_shard);
+            let pulse = Arc::new(Pulse::default());
+            shards.links.push(ShardLink { to_shard, pulse: pulse.clone() });
             shards.threads.push(shard::start(ShardPlan {
                 number: number as u16,
                 shards: cores.len(),
                 core: *core,
                 runtime: config.runtime.clone(),
-                topology: topology.clone(),
-                pulse: Arc::default(),
+                topology: world.topology().clone(),
+                pulse,
                 sockets: Vec::new(),
                 mail,
                 to_control: to_control.clone(),
@@ -177,21 +194,23 @@ impl Shards {
     fn accept(&self, listening: &Listening) {
         for (number, link) in self.links.iter().enumerate() {
             // Its mailbox is empty yet; if its thread has ended, control hears of that.
-            let _ = link.send(ToShard::Accept(listening.of_shard(number)));
+            let _ = link.to_shard.send(ToShard::Accept(listening.of_shard(number)));
         }
     }
 
     /// Hands the thread to control until the process is to end.
     fn control(
         mut self,
-        config: Arc<Config>,
-        backends: Arc<[ResolvedBackend]>,
+        world: World,
+        source: Option<ConfigFile>,
+        state: Option<StateFile>,
         mail: Receiver<ToControl>,
         admin: Vec<AdminListener>,
         listening: Rc<RefCell<Listening>>,
     ) -> Result<u8, StartError> {
-        let links = self.links.iter().map(|to_shard| ShardLink { to_shard: to_shard.clone() }).collect();
-        let setup = control::Setup { config, backends, links, clock: clock::now };
+        let links = self.links.clone();
+        let setup =
+            control::Setup { world, source, state, listening: listening.clone(), links, clock: clock::now };
         let reason = control::run(setup, mail, |desk| surface(desk, admin, listening))?;
         self.end();
         Ok(reason.code())
@@ -200,7 +219,7 @@ impl Shards {
     fn end(&mut self) {
         for link in self.links.drain(..) {
             // A shard that has ended already takes no more mail.
-            let _ = link.send(ToShard::Stop);
+            let _ = link.to_shard.send(ToShard::Stop);
         }
         for thread in self.threads.drain(..) {
             // A panicked shard has said so in the log.
@@ -228,45 +247,4 @@ fn surface(desk: Desk, admin: Vec<AdminListener>, listening: Rc<RefCell<Listenin
         })),
         Err(error) => tracing::warn!(%error, "nobody can take over from this process"),
     }
-}
-
-/// What is served at the start.
-fn first(config: &Config, backends: &[ResolvedBackend]) -> Arc<Topology> {
-    let plan = |resolved: &ResolvedBackend| {
-        let backend = &config.pools[resolved.pool].backends[resolved.index];
-        Arc::new(BackendPlan {
-            id: resolved.id,
-            name: resolved.name.clone(),
-            address: resolved.address.clone(),
-            weight: backend.weight,
-            backup: backend.backup,
-            initial: if resolved.checked { Traffic::NOTHING } else { Traffic::ALL },
-        })
-    };
-    let pools = config.pools.iter().enumerate().map(|(index, pool)| {
-        Arc::new(PoolPlan {
-            name: pool.name.clone(),
-            policy: pool.policy,
-            timeouts: pool.timeouts,
-            upstream: pool.upstream,
-            retry: pool.retry.clone(),
-            budget: Arc::new(Budget::new(pool.retry.budget, pool.retry.budget_min_per_s)),
-            ejects: pool.eject.is_some(),
-            fallback: pool.fallback,
-            backends: backends.iter().filter(|backend| backend.pool == index).map(plan).collect(),
-        })
-    });
-    let listeners = config.listeners.iter().enumerate().map(|(index, rules)| {
-        Arc::new(ListenerPlan {
-            key: ListenerKey(index as u32),
-            rules: rules.clone(),
-            router: Arc::new(Router::new(config, index)),
-        })
-    });
-    Arc::new(Topology {
-        generation: 1,
-        pools: pools.collect(),
-        listeners: listeners.collect(),
-        backends_end: backends.len(),
-    })
 }

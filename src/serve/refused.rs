@@ -3,7 +3,7 @@
 use super::takeover::TakeoverRefused;
 use crate::admin::BindRefused;
 use crate::config::CoresRefused;
-use crate::control::{ControlRefused, ResolveRefused};
+use crate::control::{BadCheck, ControlRefused, ResolveRefused};
 use crate::ring::RingRefused;
 use crate::shard::ShardRefused;
 use crate::sys::socket::ListenError;
@@ -21,6 +21,9 @@ pub enum StartError {
     /// A backend cannot be resolved.
     #[error(transparent)]
     Backends(#[from] ResolveRefused),
+    /// A health check's request is no HTTP.
+    #[error(transparent)]
+    Check(#[from] BadCheck),
     /// A listener's address cannot be had.
     #[error(transparent)]
     Listen(#[from] ListenError),

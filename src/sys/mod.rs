@@ -1,13 +1,15 @@
 //! The kernel's surface outside the ring: the clock, sockets and their options, CPU sets, limits, the
-//! kernel's version.
+//! kernel's version; and the supervisor that started the process.
 //!
 //! Here: thin, safe calls through nix and core_affinity. Not here: operations that wait (`ring`), and
 //! any decision. Called by `ring`, `shard`, `control` and `cli`.
 
+pub mod activation;
 pub mod clock;
 pub mod cpu;
 pub mod handoff;
 pub mod kernel;
 pub mod limits;
+pub mod notify;
 pub mod pipe;
 pub mod socket;

@@ -8,7 +8,7 @@ mod server;
 
 use super::{FAILED, say, tell};
 use crate::config::{self, ListenAddress};
-use crate::serve::{self, Addresses, Begin};
+use crate::serve::{self, Addresses};
 use crate::sys;
 use backends::Backends;
 use std::fmt::Write as _;
@@ -55,7 +55,7 @@ fn start() -> Result<u8, DemoError> {
     let text = toml(listener, admin, &backends, sys::cpu::available().len());
     let checked = config::parse(&text, "demo")?;
     let switches = switchboard.address();
-    Ok(serve::run(checked.config, Begin::Afresh, move |addresses| greet(addresses, backends, switches))?)
+    Ok(serve::run(checked.config, move |addresses| greet(addresses, backends, switches))?)
 }
 
 /// Ports for the listener and the admin surface. They are held together until both are known, or the

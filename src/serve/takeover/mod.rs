@@ -27,12 +27,3 @@ pub(super) use meeting::MeetingPoint;
 pub(super) use predecessor::{AdminSockets, Predecessor};
 pub use take::TakeoverRefused;
 pub(super) use take::{Inheritance, take};
-
-use std::ops::Range;
-
-/// Which of `sockets` sockets of a group each of `shards` shards accepts on. Each socket has its queue, and
-/// the kernel spreads connections over all: one that nobody accepts on would starve its clients. A shard that
-/// gets none needs a new one.
-pub(super) fn spread(sockets: usize, shards: usize) -> impl Iterator<Item = std::iter::StepBy<Range<usize>>> {
-    (0..shards).map(move |shard| (shard..sockets.max(shard)).step_by(shards))
-}

@@ -3,9 +3,9 @@
 use super::give::{Incumbent, give};
 use super::meeting::MeetingPoint;
 use super::protocol::{self, FromNew, FromOld, Hello, Offer, Offered, PROTOCOL};
-use super::spread;
 use super::take::{TakeoverRefused, take_from};
 use crate::config::ListenAddress;
+use crate::control::spread;
 use crate::control::{Carried, CarriedPool};
 use crate::sys::handoff::{Peer, connect_at_once};
 use std::io::Write;

@@ -1,0 +1,153 @@
+//! What the world knows as [`Carried`] and back: for a successor and for the state file.
+//!
+//! Where the configuration of a backend is another one now, nothing that an operator did to it is restored;
+//! what checks and exchanges found out is, if it is the same address.
+
+use super::carried::{
+    Carried, CarriedBackend, CarriedCheck, CarriedEjection, CarriedName, CarriedPool, VERSION,
+};
+use super::names::ResolvedAddress;
+use super::probe::BadCheck;
+use super::resolve::Addresses;
+use super::roster::Member;
+use super::world::World;
+use crate::config::{BackendAddress, Destination};
+use crate::health::{self, State};
+use crate::time::Instant;
+use std::path::PathBuf;
+
+impl World {
+    /// Everything that a successor must know.
+    pub(super) fn export(&self, now: Instant) -> Carried {
+        let pools = self.roster.pools().iter().map(|pool| {
+            let ejector = self.pools.get(&pool.name).and_then(|health| health.ejector.as_ref());
+            let backends = pool.members.iter().map(|member| {
+                let ejected = ejector.and_then(|ejector| ejector.carried(member.id.0));
+                self.export_backend(member, ejected, now)
+            });
+            CarriedPool {
+                name: pool.name.clone(),
+                backends: backends.collect(),
+                removed: pool.removed.clone(),
+            }
+        });
+        Carried { version: VERSION, pools: pools.collect(), names: names(self.roster.names()) }
+    }
+
+    fn export_backend(
+        &self,
+        member: &Member,
+        ejected: Option<health::Carried>,
+        now: Instant,
+    ) -> CarriedBackend {
+        let group = self.groups.of(member.id);
+        let check =
+            group.filter(|group| group.checked.state() != State::Unchecked).map(|group| CarriedCheck {
+                up: group.checked.state() == State::Up,
+                since_us_ago: (now - group.checked.since()).as_us(),
+                why: group.checked.why().to_owned(),
+            });
+        let ejection = ejected.and_then(|ejected| {
+            let (since, until, why) = ejected.out?;
+            Some(CarriedEjection {
+                remaining_us: (until - now).as_us(),
+                times: ejected.times,
+                since_us_ago: (now - since).as_us(),
+                why,
+            })
+        });
+        let slow = self.standings.get(&member.id).and_then(|standing| standing.slow.began);
+        CarriedBackend {
+            name: member.name.clone(),
+            address: member.address.to_string(),
+            configured: member.configured.clone(),
+            weight: member.weight,
+            will: member.will,
+            check,
+            ejection,
+            came_up_us_ago: slow.map(|began| (now - began).as_us()),
+        }
+    }
+
+    /// Goes on where another process was. To be called before any shard knows of this world.
+    ///
+    /// # Errors
+    /// A check whose request is no HTTP.
+    pub(super) fn restore(&mut self, carried: &Carried, now: Instant) -> Result<(), BadCheck> {
+        if carried.version != VERSION {
+            return Ok(());
+        }
+        self.roster.restore(carried);
+        self.settle(now)?;
+        // Ejectors only keep what they were told of a backend that they know.
+        self.begin(now);
+        for pool in &carried.pools {
+            pool.backends.iter().for_each(|backend| self.restore_backend(&pool.name, backend, now));
+        }
+        self.begin(now);
+        Ok(())
+    }
+
+    fn restore_backend(&mut self, pool: &str, backend: &CarriedBackend, now: Instant) {
+        let Ok(members) = self.roster.members(pool, &backend.name) else { return };
+        let same =
+            |member: &&Member| member.name == backend.name && member.address.to_string() == backend.address;
+        let Some(id) = members.into_iter().find(same).map(|member| member.id) else { return };
+        if let Some(check) = &backend.check
+            && let Some(number) = self.groups.number_of(id)
+            && let Some(group) = self.groups.get_mut(number)
+        {
+            let state = if check.up { State::Up } else { State::Down };
+            group.checked.restore(state, ago(now, check.since_us_ago), check.why.clone());
+        }
+        let ejector = self.pools.get_mut(pool).and_then(|health| health.ejector.as_mut());
+        if let (Some(ejector), Some(ejection)) = (ejector, &backend.ejection) {
+            let since = ago(now, ejection.since_us_ago);
+            let until = Instant::from_us(now.as_us().saturating_add(ejection.remaining_us));
+            let out = Some((since, until, ejection.why.clone()));
+            ejector.restore(id.0, health::Carried { out, times: ejection.times, came_back: since });
+        }
+        if let Some(standing) = self.standings.get_mut(&id) {
+            standing.slow.began = backend.came_up_us_ago.map(|us| ago(now, us));
+            if let Some(ejection) = &backend.ejection {
+                standing.rule(&ejection.why);
+            }
+        }
+    }
+}
+
+fn ago(now: Instant, us: u64) -> Instant {
+    Instant::from_us(now.as_us().saturating_sub(us))
+}
+
+fn names(names: &Addresses) -> Vec<CarriedName> {
+    let mut all: Vec<CarriedName> = names
+        .iter()
+        .map(|(name, found)| CarriedName {
+            name: name.to_string(),
+            found: found.iter().map(|found| (found.address.to_string(), found.weight)).collect(),
+            fresh_for_us: 0,
+        })
+        .collect();
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all
+}
+
+/// What names resolved to when it was written: known without asking, if nobody can be asked now.
+pub(super) fn known_names(carried: &Carried) -> Addresses {
+    let known = carried.names.iter().filter_map(|name| {
+        let written = BackendAddress::parse(&name.name).ok()?;
+        let found = name.found.iter().filter_map(|(address, weight)| {
+            Some(ResolvedAddress { address: destination(address)?, weight: *weight, backup: false })
+        });
+        Some((written, found.collect()))
+    });
+    known.collect()
+}
+
+fn destination(text: &str) -> Option<Destination> {
+    match text.strip_prefix("unix:") {
+        Some(path) => Some(Destination::Unix(PathBuf::from(path))),
+        None => text.parse().ok().map(Destination::Tcp),
+    }
+}

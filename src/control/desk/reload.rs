@@ -1,0 +1,365 @@
+//! Another configuration holds: read and checked aside, applied in place, confirmed by every shard.
+//!
+//! Whatever can fail fails before anything has changed: reading, parsing, looking names up, binding new
+//! listeners, building routers, all of it off this thread where it takes long. Then the difference is
+//! applied in one go. Names that move come the same way, with the same configuration.
+
+use super::Desk;
+use crate::config::{self, BackendAddress, Checked, Config, Listener};
+use crate::control::ConfigFile;
+use crate::control::change::{ReloadRefused, Reloaded};
+use crate::control::difference::{changes, needs_restart};
+use crate::control::listening::{Group, Opened};
+use crate::control::names::{Found, ResolvedAddress};
+use crate::control::resolve::{Addresses, all_names, resolve};
+use crate::control::roster::Next;
+use crate::route::Router;
+use crate::time::Instant;
+use crate::topology::{ListenerKey, ListenerPlan};
+use std::fs;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::task::{spawn_blocking, spawn_local};
+
+/// Between two looks at a file that is watched.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// How long control keeps the sockets of a listener that was removed, once every shard knows: they finish
+/// the handshakes that have begun and empty the queues.
+const CLOSE_AFTER: Duration = Duration::from_secs(2);
+
+/// A configuration with all that it needs, of which nothing holds yet.
+struct Prepared {
+    config: Arc<Config>,
+    addresses: Addresses,
+    routers: Vec<Arc<Router>>,
+    /// By place among the listeners; `None`: its address is held already.
+    opened: Vec<Option<Opened>>,
+}
+
+impl Desk {
+    /// Loads the configuration's file again, and returns once every live shard acts on it.
+    ///
+    /// # Errors
+    /// Why nothing was changed, or who has not confirmed it.
+    pub async fn reload(&self) -> Result<Reloaded, ReloadRefused> {
+        let _one_at_a_time = self.0.reloading.lock().await;
+        let began = self.now();
+        let reloaded = self.try_to_reload(began).await;
+        match &reloaded {
+            Ok(reloaded) => say(reloaded),
+            Err(refused) => {
+                tracing::error!("configuration not loaded: {refused}");
+            }
+        }
+        let mut status = self.0.configuration.borrow_mut();
+        match &reloaded {
+            // It holds, though some shard is late.
+            Ok(_) | Err(ReloadRefused::Unconfirmed(_)) => {
+                status.last_reload = None;
+                status.last_success_unix_s = unix_s();
+                status.reloads += 1;
+            }
+            Err(refused) => {
+                status.last_reload = Some(refused.to_string());
+                status.refused += 1;
+            }
+        }
+        reloaded
+    }
+
+    async fn try_to_reload(&self, began: Instant) -> Result<Reloaded, ReloadRefused> {
+        let source = self.0.source.clone().ok_or(ReloadRefused::NoFile)?;
+        let (Checked { config, warnings }, hash) = blocking(move || read(&source)).await?;
+        let prepared = self.prepare(config).await?;
+        if !self.is_serving() || self.0.promised.get() {
+            return Err(ReloadRefused::ShuttingDown);
+        }
+        let old = self.config();
+        let mut told = changes(&old, &prepared.config);
+        let needs_restart = needs_restart(&self.0.started_with, &prepared.config);
+        let applying = self.now();
+        let (words, gone) = self.apply(prepared)?;
+        told.extend(words);
+        {
+            let mut status = self.0.configuration.borrow_mut();
+            status.hash.clone_from(&hash);
+            status.needs_restart.clone_from(&needs_restart);
+        }
+        let confirmed = self.settled(self.0.mark.get()).await;
+        close_later(gone);
+        confirmed?;
+        let now = self.now();
+        Ok(Reloaded {
+            changes: told,
+            needs_restart,
+            warnings: warnings.iter().map(ToString::to_string).collect(),
+            hash,
+            generation: self.0.configuration.borrow().generation,
+            took: now - began,
+            confirmed_in: now - applying,
+        })
+    }
+
+    /// Gets everything that a configuration needs.
+    async fn prepare(&self, config: Config) -> Result<Prepared, ReloadRefused> {
+        let known = self.0.world.borrow().roster.names().clone();
+        let resolved = resolve(&config, &known, &self.0.names).await;
+        let addresses = resolved.map_err(|refused| {
+            ReloadRefused::Impossible(refused.0.iter().map(ToString::to_string).collect())
+        })?;
+        let config = Arc::new(config);
+        let held = self.routers_held(&config);
+        let wanted = config.clone();
+        let routers = blocking(move || {
+            let build = |(place, held): (usize, Option<Arc<Router>>)| {
+                held.unwrap_or_else(|| Arc::new(Router::new(&wanted, place)))
+            };
+            Ok(held.into_iter().enumerate().map(build).collect())
+        })
+        .await?;
+        let opened = self.open(&config).await?;
+        Ok(Prepared { config, addresses, routers, opened })
+    }
+
+    /// The routers that can stay, by place among the new listeners.
+    fn routers_held(&self, new: &Config) -> Vec<Option<Arc<Router>>> {
+        let (old, listening) = (self.config(), self.0.listening.borrow());
+        let world = self.0.world.borrow();
+        let names = |config: &Config| config.pools.iter().map(|pool| pool.name.clone()).collect::<Vec<_>>();
+        let same_pools = names(&old) == names(new);
+        let routes = |config: &Config, place: usize| {
+            let routes = config.routes.iter().filter(move |route| route.listener == place);
+            routes.map(|route| (route.host.clone(), route.path.clone(), route.pool)).collect::<Vec<_>>()
+        };
+        let held = |(place, listener): (usize, &Listener)| {
+            let was = old.listeners.iter().position(|other| other.address == listener.address)?;
+            let same = same_pools
+                && old.listeners[was].pool == listener.pool
+                && routes(&old, was) == routes(new, place);
+            let key = listening.key_of(&listener.address).filter(|_| same)?;
+            let plan = world.roster.listeners().iter().find(|plan| plan.key == key)?;
+            Some(plan.router.clone())
+        };
+        new.listeners.iter().enumerate().map(held).collect()
+    }
+
+    /// Opens the listeners whose addresses are not held.
+    async fn open(&self, config: &Config) -> Result<Vec<Option<Opened>>, ReloadRefused> {
+        let shards = self.0.listening.borrow().shards();
+        let mut opened = Vec::new();
+        for listener in &config.listeners {
+            if self.0.listening.borrow().key_of(&listener.address).is_some() {
+                opened.push(None);
+                continue;
+            }
+            let listener = listener.clone();
+            let one = blocking(move || {
+                Opened::new(&listener, shards).map_err(|error| {
+                    ReloadRefused::Impossible(vec![format!("listener {}: {error}", listener.name)])
+                })
+            });
+            opened.push(Some(one.await?));
+        }
+        Ok(opened)
+    }
+
+    /// Makes it hold, here and by messages to the shards. Returns what changed among the backends, and the
+    /// listeners that are no more.
+    fn apply(&self, prepared: Prepared) -> Result<(Vec<String>, Vec<Group>), ReloadRefused> {
+        let Prepared { config, addresses, routers, opened } = prepared;
+        let (keys, new) = self.admit(&config, opened);
+        let before = self.0.world.borrow().roster.topology().generation;
+        let listeners = {
+            let world = self.0.world.borrow();
+            let held = world.roster.listeners();
+            let plan = |((key, rules), router): ((&ListenerKey, &Listener), Arc<Router>)| {
+                let same = held.iter().find(|plan| {
+                    plan.key == *key && plan.rules == *rules && Arc::ptr_eq(&plan.router, &router)
+                });
+                let new = || Arc::new(ListenerPlan { key: *key, rules: rules.clone(), router });
+                same.cloned().unwrap_or_else(new)
+            };
+            keys.iter().zip(&config.listeners).zip(routers).map(plan).collect()
+        };
+        let runtime = &config.runtime;
+        self.0.life.borrow_mut().set_lengths(runtime.shutdown_delay, runtime.grace);
+        let next = Next { config, names: addresses, listeners };
+        let words = self.follow(next, before)?;
+        let gone = self.0.listening.borrow_mut().retain(&keys);
+        let listening = self.0.listening.borrow();
+        for (shard, outbox) in self.0.outboxes.borrow_mut().iter_mut().enumerate() {
+            new.iter().for_each(|key| outbox.accept(listening.of_listener(*key, shard)));
+        }
+        drop(listening);
+        self.follow_names();
+        self.mark();
+        Ok((words, gone))
+    }
+
+    /// Takes new listeners in: every listener's key, and the keys of the new ones.
+    fn admit(&self, config: &Config, opened: Vec<Option<Opened>>) -> (Vec<ListenerKey>, Vec<ListenerKey>) {
+        let mut listening = self.0.listening.borrow_mut();
+        let (mut keys, mut new) = (Vec::new(), Vec::new());
+        for (listener, opened) in config.listeners.iter().zip(opened) {
+            match (listening.key_of(&listener.address), opened) {
+                (None, Some(opened)) => {
+                    let key = listening.admit(listener, opened);
+                    keys.push(key);
+                    new.push(key);
+                }
+                (Some(key), _) => {
+                    listening.follow(key, listener);
+                    keys.push(key);
+                }
+                // Opened aside or held: reloads come one at a time.
+                (None, None) => {}
+            }
+        }
+        // Sockets were opened for shards that are no more as well.
+        if let Some(heir) = self.heir() {
+            let life = self.0.life.borrow();
+            let dead = (0..listening.shards()).filter(|shard| !life.is_alive(*shard as u16));
+            dead.for_each(|dead| drop(listening.adopt(dead, usize::from(heir))));
+        }
+        (keys, new)
+    }
+
+    /// The world follows, and everybody hears of it.
+    fn follow(&self, next: Next, before: u64) -> Result<Vec<String>, ReloadRefused> {
+        let (told, now) = (self.told(), self.now());
+        let followed = self.0.world.borrow_mut().follow(next, &told, now);
+        let (words, effects) = followed.map_err(|bad| ReloadRefused::Impossible(vec![bad.to_string()]))?;
+        self.send_topology(before);
+        self.carry_out(effects);
+        self.follow_groups();
+        self.want_round();
+        self.save();
+        Ok(words)
+    }
+
+    /// Looks up again the names that the configuration has, and no others.
+    pub(super) fn follow_names(&self) {
+        let config = self.config();
+        let mut watched = self.0.watched.borrow_mut();
+        watched.retain(|name, key| {
+            let stays = all_names(&config).any(|other| other == name);
+            if !stays {
+                self.0.names.forget(*key);
+            }
+            stays
+        });
+        for name in all_names(&config) {
+            if !watched.contains_key(name) {
+                let key = (1..).find(|key| !watched.values().any(|taken| taken == key)).unwrap_or_default();
+                watched.insert(name.clone(), key);
+                self.0.names.watch(key, name.clone(), self.0.found.clone());
+            }
+        }
+    }
+
+    /// A name came to something.
+    pub(in crate::control) fn found(&self, key: u64, found: Found) {
+        let named =
+            self.0.watched.borrow().iter().find(|(_, other)| **other == key).map(|(name, _)| name.clone());
+        let Some(name) = named else { return };
+        match found {
+            Err(failed) => {
+                tracing::warn!(%failed, "what was known of the name is kept");
+            }
+            Ok(addresses) => self.moved(&name, addresses),
+        }
+    }
+
+    fn moved(&self, name: &BackendAddress, addresses: Vec<ResolvedAddress>) {
+        let (config, mut names, listeners, before) = {
+            let world = self.0.world.borrow();
+            let roster = &world.roster;
+            let listeners = roster.listeners().to_vec();
+            (roster.config().clone(), roster.names().clone(), listeners, roster.topology().generation)
+        };
+        if names.get(name) == Some(&addresses) || self.0.promised.get() {
+            return;
+        }
+        names.insert(name.clone(), addresses);
+        match self.follow(Next { config, names, listeners }, before) {
+            Ok(words) => tracing::info!(%name, "the name's addresses changed: {}", words.join("; ")),
+            // Checks have been made ready for this configuration before.
+            Err(refused) => tracing::error!(%name, %refused, "the name's new addresses are not used"),
+        }
+        self.mark();
+    }
+
+    /// Reloads whenever the file is another one, while `runtime.watch` says so.
+    pub(in crate::control) async fn watch_file(self) {
+        let Some(source) = self.0.source.clone() else { return };
+        let mut seen = self.0.configuration.borrow().hash.clone();
+        let mut written = None;
+        loop {
+            tokio::time::sleep(WATCH_EVERY).await;
+            if !self.config().runtime.watch {
+                // Once it is watched again, what is new is what differs from what holds.
+                seen.clone_from(&self.0.configuration.borrow().hash);
+                continue;
+            }
+            let meta = fs::metadata(&source.path).ok();
+            let stamp = meta.and_then(|meta| Some((meta.modified().ok()?, meta.len())));
+            if stamp.is_none() || stamp == written {
+                continue;
+            }
+            written = stamp;
+            let Ok(text) = fs::read_to_string(&source.path) else { continue };
+            let hash = ConfigFile::hash(&text);
+            if hash != seen && hash != self.0.configuration.borrow().hash {
+                tracing::info!(file = %source.path.display(), "the configuration's file changed");
+                // What comes of it stands in the log.
+                let _ = self.reload().await;
+            }
+            seen = hash;
+        }
+    }
+}
+
+/// Reads and checks the file; also its text's hash.
+fn read(source: &ConfigFile) -> Result<(Checked, String), ReloadRefused> {
+    let path = source.path.display().to_string();
+    let text = fs::read_to_string(&source.path)
+        .map_err(|cause| ReloadRefused::Unreadable { path: path.clone(), cause: cause.to_string() })?;
+    let checked = config::parse(&text, &path)
+        .map_err(|faults| ReloadRefused::Wrong(faults.0.iter().map(ToString::to_string).collect()))?;
+    Ok((checked, ConfigFile::hash(&text)))
+}
+
+/// On a thread for what takes long.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ReloadRefused> + Send + 'static,
+) -> Result<T, ReloadRefused> {
+    let joined = spawn_blocking(work).await;
+    joined.unwrap_or_else(|error| Err(ReloadRefused::Impossible(vec![format!("a fault of weir: {error}")])))
+}
+
+/// Lets go of the sockets of listeners that are no more, once shards have emptied their queues.
+fn close_later(gone: Vec<Group>) {
+    if !gone.is_empty() {
+        spawn_local(async move {
+            tokio::time::sleep(CLOSE_AFTER).await;
+            drop(gone);
+        });
+    }
+}
+
+fn say(reloaded: &Reloaded) {
+    let Reloaded { changes, needs_restart, warnings, hash, took, confirmed_in, .. } = reloaded;
+    warnings.iter().for_each(|warning| tracing::warn!("configuration: {warning}"));
+    let what = if changes.is_empty() { "nothing changed".to_owned() } else { changes.join("; ") };
+    tracing::info!(%hash, %took, %confirmed_in, "configuration loaded: {what}");
+    if !needs_restart.is_empty() {
+        tracing::warn!(keys = %needs_restart.join(", "), "these keys of the configuration only hold after a restart (or weir run --takeover)");
+    }
+}
+
+/// Seconds since 1970.
+#[allow(clippy::disallowed_methods, reason = "people read dates; nothing is decided by this")]
+pub(super) fn unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,220 @@
+//! Who is checked with whom, and how hurriedly: the series of checks.
+//!
+//! Backends with the same address and the same rule, in whatever pools, are one [`Group`]: one series of
+//! checks answers for all of them. Groups come and go with the roster; one whose rule changed keeps its
+//! state. An exchange that fails at a backend that counts as up hurries its checks: one at once, then one
+//! every [`HURRY`] until the verdict is clear, and no more than `fall` beyond the schedule in any interval,
+//! so that a backend that only fails its exchanges is not besieged as well. No socket and no clock here:
+//! `prober` has the tasks, `probe` the checks, `health` the judgement.
+
+use super::probe::{BadCheck, Prepared};
+use super::roster::{Member, Roster};
+use super::status::Will;
+use crate::balance::BackendId;
+use crate::config::{BackendAddress, Destination, Health};
+use crate::health::{Checked, ProbeFailure, Rule, State, Transition};
+use crate::time::{Instant, Micros};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// Between two checks of a backend whose exchanges fail.
+pub(super) const HURRY: Micros = Micros::from_ms(100);
+
+/// A group's number, never given twice.
+pub(super) type GroupId = u64;
+
+/// What is checked, and how.
+#[derive(Clone, Debug, PartialEq)]
+struct Series {
+    /// Where the checks go: the backend's address, or another port of it.
+    address: Destination,
+    health: Health,
+    /// The Host of a check without one is the address as written: two names of one address differ.
+    host: Option<BackendAddress>,
+}
+
+impl Series {
+    /// The same question to the same server, however often it is asked and its answers are counted.
+    fn asks_the_same(&self, other: &Self) -> bool {
+        self.address == other.address && self.host == other.host && self.health.check == other.health.check
+    }
+}
+
+/// Backends that one series of checks answers for.
+pub(super) struct Group {
+    series: Series,
+    prepared: Prepared,
+    pub(super) members: Vec<BackendId>,
+    pub(super) checked: Checked,
+    pub(super) passed: u64,
+    pub(super) failed: u64,
+    /// How long the last check took.
+    pub(super) took: Option<Micros>,
+    /// Checks come in quick succession.
+    hurried: bool,
+    /// Checks that may still come beyond the schedule in this interval.
+    beyond: u32,
+    /// When the schedule has the next check.
+    scheduled: Instant,
+}
+
+impl Group {
+    /// What a check needs: the request, where it goes, and how long it may take.
+    pub(super) fn errand(&self) -> (Prepared, Destination, Micros) {
+        (self.prepared.clone(), self.series.address.clone(), self.series.health.timeout)
+    }
+
+    /// Between two checks.
+    pub(super) fn interval(&self) -> Micros {
+        self.series.health.interval
+    }
+
+    /// A check begins.
+    pub(super) fn begins(&mut self, now: Instant, draw: u64) {
+        if now >= self.scheduled {
+            self.scheduled = now + self.checked.next_in(draw);
+            self.beyond = self.series.health.fall.max(1);
+        } else {
+            self.beyond = self.beyond.saturating_sub(1);
+        }
+    }
+
+    /// Takes in how a check ended.
+    pub(super) fn observe(
+        &mut self,
+        outcome: &Result<(), ProbeFailure>,
+        began: Instant,
+        now: Instant,
+    ) -> Option<Transition> {
+        *if outcome.is_ok() { &mut self.passed } else { &mut self.failed } += 1;
+        self.took = Some(now - began);
+        let transition = self.checked.observe(outcome, now);
+        self.hurried &= outcome.is_err() && self.checked.state() == State::Up && self.beyond > 0;
+        if transition.is_some() {
+            // The interval of the new state counts from this check.
+            self.scheduled = self.scheduled.min(began + self.checked.next_in(u64::MAX / 2));
+        }
+        transition
+    }
+
+    /// When the next check is due after one that began at `began`.
+    pub(super) fn next(&self, began: Instant) -> Instant {
+        if self.hurried { self.scheduled.min(began + HURRY) } else { self.scheduled }
+    }
+
+    /// An exchange failed. `true`: a check is due at once.
+    pub(super) fn suspect(&mut self) -> bool {
+        let begins = !self.hurried && self.checked.state() == State::Up && self.beyond > 0;
+        self.hurried |= begins;
+        begins
+    }
+}
+
+/// All groups.
+#[derive(Default)]
+pub(super) struct Groups {
+    groups: BTreeMap<GroupId, Group>,
+    of: BTreeMap<BackendId, GroupId>,
+    last: GroupId,
+}
+
+impl Groups {
+    /// The group that answers for a backend; `None`: it is not checked.
+    pub(super) fn of(&self, id: BackendId) -> Option<&Group> {
+        self.groups.get(self.of.get(&id)?)
+    }
+
+    /// The number of the group that answers for a backend.
+    pub(super) fn number_of(&self, id: BackendId) -> Option<GroupId> {
+        self.of.get(&id).copied()
+    }
+
+    /// A group, if it is still there.
+    pub(super) fn get_mut(&mut self, id: GroupId) -> Option<&mut Group> {
+        self.groups.get_mut(&id)
+    }
+
+    /// All that are there.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = GroupId> {
+        self.groups.keys().copied()
+    }
+
+    /// Makes the groups those of the roster.
+    ///
+    /// # Errors
+    /// A check whose request is no HTTP; `resolve` has found those before.
+    pub(super) fn follow(&mut self, roster: &Roster, now: Instant) -> Result<(), BadCheck> {
+        let mut old = std::mem::take(&mut self.groups);
+        let was = std::mem::take(&mut self.of);
+        for (pool, configured) in roster.configured() {
+            let Some(health) = &configured.health else { continue };
+            for member in pool.members.iter().filter(|member| member.will != Will::Maintenance) {
+                let (series, prepared) = series(member, health)?;
+                let number = self.join(&mut old, series, prepared, was.get(&member.id), now);
+                if let Some(group) = self.groups.get_mut(&number) {
+                    group.members.push(member.id);
+                }
+                self.of.insert(member.id, number);
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of the group that asks this: one that is there, one of before, or a new one, which goes
+    /// on from what the backend's last group knew if it asked the same.
+    fn join(
+        &mut self,
+        old: &mut BTreeMap<GroupId, Group>,
+        series: Series,
+        prepared: Prepared,
+        before: Option<&GroupId>,
+        now: Instant,
+    ) -> GroupId {
+        let same = |(number, group): (&GroupId, &Group)| (group.series == series).then_some(*number);
+        if let Some(number) = self.groups.iter().find_map(same) {
+            return number;
+        }
+        if let Some(number) = old.iter().find_map(same)
+            && let Some(mut group) = old.remove(&number)
+        {
+            group.members.clear();
+            self.groups.insert(number, group);
+            return number;
+        }
+        self.last += 1;
+        let number = self.last;
+        let rule = Rule::from(&series.health);
+        let before = before.and_then(|before| old.get(before).or_else(|| self.groups.get(before)));
+        let before = before.filter(|before| before.series.asks_the_same(&series));
+        let mut checked = before.map_or_else(|| Checked::new(rule, now), |before| before.checked.clone());
+        checked.set_rule(rule);
+        let group = Group {
+            prepared,
+            members: Vec::new(),
+            checked,
+            passed: before.map_or(0, |before| before.passed),
+            failed: before.map_or(0, |before| before.failed),
+            took: before.and_then(|before| before.took),
+            hurried: false,
+            beyond: series.health.fall.max(1),
+            scheduled: now,
+            series,
+        };
+        self.groups.insert(number, group);
+        number
+    }
+}
+
+fn series(member: &Member, health: &Health) -> Result<(Series, Prepared), BadCheck> {
+    let prepared = Prepared::new(&health.check, &member.written)?;
+    let host = prepared.names_backend(health).then(|| member.written.clone());
+    let address = at_port(&member.address, health.port);
+    Ok((Series { address, health: health.clone(), host }, prepared))
+}
+
+fn at_port(address: &Destination, port: u16) -> Destination {
+    match address {
+        Destination::Tcp(tcp) if port != 0 => Destination::Tcp(SocketAddr::new(tcp.ip(), port)),
+        Destination::Tcp(_) | Destination::Unix(_) => address.clone(),
+    }
+}

@@ -1,0 +1,573 @@
+//! Who gets traffic: the roster, the checks' verdicts, the ejections and the operator's will, put together.
+//!
+//! Everything that control decides about backends is decided here, for whole pools at once, by the pure
+//! rules of `health`; each call says what follows: traffic to be carried to the shards, lines for the log,
+//! checks to be hurried. No socket and no clock: the desk carries and logs, and hands `now` in.
+
+use super::carried::Carried;
+use super::groups::{GroupId, Groups};
+use super::listening::Listening;
+use super::merge::merge;
+use super::probe::BadCheck;
+use super::resolve::Addresses;
+use super::roster::{Next, Operated, Pool, Roster, Told};
+use super::status::{Failovers, Will};
+use crate::balance::{Admitted, BackendId, Outcome, Outcomes, Traffic};
+use crate::config::{BackendAddress, Config, Destination, Eject, Listener};
+use crate::health::{
+    self, Condition, Ejector, Exchanges, Facts, Failover, FailoverMeter, ProbeFailure, Ruling, SlowStart,
+    State, TRIAL_GAP, judge,
+};
+use crate::route::Router;
+use crate::time::{Instant, Micros};
+use crate::topology::{ListenerPlan, Topology};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What control knows of a backend beside its check.
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    /// `None`: it was not judged yet.
+    pub(super) condition: Option<Condition>,
+    /// When it entered it.
+    pub(super) since: Instant,
+    /// Why.
+    pub(super) why: String,
+    /// What the shards were told last.
+    pub(super) traffic: Traffic,
+    pub(super) slow: SlowStart,
+    pub(super) transitions: u64,
+    pub(super) ejections: u64,
+    pub(super) failovers: Failovers,
+    /// The first failure of those that are taking it out of traffic.
+    first_failed: Option<Instant>,
+    /// What the ejector said last.
+    ruled: String,
+    /// Its last exchanges failed for want of a connection.
+    cannot_connect: bool,
+}
+
+/// A pool's passive health.
+#[derive(Default)]
+pub(super) struct PoolHealth {
+    pub(super) ejector: Option<Ejector>,
+    /// So few are healthy that all get traffic.
+    pub(super) panic: bool,
+}
+
+/// A line for the log.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Notice {
+    /// A backend entered another state. `failed_over`: it served, and failures took it out, so the line
+    /// waits for what that cost.
+    Transition {
+        id: BackendId,
+        backend: Named,
+        from: Condition,
+        to: Condition,
+        why: String,
+        failed_over: bool,
+    },
+    /// It should be out, but stays in.
+    HeldBack { backend: Named, why: String },
+    /// A pool's panic began or ended.
+    Panic { pool: String, begins: bool, healthy: usize, counted: usize },
+}
+
+/// A backend in the log.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Named {
+    pub(super) pool: String,
+    pub(super) name: String,
+    pub(super) address: Destination,
+}
+
+/// What follows from a call.
+#[derive(Default)]
+pub(super) struct Effects {
+    /// What shards are to be told.
+    pub(super) traffic: Vec<(BackendId, Traffic)>,
+    /// Backends that failures take out, and when the first of those was.
+    pub(super) failing: Vec<(BackendId, Instant)>,
+    pub(super) notices: Vec<Notice>,
+    /// Groups of which a check is due at once.
+    pub(super) hurry: Vec<GroupId>,
+    /// Names none of whose addresses can be connected to.
+    pub(super) doubted: Vec<BackendAddress>,
+}
+
+/// All that control decides about.
+pub struct World {
+    pub(super) roster: Roster,
+    pub(super) groups: Groups,
+    pub(super) pools: BTreeMap<String, PoolHealth>,
+    pub(super) standings: BTreeMap<BackendId, Standing>,
+    outcomes: Outcomes,
+    meter: FailoverMeter,
+    /// Shards that serve: trials are spread over them.
+    shards: usize,
+}
+
+impl World {
+    /// The world of a process that begins: this configuration with these addresses, on these sockets; what
+    /// was carried from another process holds as far as the configuration says what it said then.
+    ///
+    /// # Errors
+    /// A check whose request is no HTTP.
+    pub fn of(
+        config: Arc<Config>,
+        addresses: Addresses,
+        listening: &Listening,
+        carried: Option<Carried>,
+        now: Instant,
+    ) -> Result<Self, BadCheck> {
+        let plan = |(place, rules): (usize, &Listener)| {
+            let router = Arc::new(Router::new(&config, place));
+            let key = listening.key_of(&rules.address)?;
+            Some(Arc::new(ListenerPlan { key, rules: rules.clone(), router }))
+        };
+        let listeners = config.listeners.iter().enumerate().filter_map(plan).collect();
+        let next = Next { config: config.clone(), names: addresses, listeners };
+        let mut world = Self::new(next, listening.shards(), now)?;
+        if let Some(carried) = carried {
+            let (carried, forgotten) = merge(carried, &config.pools);
+            forgotten.iter().for_each(|forgotten| tracing::warn!("{forgotten}"));
+            world.restore(&carried, now)?;
+        }
+        Ok(world)
+    }
+
+    /// What shards are told.
+    pub fn topology(&self) -> &Arc<Topology> {
+        self.roster.topology()
+    }
+
+    fn new(next: Next, shards: usize, now: Instant) -> Result<Self, BadCheck> {
+        let mut world = Self {
+            roster: Roster::empty(),
+            groups: Groups::default(),
+            pools: BTreeMap::new(),
+            standings: BTreeMap::new(),
+            outcomes: Outcomes::default(),
+            meter: FailoverMeter::default(),
+            shards,
+        };
+        world.roster.follow(next, &[]);
+        world.settle(now)?;
+        world.begin(now);
+        Ok(world)
+    }
+
+    /// Makes the first topology say what its backends get.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.judge_all(now, &mut Effects::default());
+        let standings = &self.standings;
+        self.roster.begin_with(|id| standings.get(&id).map_or(Traffic::NOTHING, |standing| standing.traffic));
+    }
+
+    /// Another configuration, or other addresses, hold. Says what changed among the backends.
+    ///
+    /// # Errors
+    /// A check whose request is no HTTP.
+    pub(super) fn follow(
+        &mut self,
+        next: Next,
+        told: Told<'_>,
+        now: Instant,
+    ) -> Result<(Vec<String>, Effects), BadCheck> {
+        let words = self.roster.follow(next, told);
+        self.settle(now)?;
+        let mut effects = Effects::default();
+        self.judge_all(now, &mut effects);
+        Ok((words, effects))
+    }
+
+    /// An operator's change is made.
+    ///
+    /// # Errors
+    /// A check whose request is no HTTP.
+    pub(super) fn operate(
+        &mut self,
+        operated: Operated,
+        told: Told<'_>,
+        now: Instant,
+    ) -> Result<Effects, BadCheck> {
+        let pool = operated.pool;
+        let about = operated.about.clone();
+        let checked = self.roster.config().pools[pool].health.is_some();
+        let initial = if checked { Traffic::NOTHING } else { Traffic::ALL };
+        self.roster.operate(operated, initial, told);
+        self.settle(now)?;
+        let mut effects = Effects::default();
+        self.forgive(pool, &about, now, &mut effects);
+        self.judge(pool, now, &mut effects);
+        Ok(effects)
+    }
+
+    /// Whom the operator declares ready begins anew.
+    fn forgive(&mut self, pool: usize, about: &[String], now: Instant, effects: &mut Effects) {
+        let entry = &self.roster.pools()[pool];
+        let ready = entry.members.iter().filter(|member| member.will == Will::Ready);
+        let ids: Vec<BackendId> =
+            ready.filter(|member| about.contains(&member.name)).map(|member| member.id).collect();
+        let Some(ejector) = self.pools.get_mut(&entry.name).and_then(|health| health.ejector.as_mut()) else {
+            return;
+        };
+        let changes: Vec<health::Change> = ids
+            .iter()
+            .filter(|id| ejector.ejection(id.0).is_some())
+            .map(|id| id.0)
+            .collect::<Vec<u32>>()
+            .into_iter()
+            .flat_map(|id| ejector.forgive(id, now))
+            .collect();
+        note(entry, &changes, &mut self.standings, effects);
+    }
+
+    /// Groups, ejectors and standings become those of the roster.
+    pub(super) fn settle(&mut self, now: Instant) -> Result<(), BadCheck> {
+        self.groups.follow(&self.roster, now)?;
+        let mut pools = std::mem::take(&mut self.pools);
+        let mut standings = std::mem::take(&mut self.standings);
+        for (pool, configured) in self.roster.configured() {
+            let mut health = pools.remove(&pool.name).unwrap_or_default();
+            health.ejector = ejector(health.ejector.take(), configured.eject);
+            self.pools.insert(pool.name.clone(), health);
+            for member in &pool.members {
+                let standing = standings.remove(&member.id);
+                self.standings.insert(member.id, standing.unwrap_or_else(|| Standing::new(now)));
+            }
+        }
+        Ok(())
+    }
+
+    /// A group's check ended.
+    pub(super) fn checked(
+        &mut self,
+        number: GroupId,
+        outcome: &Result<(), ProbeFailure>,
+        began: Instant,
+        now: Instant,
+    ) -> Effects {
+        let mut effects = Effects::default();
+        let Some(group) = self.groups.get_mut(number) else { return effects };
+        let Some(transition) = group.observe(outcome, began, now) else { return effects };
+        let members = group.members.clone();
+        let mut pools: Vec<usize> = Vec::new();
+        for id in members {
+            if transition.to == State::Down
+                && let Some(standing) = self.standings.get_mut(&id)
+            {
+                standing.first_failed = Some(transition.began);
+            }
+            pools.extend(self.roster.place(id).map(|(pool, _)| pool));
+        }
+        pools.sort_unstable();
+        pools.dedup();
+        pools.into_iter().for_each(|pool| self.judge(pool, now, &mut effects));
+        effects
+    }
+
+    /// A shard said what its exchanges came to.
+    pub(super) fn outcomes(
+        &mut self,
+        shard: u16,
+        outcomes: Vec<(BackendId, Outcome)>,
+        now: Instant,
+    ) -> Effects {
+        let mut effects = Effects::default();
+        for (id, outcome) in outcomes {
+            let Some(delta) = self.outcomes.absorb(shard, id, outcome) else { continue };
+            self.meter.observe(id.0, &delta, now);
+            if delta.failed > 0
+                && let Some(number) = self.groups.number_of(id)
+                && self.groups.get_mut(number).is_some_and(super::groups::Group::suspect)
+            {
+                effects.hurry.push(number);
+            }
+            let Some((place, at)) = self.roster.place(id) else { continue };
+            let pool = &self.roster.pools()[place];
+            if let Some(standing) = self.standings.get_mut(&id) {
+                let cannot = delta.passed == 0 && delta.failed > 0 && delta.last.starts_with("connect");
+                standing.cannot_connect = cannot;
+            }
+            let written = &pool.members[at].written;
+            let cannot = |member: &super::roster::Member| {
+                self.standings.get(&member.id).is_some_and(|standing| standing.cannot_connect)
+            };
+            if delta.failed > 0 && pool.members.iter().filter(|member| member.written == *written).all(cannot)
+            {
+                effects.doubted.push(written.clone());
+            }
+            let ejector = self.pools.get_mut(&pool.name).and_then(|health| health.ejector.as_mut());
+            let changes = ejector.map_or_else(Vec::new, |ejector| ejector.observe(id.0, &delta, now));
+            if !changes.is_empty() {
+                note(pool, &changes, &mut self.standings, &mut effects);
+                self.judge(place, now, &mut effects);
+            }
+        }
+        effects
+    }
+
+    /// Does what is due.
+    pub(super) fn tick(&mut self, now: Instant) -> Effects {
+        let mut effects = Effects::default();
+        if now < self.next() {
+            return effects;
+        }
+        for place in 0..self.roster.pools().len() {
+            let pool = &self.roster.pools()[place];
+            let ejector = self.pools.get_mut(&pool.name).and_then(|health| health.ejector.as_mut());
+            let changes = ejector.map_or_else(Vec::new, |ejector| ejector.tick(now));
+            if !changes.is_empty() {
+                note(pool, &changes, &mut self.standings, &mut effects);
+                self.judge(place, now, &mut effects);
+            }
+        }
+        effects
+    }
+
+    /// When [`tick`](Self::tick) has something to do.
+    pub(super) fn next(&self) -> Instant {
+        let ejectors = self.pools.values().filter_map(|health| health.ejector.as_ref());
+        ejectors.map(Ejector::next).min().unwrap_or(Instant::NEVER)
+    }
+
+    /// A shard has ended: so many serve on.
+    pub(super) fn shard_ended(&mut self, shard: u16, serving: usize, now: Instant) -> Effects {
+        self.outcomes.forget_shard(shard);
+        self.roster.ids().shard_ended(shard);
+        self.shards = serving.max(1);
+        let mut effects = Effects::default();
+        self.judge_all(now, &mut effects);
+        effects
+    }
+
+    /// The shards are told of a failing backend's traffic before the mark `mark`.
+    pub(super) fn stopping(&mut self, id: BackendId, first_failed: Instant, mark: u64) {
+        self.meter.stopping(id.0, first_failed, mark);
+    }
+
+    /// Every shard has marked `mark`: what failovers that ends.
+    pub(super) fn marked(&mut self, mark: u64, now: Instant) -> Vec<Failover> {
+        let ended = self.meter.marked(mark, now);
+        for failover in &ended {
+            if let Some(standing) = self.standings.get_mut(&BackendId(failover.backend)) {
+                let failovers = &mut standing.failovers;
+                failovers.last = Some(failover.took);
+                failovers.count += 1;
+                failovers.sum = Micros::from_us(failovers.sum.as_us().saturating_add(failover.took.as_us()));
+                failovers.lost += failover.noticed;
+            }
+        }
+        ended
+    }
+
+    /// These numbers are free: nothing of their last holders may count for the next.
+    pub(super) fn freed(&mut self, ids: &[BackendId]) {
+        for id in ids {
+            self.outcomes.forget(*id);
+            self.meter.forget(id.0);
+        }
+    }
+
+    fn judge_all(&mut self, now: Instant, effects: &mut Effects) {
+        (0..self.roster.pools().len()).for_each(|pool| self.judge(pool, now, effects));
+    }
+
+    /// Judges a pool, and says what that changes.
+    fn judge(&mut self, place: usize, now: Instant, effects: &mut Effects) {
+        let (pool, configured) = (&self.roster.pools()[place], &self.roster.config().pools[place]);
+        let Some(health) = self.pools.get_mut(&pool.name) else { return };
+        let facts = facts(pool, &self.groups, health, &mut self.standings, now, effects);
+        let judged = judge(&facts, configured.panic_below);
+        if health.panic != judged.panic {
+            health.panic = judged.panic;
+            let (healthy, counted) = (judged.healthy, judged.counted);
+            let pool = pool.name.clone();
+            effects.notices.push(Notice::Panic { pool, begins: judged.panic, healthy, counted });
+        }
+        let gap = Micros::from_us(TRIAL_GAP.as_us() * self.shards.max(1) as u64);
+        for (member, verdict) in pool.members.iter().zip(&judged.verdicts) {
+            let Some(standing) = self.standings.get_mut(&member.id) else { continue };
+            standing.slow.follow(verdict.condition, now);
+            let admitted = match verdict.exchanges {
+                Exchanges::Nothing => Admitted::Nothing,
+                Exchanges::Trials => Admitted::Trials { gap },
+                Exchanges::All => Admitted::All,
+            };
+            let ramp = standing.slow.ramp(configured.slow_start, now).filter(|_| admitted == Admitted::All);
+            let traffic = Traffic { admitted, ramp };
+            let said = self.groups.of(member.id).map(|group| group.checked.why().to_owned());
+            let was = standing.traffic.admitted;
+            standing.enter(
+                member.id,
+                named(pool, member),
+                verdict.condition,
+                said,
+                was,
+                traffic,
+                now,
+                effects,
+            );
+            if !is_same(&standing.traffic, &traffic, now) {
+                standing.traffic = traffic;
+                effects.traffic.retain(|(id, _)| *id != member.id);
+                effects.traffic.push((member.id, traffic));
+            }
+        }
+    }
+}
+
+impl Standing {
+    fn new(now: Instant) -> Self {
+        Self {
+            condition: None,
+            since: now,
+            why: String::new(),
+            // What the first topology says of one that is checked; one that is not is told so at once.
+            traffic: Traffic::NOTHING,
+            slow: SlowStart::default(),
+            transitions: 0,
+            ejections: 0,
+            failovers: Failovers::default(),
+            first_failed: None,
+            ruled: String::new(),
+            cannot_connect: false,
+        }
+    }
+
+    /// What the ejector said, in another process.
+    pub(super) fn rule(&mut self, why: &str) {
+        why.clone_into(&mut self.ruled);
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of one sentence of the log")]
+    fn enter(
+        &mut self,
+        id: BackendId,
+        backend: Named,
+        to: Condition,
+        check_says: Option<String>,
+        was: Admitted,
+        traffic: Traffic,
+        now: Instant,
+        effects: &mut Effects,
+    ) {
+        if self.condition == Some(to) {
+            return;
+        }
+        let from = self.condition.replace(to);
+        self.since = now;
+        self.why = why(from, to, check_says, &self.ruled);
+        let Some(from) = from else { return };
+        self.transitions += 1;
+        let failed = matches!(to, Condition::Down | Condition::Ejected);
+        let failed_over = failed && was == Admitted::All && traffic.admitted != Admitted::All;
+        if failed_over {
+            effects.failing.push((id, self.first_failed.take().unwrap_or(now)));
+        }
+        let why = self.why.clone();
+        effects.notices.push(Notice::Transition { id, backend, from, to, why, failed_over });
+    }
+}
+
+/// What speaks about each member, once the ejector knows what else does.
+fn facts(
+    pool: &Pool,
+    groups: &Groups,
+    health: &mut PoolHealth,
+    standings: &mut BTreeMap<BackendId, Standing>,
+    now: Instant,
+    effects: &mut Effects,
+) -> Vec<Facts> {
+    let mut facts: Vec<Facts> = pool
+        .members
+        .iter()
+        .map(|member| Facts {
+            will: member.will.into(),
+            check: groups.of(member.id).map(|group| group.checked.state()),
+            out: None,
+        })
+        .collect();
+    if let Some(ejector) = &mut health.ejector {
+        let others: Vec<(u32, health::Others)> =
+            pool.members.iter().zip(&facts).map(|(member, facts)| (member.id.0, facts.others())).collect();
+        let changes = ejector.set_members(&others, now);
+        note(pool, &changes, standings, effects);
+        for (member, facts) in pool.members.iter().zip(&mut facts) {
+            facts.out = ejector.ejection(member.id.0).map(|ejection| ejection.out);
+        }
+    }
+    facts
+}
+
+/// Remembers what the ejector said.
+fn note(
+    pool: &Pool,
+    changes: &[health::Change],
+    standings: &mut BTreeMap<BackendId, Standing>,
+    effects: &mut Effects,
+) {
+    for change in changes {
+        let id = BackendId(change.backend);
+        let Some(standing) = standings.get_mut(&id) else { continue };
+        standing.ruled.clone_from(&change.why);
+        match change.ruling {
+            Ruling::Ejected { .. } => {
+                standing.ejections += 1;
+                standing.first_failed = Some(change.first_failed);
+            }
+            Ruling::Tried | Ruling::Readmitted => {}
+            Ruling::HeldBack => {
+                if let Some(member) = pool.members.iter().find(|member| member.id == id) {
+                    let (backend, why) = (named(pool, member), change.why.clone());
+                    effects.notices.push(Notice::HeldBack { backend, why });
+                }
+            }
+        }
+    }
+}
+
+/// Why a backend is in its state, in words.
+fn why(from: Option<Condition>, to: Condition, check_says: Option<String>, ruled: &str) -> String {
+    let taken_out = |condition| matches!(condition, Some(Condition::Draining | Condition::Maintenance));
+    match to {
+        Condition::Draining => "an operator drains it".to_owned(),
+        Condition::Maintenance => "an operator took it out".to_owned(),
+        Condition::Ejected | Condition::Trial => ruled.to_owned(),
+        Condition::Up | Condition::NoCheck if matches!(from, Some(Condition::Ejected | Condition::Trial)) => {
+            ruled.to_owned()
+        }
+        Condition::Up | Condition::NoCheck if taken_out(from) => "an operator made it ready".to_owned(),
+        Condition::NoCheck => "no health check is configured".to_owned(),
+        Condition::Unchecked | Condition::Up | Condition::Down => check_says.unwrap_or_default(),
+    }
+}
+
+fn named(pool: &Pool, member: &super::roster::Member) -> Named {
+    Named { pool: pool.name.clone(), name: member.name.clone(), address: member.address.clone() }
+}
+
+/// Whether shards that do the one do the other. A ramp that is over is none.
+fn is_same(a: &Traffic, b: &Traffic, now: Instant) -> bool {
+    let ramp = |traffic: &Traffic| traffic.ramp.filter(|ramp| !ramp.is_over(now));
+    a.admitted == b.admitted && ramp(a) == ramp(b)
+}
+
+fn ejector(held: Option<Ejector>, rule: Option<Eject>) -> Option<Ejector> {
+    let rule = rule?;
+    let Some(mut ejector) = held else { return Some(Ejector::new(rule)) };
+    ejector.set_rule(rule);
+    Some(ejector)
+}
+
+impl From<Will> for health::Will {
+    fn from(will: Will) -> Self {
+        match will {
+            Will::Ready => Self::Ready,
+            Will::Draining => Self::Draining,
+            Will::Maintenance => Self::Maintenance,
+        }
+    }
+}
