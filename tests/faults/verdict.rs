@@ -84,6 +84,14 @@ pub(crate) fn counters_match(what: &str, ended: &Ended, weir: &Weir) {
     );
 }
 
+/// Asserts that weir has counted what this backend answered, where it was there all the time: who is removed
+/// takes its counters along.
+pub(crate) fn counters_of(what: &str, backend: &str, ended: &Ended, weir: &Weir) {
+    let right = |record: &Record| record.end == End::Right && record.backend.as_deref() == Some(backend);
+    let counted = weir.metric("weir_requests_total", &[("backend", backend), ("class", "2xx")]) as usize;
+    assert_eq!(counted, ended.count(right), "{what}: answers of {backend} in /metrics");
+}
+
 /// Asserts that of those in `later` hardly any took longer than the slow ones among those in `quiet`: both
 /// on this machine, which others may use as well.
 pub(crate) fn as_prompt_as(what: &str, quiet: &Ended, later: &Ended) {
