@@ -37,6 +37,7 @@ pub(super) fn needs_restart(started: &Config, new: &Config) -> Vec<String> {
         state_file,
         watch: _,
         on_shard_loss: _,
+        resolver,
     } = &new.runtime;
     let was = &started.runtime;
     let keys = [
@@ -47,6 +48,7 @@ pub(super) fn needs_restart(started: &Config, new: &Config) -> Vec<String> {
         ("runtime.ring_entries", was.ring_entries != *ring_entries),
         ("runtime.buffer_size", was.buffer_size != *buffer_size),
         ("runtime.buffers", was.buffers != *buffers),
+        ("runtime.resolver", was.resolver != *resolver),
         ("runtime.state_file", was.state_file != *state_file),
         ("admin", started.admin != new.admin),
         ("log", started.log != new.log),

@@ -110,7 +110,7 @@ pub(super) async fn resolve(
 /// # Errors
 /// As there; and without a descriptor for the runtime, which says so for each name.
 pub(super) fn resolve_at_start(config: &Config, known: &Addresses) -> Result<Addresses, ResolveRefused> {
-    let names = Rc::new(Names::new(None));
+    let names = Rc::new(Names::new(config.runtime.resolver));
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => LocalSet::new().block_on(&runtime, resolve(config, known, &names)),
         Err(error) => Err(ResolveRefused(vec![Unresolved::Runtime(error)])),

@@ -122,6 +122,11 @@ impl FakeShard {
         read(&self.told.lock().unwrap())
     }
 
+    /// Closes what it was told to accept on.
+    pub(crate) fn forget_sockets(&self) {
+        self.told.lock().unwrap().accept.clear();
+    }
+
     /// Changes how it behaves.
     pub(crate) fn set(&self, manner: Manner) {
         *self.manner.lock().unwrap() = manner;

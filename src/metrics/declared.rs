@@ -78,6 +78,8 @@ metrics! {
         "Connections accepted from clients.";
     ACCEPT_PAUSES: Counter "weir_accept_pauses_total" One ["shard"]
         "Times that accepting was paused, for want of descriptors or at runtime.max_connections.";
+    NOT_KEPT: Counter "weir_not_kept_total" One ["shard"]
+        "Answers not held, and request bodies not kept for a retry, since as much was kept already; raise runtime.buffers if it grows.";
     RING_TURNS: Counter "weir_ring_turns_total" One ["shard"]
         "Turns of the shard's loop.";
     RING_COMPLETIONS: Counter "weir_ring_completions_total" One ["shard"]

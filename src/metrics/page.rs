@@ -66,11 +66,12 @@ fn process(text: &mut Text, totals: &Totals, facts: &Facts<'_>) {
 
 fn shards(text: &mut Text, totals: &Totals) {
     type Value = fn(&ShardTotals) -> u64;
-    let per_shard: [(&'static metric::Metric, Value); 9] = [
+    let per_shard: [(&'static metric::Metric, Value); 10] = [
         (&metric::CONNECTIONS, |shard| shard.connections.into()),
         (&metric::IDLE_UPSTREAM, |shard| shard.idle_upstream.into()),
         (&metric::ACCEPTED, |shard| shard.accepted),
         (&metric::ACCEPT_PAUSES, |shard| shard.accept_pauses),
+        (&metric::NOT_KEPT, |shard| shard.not_kept),
         (&metric::RING_TURNS, |shard| shard.ring.turns),
         (&metric::RING_COMPLETIONS, |shard| shard.ring.completions),
         (&metric::RING_PARKS, |shard| shard.ring.parks),

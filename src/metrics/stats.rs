@@ -145,6 +145,7 @@ pub struct ShardStats {
     pub(super) view_age: Series<u32>,
     pub(super) accepted: u64,
     pub(super) accept_pauses: u64,
+    pub(super) not_kept: u64,
     pub(super) connections: u32,
     pub(super) idle_upstream: u32,
     /// The ring's own counters.
@@ -163,6 +164,7 @@ impl ShardStats {
             view_age: Series::default(),
             accepted: 0,
             accept_pauses: 0,
+            not_kept: 0,
             connections: 0,
             idle_upstream: 0,
             ring: RingCounters::default(),
@@ -251,6 +253,11 @@ impl ShardStats {
         self.accept_pauses += 1;
     }
 
+    /// Something was not kept for a retry, for want of memory for it.
+    pub fn not_kept(&mut self) {
+        self.not_kept += 1;
+    }
+
     /// Open connections now: with clients, and idle ones with backends.
     pub fn set_connections(&mut self, downstream: u32, upstream_idle: u32) {
         self.connections = downstream;
@@ -278,7 +285,8 @@ impl ShardStats {
         }
         self.refusals.clear();
         self.view_age.clear();
-        (self.accepted, self.accept_pauses, self.connections, self.idle_upstream) = Default::default();
+        (self.accepted, self.accept_pauses, self.not_kept) = Default::default();
+        (self.connections, self.idle_upstream) = Default::default();
         self.ring = RingCounters::default();
     }
 

@@ -41,6 +41,8 @@ pub struct ShardTotals {
     pub accepted: u64,
     /// Times that accepting was paused.
     pub accept_pauses: u64,
+    /// What was not kept for a retry, for want of memory.
+    pub not_kept: u64,
     /// Downstream connections when last asked.
     pub connections: u32,
     /// Idle upstream connections when last asked.
@@ -86,6 +88,7 @@ impl Totals {
         let shard = &mut self.shards[usize::from(shard)];
         shard.accepted += part.accepted;
         shard.accept_pauses += part.accept_pauses;
+        shard.not_kept += part.not_kept;
         shard.connections = part.connections;
         shard.idle_upstream = part.idle_upstream;
         shard.ring = part.ring;

@@ -5,7 +5,7 @@
 
 use super::attempt::{Failed, Turn, counted_as};
 use super::exchange::Times;
-use super::request::Outgoing;
+use super::request::{BodyLeft, Outgoing};
 use super::service::Service;
 use crate::balance::BackendId;
 use crate::exchange::{Attempt, AttemptFailure, Next, after_failure, is_failure};
@@ -50,9 +50,13 @@ pub(super) fn first_pick(
 ) -> Option<(Picked, Option<Box<Reserved>>)> {
     let rules = outgoing.pool.rules();
     let retry = &rules.retry;
-    let may_retry = outgoing.facts.method.is_idempotent()
-        && retry.attempts > 0
-        && (outgoing.body.is_done() || retry.body_buffer > 0);
+    let can_be_sent_again = match outgoing.body {
+        BodyLeft::Nothing => true,
+        BodyLeft::Length(left) => left.saturating_add(outgoing.body_bytes) <= retry.body_buffer as u64,
+        // Perhaps: that is not enough for a trial.
+        BodyLeft::Chunks(_) => false,
+    };
+    let may_retry = retry.attempts > 0 && outgoing.facts.method.is_idempotent() && can_be_sent_again;
     let asking = Asking { client, tried: &[], may_retry };
     let picked = service.upstreams.pick(&outgoing.pool, &asking)?;
     note_view(service);

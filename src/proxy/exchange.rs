@@ -240,7 +240,8 @@ impl Client {
     ) -> Step {
         let ends = way.times.ends;
         if let Some(Part::Interim(bytes)) = interim {
-            way.course.answering.set(!bytes.is_empty());
+            // Empty: an HTTP/1.0 client gets none.
+            way.course.answering.set(way.course.answering.get() || !bytes.is_empty());
             if self.sent_before().await.is_err() || self.down(ends).send(Payload::Bytes(bytes)).await.is_err()
             {
                 return Step::Done(self.client_gone());

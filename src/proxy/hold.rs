@@ -12,23 +12,38 @@ use crate::ring::{Fault, Payload, Stream};
 use crate::time::{Instant, Micros};
 use std::rc::Rc;
 
+/// What is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keeps {
+    /// An answer. It may have all of the room.
+    Answer,
+    /// A request's body. Half of the room is for answers alone, so that slow uploads do not take it all.
+    Body,
+}
+
 /// Bytes of the shard's memory for what is kept. Given back when dropped.
 pub(super) struct Room {
     service: Rc<Service>,
+    keeps: Keeps,
     bytes: usize,
 }
 
 impl Room {
     /// Room for `bytes`; `None` if there is not so much.
-    pub(super) fn take(service: &Rc<Service>, bytes: usize) -> Option<Self> {
-        let mut room = Self { service: service.clone(), bytes: 0 };
+    pub(super) fn take(service: &Rc<Service>, keeps: Keeps, bytes: usize) -> Option<Self> {
+        let mut room = Self { service: service.clone(), keeps, bytes: 0 };
         room.grow(bytes).then_some(room)
     }
 
     /// Room for `bytes` more; `false` if there is not so much.
     pub(super) fn grow(&mut self, bytes: usize) -> bool {
         let kept = self.service.kept.get().saturating_add(bytes);
-        if kept > self.service.kept_max {
+        let max = match self.keeps {
+            Keeps::Answer => self.service.kept_max,
+            Keeps::Body => self.service.kept_max / 2,
+        };
+        if kept > max {
+            self.service.stats.borrow_mut().not_kept();
             return false;
         }
         self.service.kept.set(kept);
@@ -50,7 +65,7 @@ pub(super) fn room_for(service: &Rc<Service>, part: &FirstPart, hold: usize) -> 
         return None;
     }
     let bytes = usize::try_from(left).ok()?.checked_add(part.payload.as_slice().len())?;
-    Room::take(service, bytes)
+    Room::take(service, Keeps::Answer, bytes)
 }
 
 /// Collects the rest of `part`'s body, so that it is whole.

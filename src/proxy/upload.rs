@@ -9,7 +9,7 @@ use super::connection::Client;
 use super::course::{Course, Sent, may_try_again};
 use super::download::{AnswerFault, Down, DownloadFault, Until, download, read_final};
 use super::exchange::{After, Step, Way};
-use super::hold::{Room, hold, room_for};
+use super::hold::{Keeps, Room, hold, room_for};
 use super::refusal::{Ending, Refused};
 use super::request::{BodyLeft, Input, Outgoing};
 use super::response::FirstPart;
@@ -299,7 +299,7 @@ impl<'a> Replay<'a> {
         let has_room = match self.room {
             Some(room) => room.grow(piece.len()),
             None => {
-                *self.room = Room::take(self.service, piece.len());
+                *self.room = Room::take(self.service, Keeps::Body, piece.len());
                 self.room.is_some()
             }
         };

@@ -108,16 +108,29 @@ fn a_post_may_fail_before_the_fall_but_none_does_after_it() {
 }
 
 #[test]
-fn long_before_the_fall_retries_carry_on() {
+fn where_nobody_checks_retries_carry_on() {
+    let mut fleet = NAMES.map(ProcessBackend::start);
+    let weir = weir_before(&fleet, "");
+    let (load, _) = load(&weir, GET);
+    wait_until("traffic flows", || load.counts().ok > 200);
+    fleet[0].kill();
+    let answered = load.counts().ok;
+    wait_until("retries carry on", || load.counts().ok > answered + 1_000);
+    assert_eq!(state(&weir, 0), "no_check", "nobody notices");
+    let counts = load.stop();
+    assert!(failed(counts) <= CLIENTS && counts.lost == 0, "at the kill at most: {counts:?}");
+}
+
+#[test]
+fn a_dead_backend_is_found_by_its_failed_exchanges_long_before_its_next_check() {
     let mut fleet = NAMES.map(ProcessBackend::start);
     let weir = weir_before(&fleet, "[pool.app.health]\ntype = \"tcp\"\ninterval = \"20s\"\n");
     wait_until("all are up", || (0..3).all(|backend| state(&weir, backend) == "up"));
     let (load, _) = load(&weir, GET);
     wait_until("traffic flows", || load.counts().ok > 200);
     fleet[0].kill();
-    let answered = load.counts().ok;
-    wait_until("retries carry on", || load.counts().ok > answered + 1_000);
-    assert_eq!(state(&weir, 0), "up", "nobody has noticed yet");
+    wait_until("it is found", || state(&weir, 0) == "down");
     let counts = load.stop();
     assert!(failed(counts) <= CLIENTS && counts.lost == 0, "at the kill at most: {counts:?}");
+    wait_until("the log says what it cost", || weir.stderr().contains(" took="));
 }

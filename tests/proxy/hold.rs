@@ -70,6 +70,24 @@ fn a_backend_that_breaks_off_in_the_middle_of_small_answers_costs_nobody_anythin
 }
 
 #[test]
+fn a_head_that_stops_in_the_middle_is_tried_again_or_a_504() {
+    let sick = Backend::http(answers::by(|_, wire| {
+        wire.send("HTTP/1.1 200 OK\r\nContent-Le")?;
+        sleep(ms(1500));
+        Ok(Then::Close)
+    }));
+    let well = Backend::http(answers::text("well"));
+    let weir = Weir::start(&one_pool(&[&sick, &well], "", &in_turns("")));
+    let mut client = weir.client();
+    (0..4).for_each(|_| assert_eq!(client.get("/").text(), "well"));
+    assert_eq!(sick.requests(), 2);
+    let weir = Weir::start(&one_pool(&[&sick], "", &in_turns("")));
+    let response = weir.client().get("/");
+    assert_eq!(response.status, 504);
+    assert!(response.text().contains("stopped in the middle"), "{}", response.text());
+}
+
+#[test]
 fn pipelined_requests_get_their_answers_whole_and_in_order() {
     let well = Backend::http(answers::echo());
     let sick = Backend::http(half(Then::Close));
@@ -248,6 +266,7 @@ fn held_answers_have_a_bound_and_beyond_it_answers_go_down_as_they_come() {
     }
     // 64 KiB hold 21 answers of some 3040 bytes.
     assert!((15..=20).contains(&came), "{came} came");
+    assert_eq!(weir.metric("weir_not_kept_total", &[]), 19.0);
     go.store(true, Ordering::SeqCst);
     drop(clients);
     wait_until("no exchange is in flight", || weir.metric("weir_in_flight", &[]) == 0.0);

@@ -75,14 +75,15 @@ impl Desk {
         let until = self.now() + LINE_WITHIN;
         for notice in notices {
             match notice {
-                Notice::Transition { id, failed_over: true, .. } => {
-                    // One that was still waiting is said without.
-                    self.say_failing(id, None);
-                    self.0.failing.borrow_mut().insert(id, Failing { notice, until });
+                Notice::Transition { id, failed_over, .. } => {
+                    self.say_before(id);
+                    if failed_over {
+                        self.0.failing.borrow_mut().insert(id, Failing { notice, until });
+                    } else {
+                        say(&notice, None);
+                    }
                 }
-                Notice::Transition { .. } | Notice::HeldBack { .. } | Notice::Panic { .. } => {
-                    say(&notice, None)
-                }
+                Notice::HeldBack { .. } | Notice::Panic { .. } => say(&notice, None),
             }
         }
         hurry.into_iter().for_each(|number| self.0.probers.borrow().hurry(number));
@@ -123,6 +124,25 @@ impl Desk {
         };
         due.into_iter().for_each(|id| self.say_failing(id, None));
         next
+    }
+
+    /// Measures the failovers of the first mark that waits for it.
+    fn measure_first(&self, mark: u64, at: Instant) {
+        self.0.to_measure.borrow_mut().pop_front();
+        let ended = self.0.world.borrow_mut().marked(mark, at);
+        ended.iter().for_each(|failover| self.say_failing(BackendId(failover.backend), Some(failover)));
+    }
+
+    /// Says what of a backend waits, since something else is to be said of it.
+    fn say_before(&self, id: BackendId) {
+        while self.0.failing.borrow().contains_key(&id) {
+            let first = self.0.to_measure.borrow().front().copied();
+            match first {
+                // Without the last reports, then.
+                Some((mark, at)) => self.measure_first(mark, at),
+                None => self.say_failing(id, None),
+            }
+        }
     }
 
     fn say_failing(&self, id: BackendId, failover: Option<&Failover>) {

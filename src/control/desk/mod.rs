@@ -122,7 +122,7 @@ impl Desk {
             configuration: RefCell::new(status),
             reloading: tokio::sync::Mutex::new(()),
             probers: RefCell::default(),
-            names: Rc::new(Names::new(None)),
+            names: Rc::new(Names::new(runtime.resolver)),
             watched: RefCell::default(),
             found,
             shards: RefCell::new(links.iter().map(|link| Shard::new(link.pulse.clone())).collect()),
