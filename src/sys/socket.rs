@@ -10,10 +10,11 @@ use nix::sys::socket::{
     setsockopt, socket, sockopt,
 };
 use nix::sys::socket::{SockaddrIn, SockaddrIn6, SockaddrLike};
+use std::fs::Permissions;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
 /// An address in the kernel's form.
@@ -143,6 +144,21 @@ pub fn listening(address: &ListenAddress, backlog: u32, sharing: Sharing) -> Res
     if sharing != Sharing::Trial {
         listen(&fd, backlog).map_err(failed("listen on"))?;
     }
+    Ok(fd)
+}
+
+/// A listening Unix socket that only its owner and its owner's group may connect to, whatever the umask; its
+/// path is taken over if nobody listens there any more.
+///
+/// # Errors
+/// The kernel's.
+pub fn guarded(path: &Path) -> io::Result<OwnedFd> {
+    let fd = stream(AddressFamily::Unix)?;
+    remove_stale(path);
+    bind(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    // Before it listens, so that nobody connects by the rights that the umask left.
+    std::fs::set_permissions(path, Permissions::from_mode(0o660))?;
+    listen(&fd, Backlog::MAXCONN)?;
     Ok(fd)
 }
 
