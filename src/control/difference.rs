@@ -50,6 +50,7 @@ pub(super) fn needs_restart(started: &Config, new: &Config) -> Vec<String> {
         ("runtime.buffers", was.buffers != *buffers),
         ("runtime.resolver", was.resolver != *resolver),
         ("runtime.state_file", was.state_file != *state_file),
+        ("runtime.resolver", was.resolver != *resolver),
         ("admin", started.admin != new.admin),
         ("log", started.log != new.log),
     ];

@@ -44,6 +44,9 @@ pub struct Group {
     pub address: ListenAddress,
     /// By shard; each that lives has one at least.
     shards: Vec<Vec<Arc<OwnedFd>>>,
+    /// They are the supervisor's, which goes on with them after this process: who connects then waits for
+    /// the next one. So they are never shut down, only let go of, and their file stays.
+    pub is_lent: bool,
 }
 
 /// Sockets that are opened and that nobody knows of yet, by shard.
@@ -80,6 +83,12 @@ impl Listening {
         Ok(all)
     }
 
+    /// The sockets of the listeners that the configuration has on these addresses are the supervisor's.
+    pub fn lent(&mut self, addresses: &[ListenAddress]) {
+        let lent = self.groups.iter_mut().filter(|group| addresses.contains(&group.asked));
+        lent.for_each(|group| group.is_lent = true);
+    }
+
     /// How many shards there were at the start.
     pub(super) fn shards(&self) -> usize {
         self.shards
@@ -100,6 +109,7 @@ impl Listening {
             asked: listener.address.clone(),
             address: real_address(listener, &opened.0),
             shards: opened.0,
+            is_lent: false,
         });
         key
     }
@@ -178,7 +188,7 @@ impl Listening {
 
 impl Group {
     fn remove_file(&self) {
-        if let ListenAddress::Unix(file) = &self.address {
+        if let (ListenAddress::Unix(file), false) = (&self.address, self.is_lent) {
             // It may have been removed by hand; nothing hangs on it.
             let _ = std::fs::remove_file(file);
         }

@@ -90,14 +90,10 @@ fn merged_pool(kept: CarriedPool, pool: &Pool, forgotten: &mut Vec<Forgotten>) -
     for backend in backends {
         let was_changed = is_change(&backend);
         let named = backend.name.clone();
-        match merged_backend(backend, pool) {
-            Ok(backend) => merged.push(backend),
-            Err((backend, because)) => {
-                if was_changed {
-                    forget(&named, because);
-                }
-                merged.extend(backend);
-            }
+        let (left, because) = merged_backend(backend, pool);
+        merged.extend(left);
+        if let Some(because) = because.filter(|_| was_changed) {
+            forget(&named, because);
         }
     }
     let still_removed = removed.into_iter().filter(|removal| {
@@ -115,23 +111,20 @@ fn merged_pool(kept: CarriedPool, pool: &Pool, forgotten: &mut Vec<Forgotten>) -
     CarriedPool { name, backends: merged, removed }
 }
 
-/// The backend as it was; or what is left of it, and why no more.
-fn merged_backend(
-    backend: CarriedBackend,
-    pool: &Pool,
-) -> Result<CarriedBackend, (Option<CarriedBackend>, Because)> {
+/// What is left of the backend, and why it is not all.
+fn merged_backend(backend: CarriedBackend, pool: &Pool) -> (Option<CarriedBackend>, Option<Because>) {
     let Some(was) = &backend.configured else {
         let is_named = pool.backends.iter().any(|now| now.name == backend.name);
-        return if is_named { Err((None, Because::HasItNow)) } else { Ok(backend) };
+        return if is_named { (None, Some(Because::HasItNow)) } else { (Some(backend), None) };
     };
     match said(pool, &backend.name, was) {
-        None => Err((None, Because::NoBackend)),
-        Some(now) if now == *was => Ok(backend),
-        Some(now) if now.address != was.address => Err((None, Because::SaysNow(now))),
+        None => (None, Some(Because::NoBackend)),
+        Some(now) if now == *was => (Some(backend), None),
+        Some(now) if now.address != was.address => (None, Some(Because::SaysNow(now))),
         Some(now) => {
             let (will, weight) = (Will::default(), now.weight);
             let left = CarriedBackend { will, weight, configured: Some(now.clone()), ..backend };
-            Err((Some(left), Because::SaysNow(now)))
+            (Some(left), Some(Because::SaysNow(now)))
         }
     }
 }

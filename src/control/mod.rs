@@ -25,6 +25,7 @@
 //! | `difference`, `moved` | what differs between two configurations; whom a change moves |
 //! | `carried`, `carry` | what a successor must know, and making it so |
 //! | `merge`, `state` | run-time changes against the configuration, and over a restart |
+//! | `supervisor` | what the supervisor hears |
 
 mod carried;
 mod carry;
@@ -49,6 +50,7 @@ pub(crate) mod rig;
 mod roster;
 mod state;
 pub mod status;
+mod supervisor;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests;
@@ -73,6 +75,7 @@ pub use names::{Found, LookUpFailed, Names, ResolvedAddress};
 pub use probe::BadCheck;
 pub use resolve::{Addresses, ResolveRefused, Unresolved};
 pub use state::{StateFile, StateRefused};
+pub use supervisor::Supervisor;
 pub use world::World;
 
 use crate::balance::name_hash;

@@ -4,20 +4,23 @@
 //! refused before the first client is accepted. Not here: anything that happens in between (`control`,
 //! `shard`). Called by `cli`.
 
+mod activated;
 mod refused;
 mod takeover;
 
+pub use activated::ActivatedRefused;
 pub use refused::StartError;
 pub use takeover::TakeoverRefused;
 
 use crate::admin::{self, AdminListener};
 use crate::config::{Config, ListenAddress, expand};
-use crate::control::{self, ConfigFile, Desk, Listening, ShardLink, StateFile, World};
+use crate::control::{self, ConfigFile, Desk, Listening, ShardLink, StateFile, Supervisor, World};
 use crate::log;
 use crate::mesh::{Pulse, Receiver, Sender, ToControl, ToShard, mailbox};
 use crate::ring::{RECOMMENDED, probe};
 use crate::shard::{self, ShardPlan};
 use crate::sys::{clock, cpu, limits};
+use activated::Activated;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -94,10 +97,20 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
     // Who is taken over from knows what the state file knows, and more.
     let carried = inherited.as_mut().and_then(Inheritance::carried).or(kept.flatten());
     let found = control::look_up(&config, carried.as_ref())?;
-    let listening = Listening::bind(&config.listeners, cores.len(), |address| {
-        inherited.as_mut().map(|old| old.listener(address)).unwrap_or_default()
+    let mut activated = Activated::take(&config)?;
+    let mut lent = activated.listeners();
+    if let Some(old) = &inherited {
+        let addresses = config.listeners.iter().map(|listener| &listener.address);
+        lent.extend(addresses.filter(|address| old.is_lent(address)).cloned());
+    }
+    let mut listening = Listening::bind(&config.listeners, cores.len(), |address| {
+        let old = inherited.as_mut().map(|old| old.listener(address)).unwrap_or_default();
+        if old.is_empty() { activated.listener(address) } else { old }
     })?;
-    let admin = admin::bind_around(&config.admin, |address| inherited.as_mut()?.admin(address))?;
+    listening.lent(&lent);
+    let admin = admin::bind_around(&config.admin, |address| {
+        inherited.as_mut().and_then(|old| old.admin(address)).or_else(|| activated.admin(address))
+    })?;
     let addresses = Addresses {
         listeners: listening.addresses(),
         admin: admin.iter().filter_map(AdminListener::address).collect(),
@@ -107,19 +120,29 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
     let (to_control, mail) = mailbox(CONTROL_MAIL)?;
     let shards = Shards::start(&config, &world, &cores, &to_control)?;
     drop(to_control);
-    shards.accept(&listening);
-    if let Some(old) = inherited {
-        succeed(old);
-    }
-    for (name, address) in &addresses.listeners {
-        tracing::info!(listener = name, %address, shards = cores.len(), "accepting");
-    }
-    for address in &addresses.admin {
-        tracing::info!(%address, "admin");
-    }
-    on_ready(&addresses);
     let listening = Rc::new(RefCell::new(listening));
-    let ended = shards.control(world, source, state, mail, admin, listening.clone());
+    let links = shards.links.clone();
+    let supervisor = Supervisor::from_environment(inherited.as_ref().map(|old| old.pid().unsigned_abs()));
+    // Once control has begun nothing can be refused any more.
+    let begun = |desk: Desk| {
+        accept(&links, &listening.borrow());
+        if let Some(old) = inherited {
+            succeed(old);
+        }
+        for (name, address) in &addresses.listeners {
+            tracing::info!(listener = name, %address, shards = links.len(), "accepting");
+        }
+        for address in &addresses.admin {
+            tracing::info!(%address, "admin");
+        }
+        on_ready(&addresses);
+        desk.supervise(supervisor);
+        surface(desk, admin, listening.clone());
+    };
+    let links = shards.links.clone();
+    let setup =
+        control::Setup { world, source, state, listening: listening.clone(), links, clock: clock::now };
+    let ended = shards.control(setup, mail, begun);
     listening.borrow().remove_files();
     ended
 }
@@ -162,8 +185,8 @@ struct Shards {
 }
 
 impl Shards {
-    /// Starts them all. None accepts yet: were one refused after another has accepted, that one's clients
-    /// would be cut off.
+    /// Starts them all. None accepts yet: were anything refused after one has accepted, its clients would be
+    /// cut off.
     fn start(
         config: &Arc<Config>,
         world: &World,
@@ -190,28 +213,14 @@ impl Shards {
         Ok(shards)
     }
 
-    /// Has each accept on its sockets. Who connects until it does waits in the queue.
-    fn accept(&self, listening: &Listening) {
-        for (number, link) in self.links.iter().enumerate() {
-            // Its mailbox is empty yet; if its thread has ended, control hears of that.
-            let _ = link.to_shard.send(ToShard::Accept(listening.of_shard(number)));
-        }
-    }
-
     /// Hands the thread to control until the process is to end.
     fn control(
         mut self,
-        world: World,
-        source: Option<ConfigFile>,
-        state: Option<StateFile>,
+        setup: control::Setup,
         mail: Receiver<ToControl>,
-        admin: Vec<AdminListener>,
-        listening: Rc<RefCell<Listening>>,
+        begun: impl FnOnce(Desk),
     ) -> Result<u8, StartError> {
-        let links = self.links.clone();
-        let setup =
-            control::Setup { world, source, state, listening: listening.clone(), links, clock: clock::now };
-        let reason = control::run(setup, mail, |desk| surface(desk, admin, listening))?;
+        let reason = control::run(setup, mail, begun)?;
         self.end();
         Ok(reason.code())
     }
@@ -231,6 +240,14 @@ impl Shards {
 impl Drop for Shards {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// Has each shard accept on its sockets. Who connects until it does waits in the queue.
+fn accept(shards: &[ShardLink], listening: &Listening) {
+    for (number, link) in shards.iter().enumerate() {
+        // Its mailbox is all but empty yet; if its thread has ended, control hears of that.
+        let _ = link.to_shard.send(ToShard::Accept(listening.of_shard(number)));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Why weir does not start.
 
+use super::ActivatedRefused;
 use super::takeover::TakeoverRefused;
 use crate::admin::BindRefused;
 use crate::config::CoresRefused;
@@ -21,6 +22,9 @@ pub enum StartError {
     /// A backend cannot be resolved.
     #[error(transparent)]
     Backends(#[from] ResolveRefused),
+    /// Sockets were passed that are of no use.
+    #[error(transparent)]
+    Activated(#[from] ActivatedRefused),
     /// A health check's request is no HTTP.
     #[error(transparent)]
     Check(#[from] BadCheck),

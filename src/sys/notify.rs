@@ -130,15 +130,16 @@ impl Notifier {
 }
 
 /// How long the supervisor waits for [`Notice::Watchdog`] before it takes the process for dead; `None`: it
-/// does not.
-pub fn watchdog_interval() -> Option<Micros> {
+/// does not. A process that took over from `predecessor`, and was started by it, is watched in its place.
+pub fn watchdog_interval(predecessor: Option<u32>) -> Option<Micros> {
     let read = |name| std::env::var(name).ok();
-    watchdog(read("WATCHDOG_USEC").as_deref(), read("WATCHDOG_PID").as_deref(), std::process::id())
+    let watched = [Some(std::process::id()), predecessor];
+    watchdog(read("WATCHDOG_USEC").as_deref(), read("WATCHDOG_PID").as_deref(), &watched)
 }
 
 /// A variable for another process, which this one inherited, says nothing to it (sd_watchdog_enabled(3)).
-fn watchdog(usec: Option<&str>, pid: Option<&str>, own: u32) -> Option<Micros> {
-    let is_ours = pid.is_none_or(|pid| pid.parse() == Ok(own));
+fn watchdog(usec: Option<&str>, pid: Option<&str>, watched: &[Option<u32>]) -> Option<Micros> {
+    let is_ours = pid.is_none_or(|pid| pid.parse().is_ok_and(|pid| watched.contains(&Some(pid))));
     let usec = usec?.parse().ok().filter(|usec| *usec > 0 && is_ours)?;
     Some(Micros::from_us(usec))
 }
@@ -205,17 +206,18 @@ mod tests {
     }
 
     #[test]
-    fn the_watchdog_is_on_only_with_an_interval_for_this_process() {
+    fn the_watchdog_is_on_only_with_an_interval_for_this_process_or_its_predecessor() {
         for (usec, pid, expected) in [
             (Some("30000000"), Some("7"), Some(Micros::from_s(30))),
             (Some("30000000"), None, Some(Micros::from_s(30))),
+            (Some("30000000"), Some("6"), Some(Micros::from_s(30))),
             (Some("30000000"), Some("8"), None),
             (Some("30000000"), Some("x"), None),
             (Some("0"), Some("7"), None),
             (Some("x"), Some("7"), None),
             (None, Some("7"), None),
         ] {
-            assert_eq!(watchdog(usec, pid, 7), expected, "{usec:?} {pid:?}");
+            assert_eq!(watchdog(usec, pid, &[Some(7), Some(6)]), expected, "{usec:?} {pid:?}");
         }
     }
 }

@@ -67,7 +67,11 @@ impl Weir {
 
     /// Starts another weir, on this one's ports, that is to take over from it; waits for nothing.
     pub fn spawn_successor(&self, config: &str) -> Self {
-        let command = Command::new(env!("CARGO_BIN_EXE_weir"));
+        self.spawn_successor_by(Command::new(env!("CARGO_BIN_EXE_weir")), config)
+    }
+
+    /// As `spawn_successor`, by a command that becomes weir when its arguments are added.
+    pub fn spawn_successor_by(&self, command: Command, config: &str) -> Self {
         Self::launch(command, config, &["--takeover"], self.ports.clone())
     }
 

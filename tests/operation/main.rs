@@ -13,6 +13,7 @@
 //! | `sharing.rs` | shards that know of each other's exchanges |
 //! | `shutdown.rs` | signals, and what becomes of the work under way |
 //! | `draining.rs` | shutdown under load |
+//! | `systemd.rs` | a supervisor: notices, the watchdog, sockets that it opened |
 //! | `limits.rs` | unprivileged, few descriptors, too many clients |
 //! | `refused.rs` | why weir does not start |
 //! | `takeover.rs` | a new process in the old one's place |
@@ -51,6 +52,7 @@ mod restart;
 mod shares;
 mod sharing;
 mod shutdown;
+mod systemd;
 mod takeover;
 mod transitions;
 mod usable;

@@ -32,6 +32,7 @@ use super::names::{Found, Names};
 use super::outbox::Outbox;
 use super::prober::{Probers, random};
 use super::status::ConfigStatus;
+use super::supervisor::Supervisor;
 use super::world::World;
 use super::{ConfigFile, Setup, StateFile};
 use crate::balance::{BackendId, Merger};
@@ -40,7 +41,7 @@ use crate::mesh::ToControl;
 use crate::time::Instant;
 use carry_out::Failing;
 use shards::Shard;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -96,6 +97,7 @@ struct Parts {
     life: RefCell<Life>,
     /// A successor process has the listening sockets, but has not said yet that it serves.
     promised: Cell<bool>,
+    supervisor: OnceCell<Supervisor>,
     woken: Notify,
 }
 
@@ -144,6 +146,7 @@ impl Desk {
             round_wanted: Cell::new(false),
             life: RefCell::new(Life::new(shards, runtime.shutdown_delay, runtime.grace)),
             promised: Cell::new(false),
+            supervisor: OnceCell::new(),
             woken: Notify::new(),
             world: RefCell::new(world),
             started_with: config,
@@ -162,6 +165,11 @@ impl Desk {
         if let Some(state) = &self.0.state {
             state.save(&self.export());
         }
+    }
+
+    /// The supervisor, once the process serves.
+    pub(super) fn supervisor(&self) -> &OnceCell<Supervisor> {
+        &self.0.supervisor
     }
 
     /// The time.

@@ -45,7 +45,9 @@ impl Desk {
     pub async fn reload(&self) -> Result<Reloaded, ReloadRefused> {
         let _one_at_a_time = self.0.reloading.lock().await;
         let began = self.now();
+        self.supervised(|supervisor| supervisor.reloading(began));
         let reloaded = self.try_to_reload(began).await;
+        self.supervised(|supervisor| supervisor.ready(&self.in_words()));
         match &reloaded {
             Ok(reloaded) => say(reloaded),
             Err(refused) => {
@@ -184,6 +186,12 @@ impl Desk {
         };
         let runtime = &config.runtime;
         self.0.life.borrow_mut().set_lengths(runtime.shutdown_delay, runtime.grace);
+        // The supervisor listens there still: its sockets are not to be shut down.
+        self.let_go(|group| group.is_lent && !keys.contains(&group.key));
+        for outbox in self.0.outboxes.borrow_mut().iter_mut() {
+            // What a full mailbox does not take now goes out with all the rest.
+            outbox.flush();
+        }
         let next = Next { config, names: addresses, listeners };
         let words = self.follow(next, before)?;
         let gone = self.0.listening.borrow_mut().retain(&keys);

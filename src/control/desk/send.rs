@@ -3,7 +3,9 @@
 use super::Desk;
 use crate::control::Unconfirmed;
 use crate::control::life::Order;
+use crate::control::listening::Group;
 use crate::control::outbox::Outbox;
+use crate::control::supervisor::Supervisor;
 use crate::time::{Instant, Micros};
 use crate::topology::ListenerKey;
 use tokio::time::timeout;
@@ -55,16 +57,25 @@ impl Desk {
     /// Tells every shard to leave, drain or stop.
     pub(super) fn order(&self, order: Option<Order>) {
         let Some(order) = order else { return };
-        if order == Order::Drain && self.0.promised.get() {
-            let all: Vec<ListenerKey> =
-                self.0.listening.borrow().groups().iter().map(|group| group.key).collect();
-            self.0.outboxes.borrow_mut().iter_mut().for_each(|outbox| outbox.hand_over(&all));
+        self.supervised(Supervisor::stopping);
+        if order == Order::Drain {
+            let promised = self.0.promised.get();
+            self.let_go(|group| promised || group.is_lent);
         }
         if order == Order::Drain {
             tracing::info!(grace = %self.config().runtime.grace, "draining: no new connections");
         }
         self.0.outboxes.borrow_mut().iter_mut().for_each(|outbox| outbox.order(order));
         self.wake();
+    }
+
+    /// Has every shard let go of the sockets of these listeners, before it hears anything that shuts them
+    /// down.
+    pub(super) fn let_go(&self, wanted: impl Fn(&Group) -> bool) {
+        let listening = self.0.listening.borrow();
+        let keys: Vec<ListenerKey> =
+            listening.groups().iter().filter(|group| wanted(group)).map(|group| group.key).collect();
+        self.0.outboxes.borrow_mut().iter_mut().for_each(|outbox| outbox.hand_over(&keys));
     }
 
     /// A shard has confirmed a mark.

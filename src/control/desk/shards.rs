@@ -80,6 +80,7 @@ impl Desk {
 
     /// A shard ended that should not have: another one accepts in its place.
     fn lost(&self, shard: u16) {
+        self.supervised(|supervisor| supervisor.status(&self.in_words()));
         if let Some(heir) = self.heir() {
             self.adopt(shard, heir);
         }

@@ -51,14 +51,15 @@ impl Incumbent for Predecessor {
         }
         let (listening, admin) = (self.listening.borrow(), self.admin.borrow());
         let mut descriptors = Vec::new();
-        let mut offered = |address: &ListenAddress, sockets: Vec<Arc<OwnedFd>>| {
-            let offered = Offered { address: address.to_string(), sockets: sockets.len() };
+        let mut offered = |address: &ListenAddress, sockets: Vec<Arc<OwnedFd>>, lent: bool| {
+            let offered = Offered { address: address.to_string(), sockets: sockets.len(), lent };
             descriptors.extend(sockets);
             offered
         };
         let groups = listening.groups().iter();
-        let listeners = groups.map(|group| offered(&group.address, group.sockets())).collect();
-        let admin = admin.0.iter().map(|(address, socket)| offered(address, vec![socket.clone()])).collect();
+        let listeners = groups.map(|group| offered(&group.address, group.sockets(), group.is_lent)).collect();
+        let admin =
+            admin.0.iter().map(|(address, socket)| offered(address, vec![socket.clone()], false)).collect();
         let offer = Offer { listeners, admin, carried: self.desk.export() };
         if offer.descriptors().is_none() {
             return Err("it has more sockets than can be handed over; end it (SIGTERM) first".to_owned());
@@ -72,11 +73,13 @@ impl Incumbent for Predecessor {
 
     fn step_down(&self, successor: Peer, taken: &[String]) {
         tracing::info!(pid = successor.pid, "the new process serves: this one drains and leaves");
+        self.desk.supervised(|supervisor| supervisor.succeeded_by(successor.pid.unsigned_abs()));
         let is_taken = |address: &ListenAddress| taken.contains(&address.to_string());
         let mut listening = self.listening.borrow_mut();
         let groups = listening.groups().iter().filter(|group| is_taken(&group.address));
         let keys: Vec<ListenerKey> = groups.map(|group| group.key).collect();
         listening.release(is_taken);
+        drop(listening);
         // Whoever asks is told by the successor. What waits is in the queue that it shares.
         self.admin_accepts.iter().for_each(AbortHandle::abort);
         self.admin.borrow_mut().0.clear();

@@ -83,6 +83,9 @@ pub(crate) struct Offered {
     pub(crate) address: String,
     /// How many: a group of SO_REUSEPORT has one a shard and more after takeovers.
     pub(crate) sockets: usize,
+    /// They are the supervisor's, which goes on with them when no weir runs any more.
+    #[serde(default)]
+    pub(crate) lent: bool,
 }
 
 impl Offer {
@@ -163,7 +166,7 @@ mod tests {
 
     #[test]
     fn an_offer_of_more_descriptors_than_anybody_has_is_none() {
-        let offered = |sockets| Offered { address: "a".into(), sockets };
+        let offered = |sockets| Offered { address: "a".into(), sockets, lent: false };
         let offer = |counts: &[usize]| Offer {
             listeners: counts.iter().copied().map(offered).collect(),
             ..Offer::default()

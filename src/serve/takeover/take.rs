@@ -81,6 +81,7 @@ pub(crate) struct Inheritance {
 struct Handed {
     address: String,
     sockets: Vec<OwnedFd>,
+    lent: bool,
 }
 
 /// The connection to a running weir.
@@ -146,9 +147,9 @@ impl Conversation {
         };
         let mut descriptors = self.descriptors(&offer).map_err(self.broke(STEP))?.into_iter();
         let mut handed = |offered: Vec<Offered>| -> Vec<Handed> {
-            let one = |Offered { address, sockets }| {
+            let one = |Offered { address, sockets, lent }| {
                 let sockets = descriptors.by_ref().take(sockets);
-                Handed { address, sockets: sockets.collect() }
+                Handed { address, sockets: sockets.collect(), lent }
             };
             offered.into_iter().map(one).collect()
         };
@@ -251,6 +252,12 @@ impl Inheritance {
     /// The sockets of a listener; empty if it had none there.
     pub(crate) fn listener(&mut self, address: &ListenAddress) -> Vec<OwnedFd> {
         find(&mut self.listeners, address, &mut self.taken)
+    }
+
+    /// Whether the supervisor has lent this listener's sockets to the old process, and so to this one.
+    pub(crate) fn is_lent(&self, address: &ListenAddress) -> bool {
+        let address = address.to_string();
+        self.listeners.iter().any(|handed| handed.address == address && handed.lent)
     }
 
     /// The socket of an admin address.

@@ -40,7 +40,7 @@ impl Incumbent for Process {
             return Err(why.to_owned());
         }
         let pool = CarriedPool { name: "app".into(), ..CarriedPool::default() };
-        let offered = Offered { address: self.address.clone(), sockets: self.sockets.len() };
+        let offered = Offered { address: self.address.clone(), sockets: self.sockets.len(), lent: false };
         let carried = Carried { version: 1, pools: vec![pool], names: vec![] };
         Ok((Offer { listeners: vec![offered], admin: vec![], carried }, self.sockets.clone()))
     }
