@@ -38,12 +38,12 @@ fn the_next_process_knows_who_is_down_and_who_is_drained() {
     let ledger = ledger();
     let mut fleet = Server::three(&ledger);
     let entries: Vec<_> = fleet.iter().map(Server::entry).collect();
-    // Checks are rare, so that it is not by them that the new one knows.
+    // Checks are rare, and the first one of a new process is not enough, so that it is not by them that it
+    // knows.
     let check = CHECK
         .replace("interval = \"100ms\"", "interval = \"20s\"")
         .replace("interval_down = \"50ms\"", "interval_down = \"20s\"")
-        .replace("fall = 3", "fall = 1")
-        .replace("rise = 2", "rise = 1");
+        .replace("fall = 3", "fall = 1");
     let config = site("0,1", &entries, &format!("{CAREFUL}{check}"));
     fleet[0].kill();
     let mut weir = Weir::start(&config);
