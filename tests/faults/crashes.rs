@@ -22,13 +22,13 @@ fn a_killed_backend_costs_nobody_but_the_posts_it_had() {
     let weir = behind_weir(&fleet);
     let load = OpenLoop::start(weir.address("web"), Mix::default());
     let mut killed = Vec::new();
-    for turn in 0..3 {
+    for server in &mut fleet {
+        let name = server.name.clone();
         load.run(0.7);
         killed.push(just_now());
-        fleet[turn].kill();
+        server.kill();
         load.run(0.7);
-        fleet[turn].revive();
-        let name = fleet[turn].name.clone();
+        server.revive();
         wait_until("it is up again", || state(&weir, &name) == "up");
         load.wait_for("it has traffic", 20, |record| record.backend.as_ref() == Some(&name));
     }

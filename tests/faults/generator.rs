@@ -80,7 +80,8 @@ fn it_notices_an_answer_that_is_not_the_right_one() {
     let no_http = |_: Ticket| b"what?\r\n\r\n".to_vec();
     let half_a_head = |_: Ticket| b"HTTP/1.1 200 OK\r\nContent-".to_vec();
     let mix = || Mix { size_max: 200, ..few() };
-    let ways: [(&str, Box<dyn Fn(Ticket) -> Vec<u8> + Send + Sync>); 8] = [
+    type Way = Box<dyn Fn(Ticket) -> Vec<u8> + Send + Sync>;
+    let ways: [(&str, Way); 8] = [
         ("another's", Box::new(other)),
         ("a byte is another", Box::new(changed)),
         ("a byte is missing", Box::new(shorter)),

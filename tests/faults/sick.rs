@@ -141,7 +141,7 @@ fn it_answers_what_is_not_http() {
 fn half_of_its_answers_are_500() {
     let count = AtomicU64::new(0);
     with_a_sick_one("half are 500", move |ticket, wire| {
-        if count.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+        if count.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
             wire.send(error_500("0", ticket))?;
         } else {
             sleep(TAKES);
