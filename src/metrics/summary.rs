@@ -5,9 +5,9 @@
 
 use super::Series;
 use super::stats::{CLASSES, Phase, UpstreamFailure};
-use super::totals::Totals;
+use super::totals::{BackendTotals, Totals};
 
-/// All backends' and shards' totals, added up.
+/// All backends' and shards' totals, added up, those of backends that are no more too.
 #[derive(Debug, Default)]
 pub struct Summary {
     /// Answers passed on, by the status's class, in the classes' order; all are listed.
@@ -38,15 +38,15 @@ impl Totals {
     /// Everything added up. Adds histograms of thousands of counters for each backend: for a page, not
     /// for a loop.
     pub fn summary(&self) -> Summary {
-        let sum = |count: &dyn Fn(usize) -> u64| (0..self.backends.len()).map(count).sum::<u64>();
-        let of_class =
-            |(at, class): (usize, &&'static str)| (*class, sum(&|id| self.backends[id].classes[at]));
+        let all = || self.backends.iter().chain([&self.former]);
+        let sum = |count: &dyn Fn(&BackendTotals) -> u64| all().map(count).sum::<u64>();
+        let of_class = |(at, class): (usize, &&'static str)| (*class, sum(&|backend| backend.classes[at]));
         let of_cause =
-            |cause: &UpstreamFailure| (cause.label(), sum(&|id| self.backends[id].failures[*cause as usize]));
+            |cause: &UpstreamFailure| (cause.label(), sum(&|backend| backend.failures[*cause as usize]));
         let of_phase = |phase: &Phase| {
-            let mut all = Series::<u64>::default();
-            self.backends.iter().for_each(|backend| all.add(backend.phase(*phase)));
-            (*phase, all)
+            let mut lengths = Series::<u64>::default();
+            all().for_each(|backend| lengths.add(backend.phase(*phase)));
+            (*phase, lengths)
         };
         Summary {
             classes: CLASSES.iter().enumerate().map(of_class).collect(),
@@ -56,11 +56,11 @@ impl Totals {
                 .iter()
                 .map(|((cause, status), count)| (*cause, *status, *count))
                 .collect(),
-            retries: sum(&|id| self.backends[id].retries),
-            retries_denied: sum(&|id| self.backends[id].retries_denied),
-            connects: sum(&|id| self.backends[id].connects),
-            bytes_in: sum(&|id| self.backends[id].bytes_in),
-            bytes_out: sum(&|id| self.backends[id].bytes_out),
+            retries: sum(&|backend| backend.retries),
+            retries_denied: sum(&|backend| backend.retries_denied),
+            connects: sum(&|backend| backend.connects),
+            bytes_in: sum(&|backend| backend.bytes_in),
+            bytes_out: sum(&|backend| backend.bytes_out),
             accepted: self.shards.iter().map(|shard| shard.accepted).sum(),
             connections: self.shards.iter().map(|shard| u64::from(shard.connections)).sum(),
             phases: Phase::ALL.iter().map(of_phase).collect(),
@@ -77,7 +77,7 @@ mod tests {
     use crate::time::Micros;
 
     #[test]
-    fn a_summary_adds_up_all_backends_and_shards() {
+    fn a_summary_adds_up_all_backends_former_ones_too_and_all_shards() {
         let mut totals = Totals::new(2, 2);
         for shard in 0..2u16 {
             let mut stats = ShardStats::new(2);
@@ -95,6 +95,8 @@ mod tests {
             stats.refused(404, Refusal::NoRoute);
             totals.absorb(shard, &stats);
         }
+        totals.reset(BackendId(1));
+        assert_eq!(totals.backend(BackendId(1)).unwrap().requests(), 0);
         let summary = totals.summary();
         let classes: Vec<_> = summary.classes.iter().filter(|(_, count)| *count > 0).copied().collect();
         assert_eq!(classes, [("2xx", 4), ("5xx", 4)]);

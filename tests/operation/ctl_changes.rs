@@ -213,6 +213,9 @@ fn a_backend_on_a_unix_socket_and_one_by_its_address_are_added_and_removed_by_na
     wait_until("they are gone", || backends(&weir).len() == 2);
     assert_eq!(weir.metric("weir_requests_total", &[("backend", &four)]), 0.0, "and from the metrics too");
     drop(fourth);
+    let stats = || ctl(&weir, "stats --json").done().page()["requests"].as_u64().unwrap();
+    let sent = stats();
+    assert!(sent > weir.metric("weir_requests_total", &[]) as u64, "the sum still knows of them: {sent}");
     ctl(&weir, &format!("add app {} --name again", third.address())).done();
     assert_eq!(who(&mut clients), names(["one", "two", "three"]), "a number given again counts anew");
     assert_eq!(ctl(&weir, "remove app again").code, Some(0));
