@@ -2,7 +2,7 @@
 
 use crate::control::{backends, ctl, try_ctl};
 use crate::harness::{Backend, Mix, OpenLoop, Weir, ticket, wait_until, wait_up_to};
-use crate::verdict::{counters_of, nothing_noticed};
+use crate::verdict::{counters_of, nothing_noticed, totals_match};
 use crate::{CAREFUL, CHECK, FOUR_SHARDS, ledger, site};
 use nix::sys::signal::Signal;
 use std::time::Duration;
@@ -42,6 +42,7 @@ fn a_hundred_backends_that_are_added_and_removed() {
     wait_until("those that are removed are gone", || names(&weir) == ["a", "b"]);
     assert_eq!(ended.closed_idle, 0, "no client's connection ends for it");
     ["a", "b"].iter().for_each(|name| counters_of("added and removed", name, &ended, &weir));
+    totals_match("added and removed", &ended, &weir);
 }
 
 #[test]
@@ -105,6 +106,7 @@ fn twenty_reloads() {
     nothing_noticed("reloads", &ended, &ledger);
     assert_eq!(ended.closed_idle, 0, "no client's connection ends for it");
     ["a", "c"].iter().for_each(|name| counters_of("reloads", name, &ended, &weir));
+    totals_match("reloads", &ended, &weir);
 }
 
 #[test]

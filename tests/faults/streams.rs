@@ -31,7 +31,8 @@ fn arrivals(backend: Backend) -> Vec<Duration> {
     client.send("GET /events HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\r\n");
     let began = Instant::now();
     let mut arrivals = Vec::new();
-    client.wire.until(b"\r\n\r\n").unwrap();
+    let head = client.wire.until(b"\r\n\r\n").unwrap();
+    assert!(head.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&head));
     arrivals.push(began.elapsed());
     for number in 0..EVENTS {
         let piece = client.wire.until(format!("data: {number}\n\n").as_bytes()).unwrap();
@@ -75,7 +76,8 @@ fn an_answer_too_large_to_hold_leaves_as_it_comes() {
     let mut client = weir.client();
     let began = Instant::now();
     client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-    client.wire.until(b"\r\n\r\n").unwrap();
+    let head = client.wire.until(b"\r\n\r\n").unwrap();
+    assert!(head.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&head));
     client.bytes(10_000);
     assert!(began.elapsed() < Duration::from_millis(250), "{:?}", began.elapsed());
     assert!(client.bytes(10_000).iter().all(|byte| *byte == b'y'));
@@ -95,7 +97,7 @@ fn a_small_answer_leaves_whole() {
     let mut client = weir.client();
     let began = Instant::now();
     client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-    client.wire.until(b"\r\n").unwrap();
+    assert_eq!(client.wire.until(b"\r\n").unwrap(), b"HTTP/1.1 200 OK\r\n");
     let first = began.elapsed();
     client.wire.until(b"\r\n\r\n").unwrap();
     assert_eq!(client.bytes(200).len(), 200);

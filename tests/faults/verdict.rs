@@ -92,6 +92,13 @@ pub(crate) fn counters_of(what: &str, backend: &str, ended: &Ended, weir: &Weir)
     assert_eq!(counted, ended.count(right), "{what}: answers of {backend} in /metrics");
 }
 
+/// Asserts that `/stats` has every answer, those of backends that are no more too.
+pub(crate) fn totals_match(what: &str, ended: &Ended, weir: &Weir) {
+    let page: serde_json::Value = serde_json::from_str(&weir.admin("/stats").text()).unwrap();
+    let right = ended.count(|record| record.end == End::Right);
+    assert_eq!(page["requests"].as_u64(), Some(right as u64), "{what}: answers in /stats");
+}
+
 /// Asserts that of those in `later` hardly any took longer than the slow ones among those in `quiet`: both
 /// on this machine, which others may use as well.
 pub(crate) fn as_prompt_as(what: &str, quiet: &Ended, later: &Ended) {
