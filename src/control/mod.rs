@@ -13,6 +13,7 @@
 //! | file | what lives there |
 //! |---|---|
 //! | `world` | who gets traffic: everything that is decided about backends, pure |
+//! | `standing` | what is remembered of one backend, and told when it changes |
 //! | `roster`, `ids` | what there is: pools, backends, their numbers, the topology; pure |
 //! | `groups`, `prober`, `probe` | what is checked with whom, when, one check |
 //! | `desk` | what is known, what is due; changes, reloads |
@@ -48,6 +49,7 @@ mod resolve;
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 pub(crate) mod rig;
 mod roster;
+mod standing;
 mod state;
 pub mod status;
 mod supervisor;
@@ -60,6 +62,9 @@ mod tests_change;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests_reload;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests_state;
 mod world;
 
 pub use carried::{

@@ -11,12 +11,12 @@ use super::merge::merge;
 use super::probe::BadCheck;
 use super::resolve::Addresses;
 use super::roster::{Next, Operated, Pool, Roster, Told};
-use super::status::{Failovers, Will};
+use super::standing::{Effects, Notice, Standing, note};
+use super::status::Will;
 use crate::balance::{Admitted, BackendId, Outcome, Outcomes, Traffic};
-use crate::config::{BackendAddress, Config, Destination, Eject, Listener};
+use crate::config::{Config, Eject, Listener};
 use crate::health::{
-    self, Condition, Ejector, Exchanges, Facts, Failover, FailoverMeter, ProbeFailure, Ruling, SlowStart,
-    State, TRIAL_GAP, judge,
+    self, Ejector, Exchanges, Facts, Failover, FailoverMeter, ProbeFailure, State, TRIAL_GAP, judge,
 };
 use crate::route::Router;
 use crate::time::{Instant, Micros};
@@ -24,76 +24,12 @@ use crate::topology::{ListenerPlan, Topology};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What control knows of a backend beside its check.
-#[derive(Clone, Debug)]
-pub(super) struct Standing {
-    /// `None`: it was not judged yet.
-    pub(super) condition: Option<Condition>,
-    /// When it entered it.
-    pub(super) since: Instant,
-    /// Why.
-    pub(super) why: String,
-    /// What the shards were told last.
-    pub(super) traffic: Traffic,
-    pub(super) slow: SlowStart,
-    pub(super) transitions: u64,
-    pub(super) ejections: u64,
-    pub(super) failovers: Failovers,
-    /// The first failure of those that are taking it out of traffic.
-    first_failed: Option<Instant>,
-    /// What the ejector said last.
-    ruled: String,
-    /// Its last exchanges failed for want of a connection.
-    cannot_connect: bool,
-}
-
 /// A pool's passive health.
 #[derive(Default)]
 pub(super) struct PoolHealth {
     pub(super) ejector: Option<Ejector>,
     /// So few are healthy that all get traffic.
     pub(super) panic: bool,
-}
-
-/// A line for the log.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Notice {
-    /// A backend entered another state. `failed_over`: it served, and failures took it out, so the line
-    /// waits for what that cost.
-    Transition {
-        id: BackendId,
-        backend: Named,
-        from: Condition,
-        to: Condition,
-        why: String,
-        failed_over: bool,
-    },
-    /// It should be out, but stays in.
-    HeldBack { backend: Named, why: String },
-    /// A pool's panic began or ended.
-    Panic { pool: String, begins: bool, healthy: usize, counted: usize },
-}
-
-/// A backend in the log.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Named {
-    pub(super) pool: String,
-    pub(super) name: String,
-    pub(super) address: Destination,
-}
-
-/// What follows from a call.
-#[derive(Default)]
-pub(super) struct Effects {
-    /// What shards are to be told.
-    pub(super) traffic: Vec<(BackendId, Traffic)>,
-    /// Backends that failures take out, and when the first of those was.
-    pub(super) failing: Vec<(BackendId, Instant)>,
-    pub(super) notices: Vec<Notice>,
-    /// Groups of which a check is due at once.
-    pub(super) hurry: Vec<GroupId>,
-    /// Names none of whose addresses can be connected to.
-    pub(super) doubted: Vec<BackendAddress>,
 }
 
 /// All that control decides about.
@@ -398,77 +334,9 @@ impl World {
             };
             let ramp = standing.slow.ramp(configured.slow_start, now).filter(|_| admitted == Admitted::All);
             let traffic = Traffic { admitted, ramp };
-            let said = self.groups.of(member.id).map(|group| group.checked.why().to_owned());
-            let was = standing.traffic.admitted;
-            standing.enter(
-                member.id,
-                named(pool, member),
-                verdict.condition,
-                said,
-                was,
-                traffic,
-                now,
-                effects,
-            );
-            if !is_same(&standing.traffic, &traffic, now) {
-                standing.traffic = traffic;
-                effects.traffic.retain(|(id, _)| *id != member.id);
-                effects.traffic.push((member.id, traffic));
-            }
+            let check_says = self.groups.of(member.id).map(|group| group.checked.why());
+            standing.enter((pool, member), verdict.condition, check_says, traffic, now, effects);
         }
-    }
-}
-
-impl Standing {
-    fn new(now: Instant) -> Self {
-        Self {
-            condition: None,
-            since: now,
-            why: String::new(),
-            // What the first topology says of one that is checked; one that is not is told so at once.
-            traffic: Traffic::NOTHING,
-            slow: SlowStart::default(),
-            transitions: 0,
-            ejections: 0,
-            failovers: Failovers::default(),
-            first_failed: None,
-            ruled: String::new(),
-            cannot_connect: false,
-        }
-    }
-
-    /// What the ejector said, in another process.
-    pub(super) fn rule(&mut self, why: &str) {
-        why.clone_into(&mut self.ruled);
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "the parts of one sentence of the log")]
-    fn enter(
-        &mut self,
-        id: BackendId,
-        backend: Named,
-        to: Condition,
-        check_says: Option<String>,
-        was: Admitted,
-        traffic: Traffic,
-        now: Instant,
-        effects: &mut Effects,
-    ) {
-        if self.condition == Some(to) {
-            return;
-        }
-        let from = self.condition.replace(to);
-        self.since = now;
-        self.why = why(from, to, check_says, &self.ruled);
-        let Some(from) = from else { return };
-        self.transitions += 1;
-        let failed = matches!(to, Condition::Down | Condition::Ejected);
-        let failed_over = failed && was == Admitted::All && traffic.admitted != Admitted::All;
-        if failed_over {
-            effects.failing.push((id, self.first_failed.take().unwrap_or(now)));
-        }
-        let why = self.why.clone();
-        effects.notices.push(Notice::Transition { id, backend, from, to, why, failed_over });
     }
 }
 
@@ -500,59 +368,6 @@ fn facts(
         }
     }
     facts
-}
-
-/// Remembers what the ejector said.
-fn note(
-    pool: &Pool,
-    changes: &[health::Change],
-    standings: &mut BTreeMap<BackendId, Standing>,
-    effects: &mut Effects,
-) {
-    for change in changes {
-        let id = BackendId(change.backend);
-        let Some(standing) = standings.get_mut(&id) else { continue };
-        standing.ruled.clone_from(&change.why);
-        match change.ruling {
-            Ruling::Ejected { .. } => {
-                standing.ejections += 1;
-                standing.first_failed = Some(change.first_failed);
-            }
-            Ruling::Tried | Ruling::Readmitted => {}
-            Ruling::HeldBack => {
-                if let Some(member) = pool.members.iter().find(|member| member.id == id) {
-                    let (backend, why) = (named(pool, member), change.why.clone());
-                    effects.notices.push(Notice::HeldBack { backend, why });
-                }
-            }
-        }
-    }
-}
-
-/// Why a backend is in its state, in words.
-fn why(from: Option<Condition>, to: Condition, check_says: Option<String>, ruled: &str) -> String {
-    let taken_out = |condition| matches!(condition, Some(Condition::Draining | Condition::Maintenance));
-    match to {
-        Condition::Draining => "an operator drains it".to_owned(),
-        Condition::Maintenance => "an operator took it out".to_owned(),
-        Condition::Ejected | Condition::Trial => ruled.to_owned(),
-        Condition::Up | Condition::NoCheck if matches!(from, Some(Condition::Ejected | Condition::Trial)) => {
-            ruled.to_owned()
-        }
-        Condition::Up | Condition::NoCheck if taken_out(from) => "an operator made it ready".to_owned(),
-        Condition::NoCheck => "no health check is configured".to_owned(),
-        Condition::Unchecked | Condition::Up | Condition::Down => check_says.unwrap_or_default(),
-    }
-}
-
-fn named(pool: &Pool, member: &super::roster::Member) -> Named {
-    Named { pool: pool.name.clone(), name: member.name.clone(), address: member.address.clone() }
-}
-
-/// Whether shards that do the one do the other. A ramp that is over is none.
-fn is_same(a: &Traffic, b: &Traffic, now: Instant) -> bool {
-    let ramp = |traffic: &Traffic| traffic.ramp.filter(|ramp| !ramp.is_over(now));
-    a.admitted == b.admitted && ramp(a) == ramp(b)
 }
 
 fn ejector(held: Option<Ejector>, rule: Option<Eject>) -> Option<Ejector> {

@@ -97,20 +97,7 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
     // Who is taken over from knows what the state file knows, and more.
     let carried = inherited.as_mut().and_then(Inheritance::carried).or(kept.flatten());
     let found = control::look_up(&config, carried.as_ref())?;
-    let mut activated = Activated::take(&config)?;
-    let mut lent = activated.listeners();
-    if let Some(old) = &inherited {
-        let addresses = config.listeners.iter().map(|listener| &listener.address);
-        lent.extend(addresses.filter(|address| old.is_lent(address)).cloned());
-    }
-    let mut listening = Listening::bind(&config.listeners, cores.len(), |address| {
-        let old = inherited.as_mut().map(|old| old.listener(address)).unwrap_or_default();
-        if old.is_empty() { activated.listener(address) } else { old }
-    })?;
-    listening.lent(&lent);
-    let admin = admin::bind_around(&config.admin, |address| {
-        inherited.as_mut().and_then(|old| old.admin(address)).or_else(|| activated.admin(address))
-    })?;
+    let (listening, admin) = open(&config, cores.len(), &mut inherited)?;
     let addresses = Addresses {
         listeners: listening.addresses(),
         admin: admin.iter().filter_map(AdminListener::address).collect(),
@@ -129,12 +116,7 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
         if let Some(old) = inherited {
             succeed(old);
         }
-        for (name, address) in &addresses.listeners {
-            tracing::info!(listener = name, %address, shards = links.len(), "accepting");
-        }
-        for address in &addresses.admin {
-            tracing::info!(%address, "admin");
-        }
+        tell(&addresses, links.len());
         on_ready(&addresses);
         desk.supervise(supervisor);
         surface(desk, admin, listening.clone());
@@ -145,6 +127,29 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
     let ended = shards.control(setup, mail, begun);
     listening.borrow().remove_files();
     ended
+}
+
+/// Opens all sockets that nobody has opened before: the process that is taken over from, or the supervisor.
+fn open(
+    config: &Config,
+    shards: usize,
+    inherited: &mut Option<Inheritance>,
+) -> Result<(Listening, Vec<AdminListener>), StartError> {
+    let mut activated = Activated::take(config)?;
+    let mut lent = activated.listeners();
+    if let Some(old) = &inherited {
+        let addresses = config.listeners.iter().map(|listener| &listener.address);
+        lent.extend(addresses.filter(|address| old.is_lent(address)).cloned());
+    }
+    let mut listening = Listening::bind(&config.listeners, shards, |address| {
+        let old = inherited.as_mut().map(|old| old.listener(address)).unwrap_or_default();
+        if old.is_empty() { activated.listener(address) } else { old }
+    })?;
+    listening.lent(&lent);
+    let admin = admin::bind_around(&config.admin, |address| {
+        inherited.as_mut().and_then(|old| old.admin(address)).or_else(|| activated.admin(address))
+    })?;
+    Ok((listening, admin))
 }
 
 fn inherit(config: &Config) -> Result<Inheritance, TakeoverRefused> {
@@ -158,6 +163,15 @@ fn succeed(old: Inheritance) {
     match old.serving() {
         Ok(()) => tracing::info!(pid, "has taken over; the old process finishes what it has and leaves"),
         Err(error) => tracing::warn!(%error, "has taken over, but the old process may still accept"),
+    }
+}
+
+fn tell(addresses: &Addresses, shards: usize) {
+    for (name, address) in &addresses.listeners {
+        tracing::info!(listener = name, %address, shards, "accepting");
+    }
+    for address in &addresses.admin {
+        tracing::info!(%address, "admin");
     }
 }
 

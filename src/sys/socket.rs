@@ -6,8 +6,8 @@
 use crate::config::{Destination, ListenAddress};
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, getsockname, listen,
-    setsockopt, socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, getsockname, getsockopt,
+    listen, setsockopt, socket, sockopt,
 };
 use nix::sys::socket::{SockaddrIn, SockaddrIn6, SockaddrLike};
 use std::fs::Permissions;
@@ -217,6 +217,11 @@ fn remove_stale(path: &Path) {
         // If it cannot be removed, `bind` fails next and says so.
         let _ = std::fs::remove_file(path);
     }
+}
+
+/// Whether other sockets of this user may listen on its address: it is one of a group (SO_REUSEPORT).
+pub fn shares_address(fd: BorrowedFd<'_>) -> bool {
+    getsockopt(&fd, sockopt::ReusePort).unwrap_or(false)
 }
 
 /// The address that a listening socket really has: its port, where 0 was asked for.

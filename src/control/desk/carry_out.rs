@@ -8,7 +8,7 @@ use super::Desk;
 use crate::balance::{BackendId, Report};
 use crate::control::groups::GroupId;
 use crate::control::resolve::is_name;
-use crate::control::world::{Effects, Named, Notice};
+use crate::control::standing::{Effects, Named, Notice};
 use crate::health::{Condition, Failover, ProbeFailure};
 use crate::time::{Instant, Micros};
 

@@ -4,8 +4,9 @@ use super::Desk;
 use super::shards::STALLED_AFTER;
 use crate::balance::{Admitted, Traffic};
 use crate::control::roster::{Member, Pool};
+use crate::control::standing::Standing;
 use crate::control::status::{BackendState, BackendStatus, ConfigStatus, PoolStatus, ShardStatus};
-use crate::control::world::{Standing, World};
+use crate::control::world::World;
 use crate::health::{Condition, State};
 use crate::time::Instant;
 
