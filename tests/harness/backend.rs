@@ -32,6 +32,12 @@ pub struct Received {
 }
 
 impl Received {
+    /// One that a script has read by itself: the head, and the body's bytes.
+    pub fn of(head: Vec<u8>, body: Vec<u8>) -> Self {
+        let fields = fields_of(&head).unwrap();
+        Self { connection: 0, head, fields, body: Body { data: body, ..Body::default() } }
+    }
+
     /// The request line.
     pub fn line(&self) -> String {
         String::from_utf8_lossy(&self.head).split("\r\n").next().unwrap_or_default().to_owned()

@@ -13,6 +13,9 @@
 //! | `client.rs` | a client of raw bytes that parses one response at a time |
 //! | `wire.rs` | a socket with a buffer: heads, bodies in every framing, timeouts |
 //! | `load.rs` | threads of keep-alive clients |
+//! | `open_loop.rs` | requests at a fixed rate, each followed to its end |
+//! | `ticket.rs` | a request that there is only once, its right answer, a ledger of POSTs |
+//! | `strict.rs` | a strict reader of responses |
 //! | `program.rs` | any other process: its output, its end; what a process costs |
 //! | `origin.rs` | clients from an address of their own |
 //! | `wait.rs` | bounded waiting, free ports, programs that may be missing |
@@ -25,8 +28,11 @@ pub mod answers;
 mod backend;
 mod client;
 mod load;
+mod open_loop;
 mod origin;
 mod program;
+mod strict;
+pub mod ticket;
 mod wait;
 mod weir;
 mod wire;
@@ -34,7 +40,9 @@ mod wire;
 pub use backend::{Backend, Handler, Received, Then};
 pub use client::Client;
 pub use load::{Counts, Load};
+pub use open_loop::{End, Ended, Mix, OpenLoop, Record};
 pub use program::{Program, cpu_time};
+pub use ticket::{Ledger, Ticket};
 pub use wait::{free_port, require, wait_until, wait_up_to};
 pub use weir::{Weir, one_pool};
 pub use wire::{Body, Fields, Framing, Response, Socket, Wire};

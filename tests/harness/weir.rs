@@ -90,6 +90,20 @@ impl Weir {
         weir
     }
 
+    /// Writes another configuration into its file; `{name}` stands for the same port as before. What the
+    /// process does about it is the test's to ask for.
+    pub fn rewrite(&mut self, config: &str) {
+        let mut config = config.to_owned();
+        if !config.contains("[admin]") {
+            config.push_str("\n[admin]\nlisten = [\"127.0.0.1:{admin}\"]\n");
+        }
+        let text = fill_in(&config, &self.dir, &mut self.ports);
+        // In one step, so that nobody reads half of it.
+        let draft = self.dir.join("weir.toml.new");
+        std::fs::write(&draft, text).unwrap();
+        std::fs::rename(draft, self.dir.join("weir.toml")).unwrap();
+    }
+
     fn launch(
         mut command: Command,
         config: &str,

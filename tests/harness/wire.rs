@@ -51,6 +51,14 @@ impl Socket {
         nix::sys::socket::setsockopt(self, nix::sys::socket::sockopt::Linger, &linger).unwrap();
     }
 
+    /// Whether there is something to read, if need be after waiting so long. Nothing is read.
+    pub fn readable_within(&self, length: Duration) -> bool {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        use std::os::fd::AsFd;
+        let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::try_from(length).unwrap()).is_ok_and(|count| count > 0)
+    }
+
     /// Bytes that the kernel keeps for a reader who does not read.
     pub fn set_receive_buffer(&self, bytes: usize) {
         nix::sys::socket::setsockopt(self, nix::sys::socket::sockopt::RcvBuf, &bytes).unwrap();
