@@ -65,7 +65,7 @@ fn when_a_shard_stalls_nobody_is_lost_and_it_is_told_of() {
     let load = OpenLoop::start(weir.address("web"), Mix { fresh_every: 2, ..Mix::default() });
     load.run(0.7);
     let stalled = just_now();
-    inject(&weir, "/inject/shards/1/stall?ms=5000");
+    inject(&weir, "/inject/shards/1/stall/5000");
     wait_until("the log tells of it", || weir.stderr().contains("stall"));
     load.run(6.0);
     let ended = load.stop();
