@@ -3,7 +3,7 @@
 use crate::control::state;
 use crate::fleet::Server;
 use crate::harness::{Backend, End, Mix, OpenLoop, Record, Then, Weir, answers, ticket, wait_until};
-use crate::verdict::{counters_match, excusing, just_now, nothing_noticed};
+use crate::verdict::{counters_match, excusing, nothing_noticed};
 use crate::{CAREFUL, CHECK, FOUR_SHARDS, ledger, site, site_of};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,7 +65,7 @@ fn the_fallback_pool_serves_while_no_backend_of_the_own_is_usable() {
     wait_until("all are up", || all("up"));
     let load = OpenLoop::start(weir.address("web"), Mix::default());
     load.run(0.7);
-    let killed = just_now();
+    let killed = Instant::now();
     own.iter_mut().for_each(Server::kill);
     wait_until("both are down", || all("down"));
     let down = Instant::now() + Duration::from_millis(50);
@@ -79,7 +79,7 @@ fn the_fallback_pool_serves_while_no_backend_of_the_own_is_usable() {
     let ended = load.stop();
     // Until the checks, or the first failures, have told that nobody is there.
     let unknown = |record: &Record| {
-        matches!(record.end, End::Refused(502, _)) && record.due >= killed && record.due < down
+        matches!(record.end, End::Refused(502, _)) && record.ended() >= killed && record.due < down
     };
     excusing("fallback", &ended, &ledger, unknown);
     assert!(ended.due(down, until).share_of("spare") > 0.99, "{:?}", ended.due(down, until).words());

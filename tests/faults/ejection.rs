@@ -2,7 +2,7 @@
 
 use crate::harness::{Backend, End, Handler, Ledger, Mix, OpenLoop, Record, Then, Weir, ticket};
 use crate::sick::{TAKES, error_500, falling_ill, well};
-use crate::verdict::{as_prompt_as, excusing, just_now, nothing_noticed};
+use crate::verdict::{as_prompt_as, excusing, nothing_noticed};
 use crate::{CAREFUL, FOUR_SHARDS, ledger, site_of};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -93,7 +93,7 @@ fn one_that_recovers_comes_back_by_trials_that_cost_nobody_anything() {
     let weir = Weir::start(&site_of(FOUR_SHARDS, &fleet, CAREFUL));
     let load = OpenLoop::start(weir.address("web"), Mix::default());
     load.run(0.7);
-    let onset = just_now();
+    let onset = Instant::now();
     ill.store(true, Ordering::SeqCst);
     load.run(2.5);
     let well_again = Instant::now();
@@ -104,7 +104,7 @@ fn one_that_recovers_comes_back_by_trials_that_cost_nobody_anything() {
     load.run(1.0);
     let ended = load.stop();
     let posts = |record: &Record| {
-        let soon = record.due >= onset && record.due < onset + Duration::from_millis(500 + 1_500);
+        let soon = record.ended() >= onset && record.due < onset + Duration::from_millis(1_500);
         record.ticket.post && record.end == End::Failed(500) && soon
     };
     let lost = excusing("recovers", &ended, &ledger, posts);

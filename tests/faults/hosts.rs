@@ -7,7 +7,7 @@
 use crate::control::state;
 use crate::fleet::Server;
 use crate::harness::{Ledger, Mix, OpenLoop, Weir, require, wait_until};
-use crate::verdict::{as_prompt_as, counters_match, excusing, just_now, post_between};
+use crate::verdict::{as_prompt_as, counters_match, excusing, post_between};
 use crate::{CAREFUL, CHECK, FOUR_SHARDS, ledger, site};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -111,7 +111,7 @@ fn with_a_fault(what: &str, fault: impl Fn(&Host, bool)) {
     wait_until("all are up", || fleet.iter().all(|server| state(&weir, &server.name) == "up"));
     let load = OpenLoop::start(weir.address("web"), Mix::default());
     load.run(1.0);
-    let began = just_now();
+    let began = Instant::now();
     fault(&host, true);
     load.run(3.5);
     let over = Instant::now();
@@ -119,7 +119,7 @@ fn with_a_fault(what: &str, fault: impl Fn(&Host, bool)) {
     load.wait_for("it has traffic again", 50, |record| record.backend.as_deref() == Some("far"));
     load.run(0.5);
     let ended = load.stop();
-    let noticed = began + Duration::from_millis(500 + 2_500);
+    let noticed = began + Duration::from_millis(2_500);
     let lost = excusing(what, &ended, &ledger, post_between(began, noticed));
     println!("{what}: {lost} POSTs lost");
     let quiet = ended.due(ended.records[0].due, began);

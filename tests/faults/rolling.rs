@@ -3,9 +3,9 @@
 use crate::control::{ctl, state};
 use crate::fleet::Server;
 use crate::harness::{Mix, OpenLoop, Weir, wait_until};
-use crate::verdict::{counters_match, excusing, just_now, nothing_noticed, post_between};
+use crate::verdict::{counters_match, excusing, nothing_noticed, post_between};
 use crate::{CAREFUL, CHECK, FOUR_SHARDS, ledger, site};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn behind_weir(fleet: &[Server]) -> Weir {
     let entries: Vec<_> = fleet.iter().map(Server::entry).collect();
@@ -52,7 +52,7 @@ fn a_deployment_without_drain_costs_only_the_posts_that_are_under_way() {
     let mut killed = Vec::new();
     for server in &mut fleet {
         let name = server.name.clone();
-        killed.push(just_now());
+        killed.push(Instant::now());
         server.kill();
         server.revive();
         wait_until("it is up", || state(&weir, &name) == "up");

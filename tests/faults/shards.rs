@@ -5,7 +5,7 @@
 
 use crate::harness::{Backend, End, Mix, OpenLoop, Record, Weir, wait_until};
 use crate::sick::well;
-use crate::verdict::{as_prompt_as, excusing, just_now};
+use crate::verdict::{as_prompt_as, excusing};
 use crate::{CAREFUL, FOUR_SHARDS, ledger, site_of};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ fn when_a_shard_dies_the_others_adopt_its_sockets() {
     let weir = injectable(&site_of(FOUR_SHARDS, &fleet, CAREFUL));
     let load = OpenLoop::start(weir.address("web"), Mix { fresh_every: 2, ..Mix::default() });
     load.run(0.7);
-    let died = just_now();
+    let died = Instant::now();
     inject(&weir, "/inject/shards/1/panic");
     wait_until("it is over", || weir.metric("weir_shards", &[("state", "serving")]) == 3.0);
     let over = Instant::now();
@@ -47,7 +47,7 @@ fn when_a_shard_dies_the_others_adopt_its_sockets() {
     let ended = load.stop();
     // What the dead one had under way cannot be saved; who was in its queue is served by another.
     let under_way = |record: &Record| {
-        matches!(record.end, End::Lost(_) | End::Cut(_)) && record.due >= died && record.due < over
+        matches!(record.end, End::Lost(_) | End::Cut(_)) && record.ended() >= died && record.due < over
     };
     let lost = excusing("a shard died", &ended, &ledger, under_way);
     // 300 a second for 5 ms each, on four shards: about half of one.
@@ -64,14 +64,14 @@ fn when_a_shard_stalls_nobody_is_lost_and_it_is_told_of() {
     let weir = injectable(&site_of(FOUR_SHARDS, &fleet, CAREFUL));
     let load = OpenLoop::start(weir.address("web"), Mix { fresh_every: 2, ..Mix::default() });
     load.run(0.7);
-    let stalled = just_now();
+    let stalled = Instant::now();
     inject(&weir, "/inject/shards/1/stall/5000");
     wait_until("the log tells of it", || weir.stderr().contains("stall"));
     load.run(6.0);
     let ended = load.stop();
     // What was under way on it may find its time-outs passed when it goes on.
     let under_way = |record: &Record| {
-        matches!(record.end, End::Refused(504, _)) && record.due >= stalled && record.ticket.post
+        matches!(record.end, End::Refused(504, _)) && record.ended() >= stalled && record.ticket.post
     };
     let lost = excusing("a shard stalled", &ended, &ledger, under_way);
     assert!(lost <= 8, "{lost} POSTs lost");

@@ -116,11 +116,6 @@ pub(crate) fn as_prompt_as(what: &str, quiet: &Ended, later: &Ended) {
 pub(crate) fn post_between(from: Instant, to: Instant) -> impl Fn(&Record) -> bool {
     move |record| {
         let refused = matches!(record.end, End::Refused(502..=504, _) | End::Failed(_));
-        record.ticket.post && refused && record.due >= from && record.due < to
+        record.ticket.post && refused && record.ended() >= from && record.due < to
     }
-}
-
-/// A little before now: what is under way was due then.
-pub(crate) fn just_now() -> Instant {
-    Instant::now() - Duration::from_millis(500)
 }

@@ -106,6 +106,13 @@ pub struct Record {
     pub end: End,
 }
 
+impl Record {
+    /// When it ended.
+    pub fn ended(&self) -> Instant {
+        self.due + self.took
+    }
+}
+
 /// Requests that have ended, in the order of their ends.
 #[derive(Clone, Debug, Default)]
 pub struct Ended {
