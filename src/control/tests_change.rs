@@ -105,15 +105,15 @@ fn a_number_is_not_given_again_while_a_shard_clings_to_it_and_then_without_its_c
         assert_eq!(next.backend.unwrap().id, BackendId(2));
         rig.to_control.send(ToControl::Gone { shard: 0, id: B }).unwrap();
         // Without a scrape, a round is made for it.
-        for (last, round) in (3..).zip(0..30) {
+        for next in 3..33 {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await; // for the round, bounded
-            let added = rig.desk.change(&add(&format!("r{round}"), closed_port()), false).await.unwrap();
+            let added = rig.desk.change(&add(&format!("r{next}"), closed_port()), false).await.unwrap();
             let added = added.backend.unwrap();
             if added.id == B {
                 assert_eq!(added.in_flight, 0, "what was counted under the number is forgotten");
                 return;
             }
-            assert_eq!(added.id, BackendId(last));
+            assert_eq!(added.id, BackendId(next));
         }
         panic!("the number was never given again");
     });

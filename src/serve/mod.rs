@@ -107,23 +107,29 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
     let (to_control, mail) = mailbox(CONTROL_MAIL)?;
     let shards = Shards::start(&config, &world, &cores, &to_control)?;
     drop(to_control);
-    shards.accept(&listening);
-    let supervisor = Supervisor::from_environment(inherited.as_ref().map(|old| old.pid().unsigned_abs()));
-    if let Some(old) = inherited {
-        succeed(old);
-    }
-    for (name, address) in &addresses.listeners {
-        tracing::info!(listener = name, %address, shards = cores.len(), "accepting");
-    }
-    for address in &addresses.admin {
-        tracing::info!(%address, "admin");
-    }
-    on_ready(&addresses);
     let listening = Rc::new(RefCell::new(listening));
+    let links = shards.links.clone();
+    let supervisor = Supervisor::from_environment(inherited.as_ref().map(|old| old.pid().unsigned_abs()));
+    // Once control has begun nothing can be refused any more.
+    let begun = |desk: Desk| {
+        accept(&links, &listening.borrow());
+        if let Some(old) = inherited {
+            succeed(old);
+        }
+        for (name, address) in &addresses.listeners {
+            tracing::info!(listener = name, %address, shards = links.len(), "accepting");
+        }
+        for address in &addresses.admin {
+            tracing::info!(%address, "admin");
+        }
+        on_ready(&addresses);
+        desk.supervise(supervisor);
+        surface(desk, admin, listening.clone());
+    };
     let links = shards.links.clone();
     let setup =
         control::Setup { world, source, state, listening: listening.clone(), links, clock: clock::now };
-    let ended = shards.control(setup, mail, admin, supervisor);
+    let ended = shards.control(setup, mail, begun);
     listening.borrow().remove_files();
     ended
 }
@@ -189,8 +195,8 @@ struct Shards {
 }
 
 impl Shards {
-    /// Starts them all. None accepts yet: were one refused after another has accepted, that one's clients
-    /// would be cut off.
+    /// Starts them all. None accepts yet: were anything refused after one has accepted, its clients would be
+    /// cut off.
     fn start(
         config: &Arc<Config>,
         world: &World,
@@ -217,27 +223,14 @@ impl Shards {
         Ok(shards)
     }
 
-    /// Has each accept on its sockets. Who connects until it does waits in the queue.
-    fn accept(&self, listening: &Listening) {
-        for (number, link) in self.links.iter().enumerate() {
-            // Its mailbox is empty yet; if its thread has ended, control hears of that.
-            let _ = link.to_shard.send(ToShard::Accept(listening.of_shard(number)));
-        }
-    }
-
     /// Hands the thread to control until the process is to end.
     fn control(
         mut self,
         setup: control::Setup,
         mail: Receiver<ToControl>,
-        admin: Vec<AdminListener>,
-        supervisor: Supervisor,
+        begun: impl FnOnce(Desk),
     ) -> Result<u8, StartError> {
-        let listening = setup.listening.clone();
-        let reason = control::run(setup, mail, |desk| {
-            desk.supervise(supervisor);
-            surface(desk, admin, listening);
-        })?;
+        let reason = control::run(setup, mail, begun)?;
         self.end();
         Ok(reason.code())
     }
@@ -257,6 +250,14 @@ impl Shards {
 impl Drop for Shards {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// Has each shard accept on its sockets. Who connects until it does waits in the queue.
+fn accept(shards: &[ShardLink], listening: &Listening) {
+    for (number, link) in shards.iter().enumerate() {
+        // Its mailbox is all but empty yet; if its thread has ended, control hears of that.
+        let _ = link.to_shard.send(ToShard::Accept(listening.of_shard(number)));
     }
 }
 

@@ -1,8 +1,8 @@
-//! The kernel's surface outside the ring: the clock, sockets and their options, CPU sets, limits, the
-//! kernel's version; and the supervisor that started the process.
+//! The kernel's surface outside the ring: the clock, sockets and their options, descriptors passed to another
+//! process, CPU sets, limits, the kernel's version; and the supervisor that started the process.
 //!
 //! Here: thin, safe calls through nix and core_affinity. Not here: operations that wait (`ring`), and
-//! any decision. Called by `ring`, `shard`, `control` and `cli`.
+//! any decision. Called by `ring`, `shard`, `control`, `serve` and `cli`.
 
 pub mod activation;
 pub mod clock;

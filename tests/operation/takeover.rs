@@ -147,6 +147,73 @@ fn the_backend_that_is_down_gets_no_exchange_from_the_new_process() {
     assert!(backends(&new).iter().all(|backend| backend["usable"] == true));
 }
 
+/// Asks the admin surface for a change.
+fn change(weir: &Weir, path: &str) {
+    let mut admin = Client::connect(weir.address("admin"));
+    let response = admin.ask(format!("POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"));
+    assert_eq!(response.status, 200, "{path}: {}", response.text());
+}
+
+#[test]
+fn what_an_operator_took_out_stays_out() {
+    let fleet: Vec<Backend> = (0..3).map(|_| ok()).collect();
+    let all: Vec<_> = fleet.iter().map(|backend| (backend, "")).collect();
+    let check = "policy = \"round_robin\"\n[pool.app.health]\npath = \"/up\"\ninterval = \"50ms\"\n";
+    let config = |cores| pool_of(cores, &all, check);
+    let mut old = Weir::start(&config("0,1"));
+    wait_until("all are up", || (0..3).all(|backend| state(&old, backend) == "up"));
+    let clients = Clients::of(old.address("web"));
+    clients.flow();
+    change(&old, "/pools/app/backends/0/drain");
+    change(&old, "/pools/app/backends/1/maintenance");
+    let asked = || {
+        let exchanges = |backend: &Backend| {
+            backend.received().iter().filter(|received| !received.line().contains("/up")).count()
+        };
+        (exchanges(&fleet[0]), exchanges(&fleet[1]))
+    };
+    // What was in flight has ended once further requests have gone through.
+    clients.flow();
+    let before = asked();
+    let mut new = old.successor(&config("0"));
+    ends(&mut old);
+    for cores in ["0,0,1", "0,1"] {
+        assert_eq!((state(&new, 0).as_str(), state(&new, 1).as_str()), ("draining", "maintenance"));
+        assert_eq!(state(&new, 2), "up");
+        clients.flow();
+        let newer = new.successor(&config(cores));
+        ends(&mut new);
+        new = newer;
+    }
+    clients.flow();
+    assert_eq!(asked(), before, "no exchange went to either");
+    change(&new, "/pools/app/backends/0/ready");
+    wait_until("it is back", || asked().0 > before.0);
+    assert_eq!(asked().1, before.1);
+    clients.lose_nothing();
+}
+
+#[test]
+fn a_backend_that_was_ejected_stays_ejected_for_the_rest_of_its_time() {
+    let sick = Backend::http(answers::fixed("HTTP/1.1 500 Sick\r\nContent-Length: 0\r\n\r\n"));
+    let (well, other) = (ok(), ok());
+    let eject = "policy = \"round_robin\"\n[pool.app.retry]\non = [\"connect\", \"500\"]\nbudget = 1.0\n\
+                 [pool.app.eject]\nconsecutive_failures = 3\nbase_time = \"60s\"\n";
+    let config = |cores| pool_of(cores, &[(&sick, ""), (&well, ""), (&other, "")], eject);
+    let mut old = Weir::start(&config("0,1"));
+    let clients = Clients::of(old.address("web"));
+    wait_until("it is ejected", || state(&old, 0) == "ejected");
+    clients.flow();
+    let (asked, reason) = (sick.requests(), why(&old, 0));
+    let new = old.successor(&config("0"));
+    assert_eq!(state(&new, 0), "ejected");
+    assert!(reason.contains(&why(&new, 0)), "it remembers {reason:?}: {:?}", why(&new, 0));
+    ends(&mut old);
+    clients.flow();
+    assert_eq!(sick.requests(), asked);
+    clients.lose_nothing();
+}
+
 #[test]
 fn a_configuration_or_an_address_that_cannot_be_had_changes_nothing() {
     let backend = ok();

@@ -17,6 +17,9 @@ use std::path::{Path, PathBuf};
 /// What the files end in; drafts end in something else.
 const SOCKET: &str = "sock";
 
+/// The folder that packages and units make (`RuntimeDirectory=weir`).
+const PACKAGED: &str = "/run/weir";
+
 /// Files that are looked at in one folder: more processes than one host runs.
 const FILES_MAX: usize = 512;
 
@@ -68,7 +71,7 @@ pub(super) fn everybody() -> Vec<UnixStream> {
 
 /// The folders, best first: the one that packages and units make, the session's, one of our own.
 fn places() -> Vec<PathBuf> {
-    let mut places = vec![PathBuf::from("/run/weir")];
+    let mut places = vec![PathBuf::from(PACKAGED)];
     let session = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     places.extend(session.filter(|dir| dir.is_absolute()).map(|dir| dir.join("weir")));
     places.push(PathBuf::from(format!("/tmp/weir-{}", own_uid())));
@@ -83,11 +86,14 @@ fn prepare(place: &Path) -> io::Result<()> {
     }
 }
 
-/// In a folder that others may write, a file may be anybody's trap.
+/// In a folder that others may write, a file may be anybody's trap. A link is as good as who made it: systemd
+/// makes one for a user that exists only as long as its service (`DynamicUser=`).
 fn is_safe(place: &Path) -> io::Result<()> {
-    let found = place.symlink_metadata()?;
-    let own = found.uid() == own_uid() || found.uid() == 0 || own_uid() == 0;
-    if found.is_dir() && own && found.mode() & 0o022 == 0 {
+    let (named, found) = (place.symlink_metadata()?, place.metadata()?);
+    let ours = |uid: u32| uid == own_uid() || uid == 0;
+    // Only root can have made it, and given it to whom weir runs as.
+    let given = own_uid() == 0 && place == Path::new(PACKAGED);
+    if found.is_dir() && ours(named.uid()) && (ours(found.uid()) || given) && found.mode() & 0o022 == 0 {
         return Ok(());
     }
     let what = format!(
@@ -119,7 +125,7 @@ fn knock(place: &Path) -> Vec<UnixStream> {
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
 
     fn folder(name: &str) -> PathBuf {
         let dir = std::env::temp_dir().join(format!("weir-meeting-{name}-{}", std::process::id()));
@@ -143,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_others_may_write_is_not_used() {
+    fn a_folder_or_a_link_of_others_or_that_others_may_write_is_not_used() {
         let place = folder("open");
         fs::create_dir(&place).unwrap();
         fs::set_permissions(&place, fs::Permissions::from_mode(0o770)).unwrap();
@@ -153,8 +159,13 @@ mod tests {
         let link = folder("link");
         let _ = fs::remove_file(&link);
         symlink(&place, &link).unwrap();
-        assert!(MeetingPoint::open_in(&link).is_err(), "a link may lead anywhere");
-        drop(MeetingPoint::open_in(&place).unwrap());
+        drop(MeetingPoint::open_in(&link).unwrap());
+        if own_uid() == 0 {
+            lchown(&link, Some(65_534), None).unwrap();
+            assert!(MeetingPoint::open_in(&link).is_err(), "another's link may lead anywhere");
+            chown(&place, Some(65_534), None).unwrap();
+            assert!(MeetingPoint::open_in(&place).is_err(), "another's folder");
+        }
         fs::remove_file(&link).unwrap();
         fs::remove_dir(&place).unwrap();
     }
