@@ -3,12 +3,11 @@
 //! Called by `main` before the shards start and before privileges are dropped.
 
 use crate::config::{Admin, ListenAddress};
+use crate::sys::socket;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::os::unix::net::UnixListener;
 
 /// A bound admin listener, nonblocking.
 #[derive(Debug)]
@@ -86,29 +85,10 @@ fn bind_one(address: &ListenAddress) -> io::Result<AdminListener> {
             AdminListener::Tcp(listener)
         }
         ListenAddress::Unix(path) => {
-            let listener = bind_unix(path)?;
-            listener.set_nonblocking(true)?;
-            AdminListener::Unix(listener)
+            // Who may connect may change what is served.
+            AdminListener::Unix(UnixListener::from(socket::guarded(path)?))
         }
     })
-}
-
-/// A process that was killed leaves its socket's file behind, and then nobody can bind it again.
-fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    match UnixListener::bind(path) {
-        Err(taken) if taken.kind() == io::ErrorKind::AddrInUse => match UnixStream::connect(path) {
-            // A file that is no socket refuses too, and is nobody's to remove.
-            Err(dead)
-                if dead.kind() == io::ErrorKind::ConnectionRefused
-                    && path.symlink_metadata()?.file_type().is_socket() =>
-            {
-                std::fs::remove_file(path)?;
-                UnixListener::bind(path)
-            }
-            Ok(_) | Err(_) => Err(taken),
-        },
-        bound => bound,
-    }
 }
 
 fn refused(address: &ListenAddress, cause: io::Error) -> BindRefused {
@@ -133,6 +113,8 @@ fn refused(address: &ListenAddress, cause: io::Error) -> BindRefused {
 mod tests {
     use super::*;
     use std::net::SocketAddr;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
     #[test]
     fn an_address_that_is_taken_is_refused_with_its_name_and_what_to_do() {
@@ -151,6 +133,7 @@ mod tests {
         let listen = |path: &Path| bind(&Admin { listen: vec![ListenAddress::Unix(path.to_owned())] });
         drop(listen(&path).unwrap());
         let living = listen(&path).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o660, "nobody else's");
         assert_eq!(listen(&path).unwrap_err().cause.kind(), io::ErrorKind::AddrInUse);
         drop(living);
         let file = dir.join("file");

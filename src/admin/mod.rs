@@ -1,36 +1,61 @@
-//! The admin surface: what weir knows of itself, over HTTP, on control's thread.
+//! The admin surface: what weir knows of itself and what may be changed, over HTTP, on control's thread.
 //!
 //! Here: [`bind`] (before the shards start, so that a taken port is an error of the start) and [`serve`]
-//! (accepting, limits, who answers what). Not here: what is known (`control`'s desk) and what the pages
-//! say (`pages` beside this file). It is served by hyper and not by our own data path, so that a fault
-//! there can still be seen here. Everything is bounded: connections, their life, what is read of them.
+//! (accepting, limits). Not here: what is known and done (`control`'s desk). It is served by hyper and not
+//! by our own data path, so that a fault there can still be seen here. Everything is bounded: connections,
+//! their life, what is read of them, how many wait. `weir ctl` is a client of it and no more.
+//!
+//! | file | what lives there |
+//! |---|---|
+//! | `bind` | its listeners |
+//! | `answer` | from a request to its answer |
+//! | `target` | what a path and a query name |
+//! | `guard` | who may change something: no web page |
+//! | `changes` | changes and reloads, from JSON and to JSON |
+//! | `pages`, `shards`, `stats`, `exported` | what is only read |
+//! | `problem` | refusals, as JSON with a remedy |
 
+mod answer;
 mod bind;
+mod changes;
+mod exported;
+mod guard;
 mod pages;
+mod problem;
+mod shards;
+mod stats;
+mod target;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests;
 mod utc;
 
 pub use bind::{AdminListener, BindRefused, bind, bind_around};
+pub use target::{backend_path, backends_path};
 
 use crate::control::Desk;
-use crate::time::Micros;
+use crate::time::{Instant, Micros};
+use guard::Way;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, spawn_local};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 /// Connections at once on one listener; further ones wait to be accepted. Each listener has its own bound,
 /// so that a flood on the port does not lock the operator out of the Unix socket.
 const CONNECTIONS_MAX: usize = 64;
+
+/// Of those, how many may wait for something to happen.
+const WAITS_MAX: usize = 16;
 
 /// How long one connection may live. It serves one request: whoever scrapes every few seconds is not
 /// worth keeping a connection for, and an idle one cannot take another's place.
@@ -62,6 +87,41 @@ pub fn serve(listeners: Vec<AdminListener>, desk: &Desk) -> Vec<AbortHandle> {
     accepting
 }
 
+/// What the connections of one listener share.
+struct Surface {
+    desk: Desk,
+    way: Way,
+    waits: Semaphore,
+}
+
+/// How long a connection may live.
+struct Life<'a> {
+    desk: &'a Desk,
+    until: Cell<Instant>,
+}
+
+impl<'a> Life<'a> {
+    fn new(desk: &'a Desk) -> Self {
+        Self { desk, until: Cell::new(desk.now() + LIFE_MAX) }
+    }
+
+    /// What was asked for may take this long, and its answer must still go out.
+    fn extend(&self, by: Micros) {
+        self.until.set(self.desk.now() + by + LIFE_MAX);
+    }
+
+    /// Waits until it is over.
+    async fn over(&self) {
+        loop {
+            let (now, until) = (self.desk.now(), self.until.get());
+            if now >= until {
+                return;
+            }
+            sleep((until - now).as_duration()).await;
+        }
+    }
+}
+
 /// A listener in the runtime.
 enum Listening {
     Tcp(TcpListener),
@@ -75,6 +135,13 @@ enum Accepted {
 }
 
 impl Listening {
+    fn way(&self) -> Way {
+        match self {
+            Self::Tcp(_) => Way::Tcp,
+            Self::Unix(_) => Way::Unix,
+        }
+    }
+
     async fn next(&self) -> io::Result<Accepted> {
         Ok(match self {
             Self::Tcp(listener) => Accepted::Tcp(listener.accept().await?.0),
@@ -85,6 +152,7 @@ impl Listening {
 
 async fn accept(listening: Listening, desk: Desk) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let surface = Rc::new(Surface { desk, way: listening.way(), waits: Semaphore::new(WAITS_MAX) });
     // The permit comes first, so what is beyond the bound waits in the backlog and costs us nothing.
     while let Ok(permit) = connections.clone().acquire_owned().await {
         let accepted = match listening.next().await {
@@ -95,16 +163,11 @@ async fn accept(listening: Listening, desk: Desk) {
                 continue;
             }
         };
-        let desk = desk.clone();
+        let surface = surface.clone();
         spawn_local(async move {
-            let answered = async {
-                match accepted {
-                    Accepted::Tcp(stream) => answer(stream, &desk).await,
-                    Accepted::Unix(stream) => answer(stream, &desk).await,
-                }
-            };
-            if timeout(LIFE_MAX.as_duration(), answered).await.is_err() {
-                tracing::debug!("an admin connection was not done within {LIFE_MAX}");
+            match accepted {
+                Accepted::Tcp(stream) => converse(stream, &surface).await,
+                Accepted::Unix(stream) => converse(stream, &surface).await,
             }
             drop(permit);
         });
@@ -112,16 +175,23 @@ async fn accept(listening: Listening, desk: Desk) {
 }
 
 /// Answers one request, and closes.
-async fn answer<S: AsyncRead + AsyncWrite + Unpin + 'static>(stream: S, desk: &Desk) {
-    let page = service_fn(|request| async move { Ok::<_, Infallible>(pages::answer(&request, desk).await) });
+async fn converse<S: AsyncRead + AsyncWrite + Unpin + 'static>(stream: S, surface: &Surface) {
+    let life = Life::new(&surface.desk);
+    let life = &life;
+    let page =
+        service_fn(
+            |request| async move { Ok::<_, Infallible>(answer::answer(request, surface, life).await) },
+        );
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN.as_duration())
         .keep_alive(false)
         .max_buf_size(16 << 10)
-        .serve_connection(TokioIo::new(stream), page)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "an admin connection broke");
+        .serve_connection(TokioIo::new(stream), page);
+    tokio::select! {
+        served = served => if let Err(error) = served {
+            tracing::debug!(%error, "an admin connection broke");
+        },
+        () = life.over() => tracing::debug!("an admin connection was not done in time"),
     }
 }

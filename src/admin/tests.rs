@@ -7,6 +7,7 @@ use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
 /// Serves on a free port and on a Unix socket.
 fn surface(rig: &Rig, name: &str) -> (SocketAddr, PathBuf) {
@@ -20,8 +21,13 @@ fn surface(rig: &Rig, name: &str) -> (SocketAddr, PathBuf) {
 }
 
 /// Asks over any stream; the status and what follows the head, in any framing.
-async fn ask<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, request: &str) -> (u16, String) {
-    stream.write_all(format!("{request} HTTP/1.1\r\nHost: weir\r\n\r\n").as_bytes()).await.unwrap();
+async fn ask<S: AsyncRead + AsyncWrite + Unpin>(stream: S, request: &str) -> (u16, String) {
+    send(stream, &format!("{request} HTTP/1.1\r\nHost: weir\r\n\r\n")).await
+}
+
+/// Sends a whole request as it is.
+async fn send<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, request: &str) -> (u16, String) {
+    stream.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
     let reading = stream.read_to_string(&mut text);
     timeout(Micros::from_s(9).as_duration(), reading).await.expect("the connection stays open").unwrap();
@@ -50,6 +56,7 @@ fn each_path_answers_what_it_is_for_and_the_rest_is_refused() {
             ("/healthz", 200, "ok"),
             ("/readyz", 200, "ready"),
             ("/readyz?verbose", 200, "ready"),
+            ("/", 200, "/pools/POOL/backends/NAME/drain"),
             ("/nothing", 404, "no /nothing"),
             ("/healthz/", 404, "no /healthz/"),
         ] {
@@ -166,6 +173,117 @@ fn connections_are_bounded_and_one_more_is_served_once_another_ends() {
         idle.pop();
         assert_eq!(waiting.await.0, 200);
         assert!(clock() - began < HEAD_WITHIN, "the place was free at once, not when a head was overdue");
+        std::fs::remove_file(path).unwrap();
+    });
+}
+
+/// A request that changes something, over the port, as curl sends it.
+async fn change(address: SocketAddr, line: &str, body: &str) -> (u16, Value) {
+    let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
+    let length = body.len();
+    let request =
+        format!("{line} HTTP/1.1\r\nHost: {address}\r\n{kind}Content-Length: {length}\r\n\r\n{body}");
+    let (status, text) = send(TcpStream::connect(address).await.unwrap(), &request).await;
+    (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{line}: {error}: {text}")))
+}
+
+#[test]
+fn what_a_change_must_not_look_like_is_refused_with_a_remedy_and_changes_nothing() {
+    with_control(plain(), 1, |rig| async move {
+        let (address, path) = surface(&rig, "refused");
+        let before = get(address, "/backends").await.1;
+        let long = format!("{{\"address\": \"127.0.0.1:1\", \"name\": \"{}\"}}", "n".repeat(300));
+        let huge = format!("{{\"address\": \"{}\"}}", "x".repeat(20 << 10));
+        for (line, body, status, part) in [
+            ("POST /pools/ap/backends", "{\"address\": \"127.0.0.1:1\"}", 404, "did you mean \\\"app\\\""),
+            ("POST /pools/other/backends", "{\"address\": \"127.0.0.1:1\"}", 404, "there are \\\"app\\\""),
+            ("POST /pools/app/backends", "", 400, "there is no body"),
+            ("POST /pools/app/backends", "{", 400, "EOF"),
+            ("POST /pools/app/backends", "[]", 400, "invalid"),
+            ("POST /pools/app/backends", "{\"name\": \"b\"}", 400, "missing field `address`"),
+            ("POST /pools/app/backends", "{\"adress\": \"127.0.0.1:1\"}", 400, "unknown field `adress`"),
+            (
+                "POST /pools/app/backends",
+                "{\"address\": \"127.0.0.1:1\", \"weight\": 257}",
+                400,
+                "a weight of 257",
+            ),
+            ("POST /pools/app/backends", "{\"address\": \"127.0.0.1:1\", \"name\": \"\"}", 400, "no name"),
+            (
+                "POST /pools/app/backends",
+                "{\"address\": \"127.0.0.1:1\", \"name\": \"a\\nb\"}",
+                400,
+                "control characters",
+            ),
+            ("POST /pools/app/backends", &long, 400, "no name"),
+            ("POST /pools/app/backends", &huge, 413, "over 16384 bytes"),
+            ("PUT /pools/app/backends/0/weight", "{\"weight\": 0}", 400, "drain it instead"),
+            ("PUT /pools/app/backends/0/weight", "{\"weight\": \"9\"}", 400, "invalid type"),
+            ("PUT /pools/app/backends/0/weight", "{\"weight\": 9, \"weight\": 9}", 400, "duplicate field"),
+            ("PUT /pools/app/backends/0/weight", "{\"weight\": 9} x", 400, "trailing"),
+            ("POST /pools/app/backends/0/weight", "{\"weight\": 9}", 405, "use PUT"),
+            ("GET /reload", "", 405, "use POST"),
+            ("DELETE /pools/app/backends/0?dry_run=yes", "", 400, "write dry_run=true"),
+            ("DELETE /pools/app/backends/0?wait=true", "", 400, "use dry_run"),
+            ("POST /pools/app/backends/0/drain?force=true", "", 400, "dry_run and wait"),
+            ("POST /pools/app/backends/0/drain", "{}", 400, "no body"),
+            ("POST /pools/app/backends/0/stop", "", 404, "drain, ready, maintenance or weight"),
+            ("POST /pools/app/backends/%zz/drain", "", 400, "percent-encode"),
+        ] {
+            let (found, problem) = change(address, line, body).await;
+            assert!(
+                found == status && problem.to_string().contains(part),
+                "{line} {body}: {found} {problem}"
+            );
+            for field in ["code", "error", "remedy"] {
+                assert!(problem[field].as_str().is_some_and(|text| !text.is_empty()), "{line}: {problem}");
+            }
+        }
+        let steady = |page: String| {
+            let mut page: Value = serde_json::from_str(&page).unwrap();
+            for name in ["since", "since_seconds", "requests", "whole"] {
+                page["backends"][0][name].take();
+            }
+            page
+        };
+        assert_eq!(steady(get(address, "/backends").await.1), steady(before));
+        std::fs::remove_file(path).unwrap();
+    });
+}
+
+#[test]
+fn a_web_page_changes_nothing_over_the_port_and_the_unix_socket_asks_no_such_questions() {
+    with_control(plain(), 1, |rig| async move {
+        let (address, path) = surface(&rig, "guard");
+        let json = "{\"weight\": 9}";
+        let weight =
+            format!("PUT /pools/app/backends/0/weight HTTP/1.1\r\nContent-Length: {}\r\n", json.len());
+        let of = |fields: &str| format!("{weight}{fields}\r\n\r\n{json}");
+        let kind = "Content-Type: application/json";
+        for (fields, status) in [
+            (format!("Host: evil.example:9900\r\n{kind}"), 403),
+            (kind.to_owned(), 403),
+            (format!("Host: {address}\r\nOrigin: http://{address}\r\n{kind}"), 403),
+            (format!("Host: {address}\r\nSec-Fetch-Site: none\r\n{kind}"), 403),
+            (format!("Host: {address}\r\nContent-Type: text/plain"), 415),
+            (format!("Host: {address}"), 415),
+            (format!("Host: {address}\r\n{kind}"), 200),
+            (format!("Host: localhost:9900\r\n{kind}; charset=utf-8"), 200),
+        ] {
+            let request = of(&fields);
+            let (found, body) = send(TcpStream::connect(address).await.unwrap(), &request).await;
+            assert_eq!(found, status, "{fields}: {body}");
+            let (found, body) = send(UnixStream::connect(&path).await.unwrap(), &request).await;
+            assert_eq!(found, 200, "over the Unix socket {fields}: {body}");
+        }
+        let drain = |fields: &str| {
+            format!("POST /pools/app/backends/0/drain?dry_run=true HTTP/1.1\r\n{fields}\r\n\r\n")
+        };
+        let page = drain("Host: 127.0.0.1\r\nOrigin: null");
+        assert_eq!(send(TcpStream::connect(address).await.unwrap(), &page).await.0, 403);
+        let chunked =
+            drain(&format!("Host: {address}\r\nTransfer-Encoding: chunked")) + "2\r\n{}\r\n0\r\n\r\n";
+        assert_eq!(send(TcpStream::connect(address).await.unwrap(), &chunked).await.0, 415);
         std::fs::remove_file(path).unwrap();
     });
 }

@@ -8,6 +8,7 @@
 //! a log in which several programs write shows whose it is.
 
 mod check;
+mod ctl;
 mod demo;
 mod run;
 
@@ -41,7 +42,7 @@ struct Arguments {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 all is well, 1 the host refused (a taken port, no io_uring), 2 the arguments or the \
-configuration are wrong.
+configuration are wrong, 3 `weir ctl` found no weir to ask.
 
 weir needs Linux 6.1 or newer (6.12.21 or newer is recommended) with io_uring allowed. Docker's default \
 seccomp profile forbids io_uring: run with --security-opt seccomp=config/seccomp.json.";
@@ -63,6 +64,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    #[command(about = "Ask a running weir, or change what it serves", long_about = ctl::HELP)]
+    Ctl(ctl::Ctl),
     #[command(about = "Try weir: three small backends and a balancer in front of them", long_about = DEMO_HELP)]
     Demo,
 }
@@ -112,6 +115,7 @@ pub fn main() -> ExitCode {
             run::run(&config, if takeover { Begin::Takeover } else { Begin::Afresh })
         }
         Command::Check { config } => check::check(&config),
+        Command::Ctl(ctl) => ctl::ctl(&ctl),
         Command::Demo => demo::demo(),
     })
 }

@@ -30,6 +30,7 @@ pub use budget::{kept_max_bytes, worst_case_connections, worst_case_memory_bytes
 pub use cores::{CoresRefused, expand};
 pub use fault::{Fault, Faults};
 pub use model::*;
+pub use reference::nearest;
 
 use fault::Report;
 use toml::de::DeTable;

@@ -10,7 +10,7 @@ use std::hash::Hash;
 
 /// The candidate that `name` was probably meant to be: at most a third of it mistyped, and at least one
 /// letter may be, so that "sta" finds "start" no more than it must.
-pub(super) fn nearest<'n>(name: &str, candidates: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+pub fn nearest<'n>(name: &str, candidates: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     // A name of a book's length is no slip of the keyboard, and the distance costs time by its square.
     if name.len() > 128 {
         return None;

@@ -8,7 +8,7 @@
 //! (`serve::takeover`).
 
 use crate::config::{ListenAddress, Listener};
-use crate::sys::socket::{ListenError, Sharing, listening, local_address, resize_queue};
+use crate::sys::socket::{ListenError, Sharing, listening, local_address, resize_queue, shares_address};
 use crate::topology::ListenerKey;
 use std::io;
 use std::iter::StepBy;
@@ -241,9 +241,10 @@ pub fn spread(sockets: usize, shards: usize) -> impl Iterator<Item = StepBy<Rang
 }
 
 /// A socket for a shard beyond those that there were: a new one of the group, or `shared`, if there is no
-/// group to join: a Unix socket has none, and another user's cannot be joined.
+/// group to join: a Unix socket has none, one of a supervisor mostly none, and another user's cannot be
+/// joined.
 fn another(listener: &Listener, shared: &Arc<OwnedFd>) -> Arc<OwnedFd> {
-    if matches!(listener.address, ListenAddress::Unix(_)) {
+    if matches!(listener.address, ListenAddress::Unix(_)) || !shares_address(shared.as_fd()) {
         return shared.clone();
     }
     match listening(&listener.address, listener.backlog, Sharing::ReusePort) {

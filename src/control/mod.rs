@@ -62,6 +62,9 @@ mod tests_change;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests_reload;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests_state;
 mod world;
 
 pub use carried::{

@@ -120,6 +120,44 @@ metrics! {
         "Health checks of a backend that ended, passed or failed.";
     PROBE_TIME: Gauge "weir_probe_duration_seconds" Seconds ["pool", "backend"]
         "How long the last health check of a backend took.";
+    WEIGHT: Gauge "weir_backend_weight" One ["pool", "backend"]
+        "The backend's weight as it holds now, without slow start.";
+    SHARE: Gauge "weir_backend_weight_share" One ["pool", "backend"]
+        "Share of its weight that the backend has; below 1 during slow start.";
+    EJECTIONS: Counter "weir_ejections_total" One ["pool", "backend"]
+        "Times that the backend was ejected for what its exchanges came to.";
+    FAILOVERS: Counter "weir_failovers_total" One ["pool", "backend"]
+        "Times that the backend failed and every shard stopped picking it.";
+    FAILOVER_TIME: Counter "weir_failover_seconds_total" Seconds ["pool", "backend"]
+        "Time from the first failure of a backend until the last shard stopped picking it, in all.";
+    FAILOVER_LAST: Gauge "weir_failover_last_seconds" Seconds ["pool", "backend"]
+        "How long that took the last time.";
+    FAILOVER_LOST: Counter "weir_failover_lost_total" One ["pool", "backend"]
+        "Exchanges that clients saw fail from the first failure until the last shard stopped picking.";
+    POOL_USABLE: Gauge "weir_pool_usable" One ["pool"]
+        "Backends of the pool that may be picked.";
+    POOL_PANIC: Gauge "weir_pool_panic" One ["pool"]
+        "1 while so few backends are healthy that all get traffic (panic_below).";
+    SHARD_STALLS: Counter "weir_shard_stalls_total" One ["shard"]
+        "Times that the shard's heart did not beat for a second.";
+    SHARD_STALLED: Gauge "weir_shard_stalled" One ["shard"]
+        "1 while the shard's heart does not beat.";
+    SHARD_BEAT: Gauge "weir_shard_heartbeat_age_seconds" Seconds ["shard"]
+        "How long ago the shard's heart beat.";
+    DEGRADED: Gauge "weir_degraded" One []
+        "1 once a shard has ended, so that fewer cores serve than configured.";
+    CONFIG: Gauge "weir_config_info" One ["hash"]
+        "Always 1; its label is the hash of the configuration that holds.";
+    CONFIG_GENERATION: Gauge "weir_config_generation" One []
+        "Changes of what is served since the process began, by reloads and by operators.";
+    RELOADS: Counter "weir_config_reloads_total" One ["result"]
+        "Reloads of the configuration that succeeded, and that were refused.";
+    RELOAD_SUCCESS: Gauge "weir_config_last_reload_success" One []
+        "0 if the last reload of the configuration was refused.";
+    RELOAD_TIME: Gauge "weir_config_last_reload_success_timestamp_seconds" Seconds []
+        "When the configuration that holds was loaded, in Unix time.";
+    NEEDS_RESTART: Gauge "weir_config_needs_restart" One []
+        "Changes of the configuration file that only a restart can bring.";
     VIEW_AGE: Histogram "weir_view_age_seconds" Seconds []
         "Age of a shard's view of the other shards' in-flight counts, at each pick.";
     PHASES: Histogram "weir_phase_seconds" Seconds ["pool", "backend", "phase"]

@@ -85,7 +85,7 @@ impl<T: Counter> Series<T> {
 
 impl Series<u64> {
     /// Adds all that `part` recorded. Exact: both have the same buckets.
-    pub fn add(&mut self, part: &Series<u32>) {
+    pub fn add<T: Counter>(&mut self, part: &Series<T>) {
         for bucket in part.histogram.iter_recorded() {
             self.histogram
                 .saturating_record_n(bucket.value_iterated_to(), bucket.count_since_last_iteration());

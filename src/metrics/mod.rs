@@ -11,9 +11,11 @@ mod exposition;
 mod histogram;
 mod page;
 mod stats;
+mod summary;
 mod totals;
 
 pub use histogram::{LONGEST, Series};
-pub use page::{BackendFacts, Facts, page};
+pub use page::{BackendFacts, ConfigFacts, Facts, PoolFacts, ShardFacts, page};
 pub use stats::{BackendStats, Phase, Refusal, RingCounters, ShardStats, UpstreamFailure};
+pub use summary::Summary;
 pub use totals::{BackendTotals, ShardTotals, Totals};

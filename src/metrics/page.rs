@@ -6,11 +6,14 @@ use super::declared as metric;
 use super::exposition::Text;
 use super::stats::{CLASSES, Phase, UpstreamFailure};
 use super::totals::{BackendTotals, ShardTotals, Totals};
+use crate::balance::BackendId;
 use crate::time::Micros;
 
 /// What control knows about one backend, beside what the shards recorded.
 #[derive(Clone, Copy, Debug)]
 pub struct BackendFacts<'a> {
+    /// Its number, by which the shards recorded.
+    pub id: BackendId,
     /// Its pool's name.
     pub pool: &'a str,
     /// Its name.
@@ -29,13 +32,76 @@ pub struct BackendFacts<'a> {
     pub probe_took: Option<Micros>,
     /// Changes of state.
     pub transitions: u64,
+    /// 1 to 256, as it holds now.
+    pub weight: u16,
+    /// Share of its weight that it has, 0 to 1.
+    pub share: f64,
+    /// Times that it was ejected.
+    pub ejections: u64,
+    /// Times that it failed and every shard stopped picking it.
+    pub failovers: u64,
+    /// How long that took, in all and the last time.
+    pub failover_time: Micros,
+    /// How long it took the last time; `None`: it never did.
+    pub failover_last: Option<Micros>,
+    /// Exchanges that clients saw fail meanwhile.
+    pub failover_lost: u64,
+}
+
+/// What control knows about one pool.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolFacts<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Backends that may be picked.
+    pub usable: usize,
+    /// All of them get traffic, because so few are healthy.
+    pub panic: bool,
+}
+
+/// What control knows about one shard.
+#[derive(Clone, Copy, Debug)]
+pub struct ShardFacts {
+    /// Its number, from 0.
+    pub number: u16,
+    /// Its heart does not beat.
+    pub stalled: bool,
+    /// Times that it did not.
+    pub stalls: u64,
+    /// How long ago it beat; `None`: it is not watched, or the shard has ended.
+    pub beat_ago: Option<Micros>,
+}
+
+/// What control knows about the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct ConfigFacts<'a> {
+    /// The text's hash; empty if it came from no file.
+    pub hash: &'a str,
+    /// Changes of what is served.
+    pub generation: u64,
+    /// Reloads that succeeded.
+    pub reloads: u64,
+    /// Reloads that were refused.
+    pub refused: u64,
+    /// The last one was not refused.
+    pub last_succeeded: bool,
+    /// When the one that holds was loaded, in seconds since 1970.
+    pub loaded_unix_s: u64,
+    /// Changes in the file that only a restart can bring.
+    pub needs_restart: usize,
 }
 
 /// What control knows, beside what the shards recorded.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
-    /// By [`crate::balance::BackendId`].
+    /// In the order in which they are shown.
     pub backends: Vec<BackendFacts<'a>>,
+    /// The pools.
+    pub pools: Vec<PoolFacts<'a>>,
+    /// The shards.
+    pub shards: Vec<ShardFacts>,
+    /// The configuration that holds.
+    pub config: ConfigFacts<'a>,
     /// Since the process began.
     pub uptime: Micros,
     /// Whether `/readyz` says so.
@@ -48,9 +114,13 @@ pub struct Facts<'a> {
 pub fn page(totals: &Totals, facts: &Facts<'_>) -> String {
     let mut text = Text::default();
     process(&mut text, totals, facts);
+    configuration(&mut text, &facts.config);
     shards(&mut text, totals);
+    hearts(&mut text, facts);
     traffic(&mut text, totals, facts);
     health(&mut text, facts);
+    failovers(&mut text, facts);
+    pools(&mut text, facts);
     latency(&mut text, totals, facts);
     text.into_string()
 }
@@ -61,7 +131,20 @@ fn process(text: &mut Text, totals: &Totals, facts: &Facts<'_>) {
     text.family(&metric::READY).sample(&[], facts.ready.into());
     let mut family = text.family(&metric::SHARDS);
     family.sample(&["serving"], facts.serving as u64);
-    family.sample(&["ended"], totals.shards.len().saturating_sub(facts.serving) as u64);
+    let ended = totals.shards.len().saturating_sub(facts.serving);
+    family.sample(&["ended"], ended as u64);
+    text.family(&metric::DEGRADED).sample(&[], (ended > 0).into());
+}
+
+fn configuration(text: &mut Text, config: &ConfigFacts<'_>) {
+    text.family(&metric::CONFIG).sample(&[config.hash], 1);
+    text.family(&metric::CONFIG_GENERATION).sample(&[], config.generation);
+    let mut family = text.family(&metric::RELOADS);
+    family.sample(&["succeeded"], config.reloads);
+    family.sample(&["refused"], config.refused);
+    text.family(&metric::RELOAD_SUCCESS).sample(&[], config.last_succeeded.into());
+    text.family(&metric::RELOAD_TIME).ratio(&[], config.loaded_unix_s as f64);
+    text.family(&metric::NEEDS_RESTART).sample(&[], config.needs_restart as u64);
 }
 
 fn shards(text: &mut Text, totals: &Totals) {
@@ -87,8 +170,29 @@ fn shards(text: &mut Text, totals: &Totals) {
     text.family(&metric::IMBALANCE).ratio(&[], totals.imbalance().unwrap_or(1.0));
 }
 
+fn hearts(text: &mut Text, facts: &Facts<'_>) {
+    let mut family = text.family(&metric::SHARD_STALLS);
+    facts.shards.iter().for_each(|shard| family.sample(&[&shard.number.to_string()], shard.stalls));
+    let mut family = text.family(&metric::SHARD_STALLED);
+    facts.shards.iter().for_each(|shard| family.sample(&[&shard.number.to_string()], shard.stalled.into()));
+    let mut family = text.family(&metric::SHARD_BEAT);
+    for shard in &facts.shards {
+        if let Some(ago) = shard.beat_ago {
+            family.sample(&[&shard.number.to_string()], ago.as_us());
+        }
+    }
+}
+
+/// The backends that there are, and what the shards recorded of each.
+fn recorded<'a>(
+    totals: &'a Totals,
+    facts: &'a Facts<'a>,
+) -> impl Iterator<Item = (&'a BackendFacts<'a>, &'a BackendTotals)> {
+    facts.backends.iter().filter_map(|backend| Some((backend, totals.backend(backend.id)?)))
+}
+
 fn traffic(text: &mut Text, totals: &Totals, facts: &Facts<'_>) {
-    let backends = || facts.backends.iter().zip(&totals.backends);
+    let backends = || recorded(totals, facts);
     let mut family = text.family(&metric::REQUESTS);
     for (backend, total) in backends() {
         for (class, count) in CLASSES.iter().zip(total.classes) {
@@ -125,10 +229,11 @@ fn health(text: &mut Text, facts: &Facts<'_>) {
     let mut family = text.family(&metric::STATE);
     facts.backends.iter().for_each(|backend| family.sample(&[backend.pool, backend.name, backend.state], 1));
     type Value = fn(&BackendFacts<'_>) -> u64;
-    let per_backend: [(&'static metric::Metric, Value); 3] = [
+    let per_backend: [(&'static metric::Metric, Value); 4] = [
         (&metric::USABLE, |backend| backend.usable.into()),
         (&metric::IN_FLIGHT, |backend| backend.in_flight.into()),
         (&metric::TRANSITIONS, |backend| backend.transitions),
+        (&metric::WEIGHT, |backend| backend.weight.into()),
     ];
     for (declared, value) in per_backend {
         let mut family = text.family(declared);
@@ -137,6 +242,8 @@ fn health(text: &mut Text, facts: &Facts<'_>) {
             .iter()
             .for_each(|backend| family.sample(&[backend.pool, backend.name], value(backend)));
     }
+    let mut family = text.family(&metric::SHARE);
+    facts.backends.iter().for_each(|backend| family.ratio(&[backend.pool, backend.name], backend.share));
     let mut family = text.family(&metric::PROBES);
     for backend in &facts.backends {
         family.sample(&[backend.pool, backend.name, "passed"], backend.probes_passed);
@@ -150,10 +257,36 @@ fn health(text: &mut Text, facts: &Facts<'_>) {
     }
 }
 
+fn failovers(text: &mut Text, facts: &Facts<'_>) {
+    type Value = fn(&BackendFacts<'_>) -> Option<u64>;
+    let per_backend: [(&'static metric::Metric, Value); 5] = [
+        (&metric::EJECTIONS, |backend| Some(backend.ejections)),
+        (&metric::FAILOVERS, |backend| Some(backend.failovers)),
+        (&metric::FAILOVER_TIME, |backend| Some(backend.failover_time.as_us())),
+        (&metric::FAILOVER_LAST, |backend| backend.failover_last.map(Micros::as_us)),
+        (&metric::FAILOVER_LOST, |backend| Some(backend.failover_lost)),
+    ];
+    for (declared, value) in per_backend {
+        let mut family = text.family(declared);
+        for backend in &facts.backends {
+            if let Some(value) = value(backend) {
+                family.sample(&[backend.pool, backend.name], value);
+            }
+        }
+    }
+}
+
+fn pools(text: &mut Text, facts: &Facts<'_>) {
+    let mut family = text.family(&metric::POOL_USABLE);
+    facts.pools.iter().for_each(|pool| family.sample(&[pool.name], pool.usable as u64));
+    let mut family = text.family(&metric::POOL_PANIC);
+    facts.pools.iter().for_each(|pool| family.sample(&[pool.name], pool.panic.into()));
+}
+
 fn latency(text: &mut Text, totals: &Totals, facts: &Facts<'_>) {
     text.family(&metric::VIEW_AGE).distribution(&[], &totals.view_age);
     let mut family = text.family(&metric::PHASES);
-    for (backend, total) in facts.backends.iter().zip(&totals.backends) {
+    for (backend, total) in recorded(totals, facts) {
         for phase in Phase::ALL {
             family.distribution(&[backend.pool, backend.name, phase.label()], total.phase(*phase));
         }
@@ -166,11 +299,11 @@ mod tests {
     use super::super::declared::{ALL, Kind, Unit};
     use super::super::{Refusal, ShardStats};
     use super::*;
-    use crate::balance::BackendId;
     use std::collections::BTreeSet;
 
     fn facts<'a>() -> Facts<'a> {
         let backend = BackendFacts {
+            id: BackendId(0),
             pool: "app",
             name: "a",
             state: "up",
@@ -180,9 +313,36 @@ mod tests {
             probes_failed: 1,
             probe_took: Some(Micros::from_us(1_200)),
             transitions: 1,
+            weight: 7,
+            share: 0.25,
+            ejections: 2,
+            failovers: 3,
+            failover_time: Micros::from_ms(6),
+            failover_last: Some(Micros::from_ms(2)),
+            failover_lost: 5,
         };
         Facts {
-            backends: vec![backend, BackendFacts { name: "b", ..backend }],
+            // Not in the order of their numbers: others were there before.
+            backends: vec![
+                BackendFacts { id: BackendId(1), name: "b", failover_last: None, ..backend },
+                backend,
+            ],
+            pools: vec![PoolFacts { name: "app", usable: 2, panic: true }],
+            shards: vec![ShardFacts {
+                number: 0,
+                stalled: true,
+                stalls: 4,
+                beat_ago: Some(Micros::from_us(1_500_000)),
+            }],
+            config: ConfigFacts {
+                hash: "00ff",
+                generation: 8,
+                reloads: 6,
+                refused: 1,
+                last_succeeded: false,
+                loaded_unix_s: 1_700_000_000,
+                needs_restart: 1,
+            },
             uptime: Micros::from_s(9),
             ready: true,
             serving: 1,
@@ -240,6 +400,26 @@ mod tests {
             "weir_in_flight{pool=\"app\",backend=\"a\"} 3",
             "weir_probe_duration_seconds{pool=\"app\",backend=\"a\"} 0.0012",
             "weir_uptime_seconds 9",
+            "weir_backend_weight{pool=\"app\",backend=\"a\"} 7",
+            "weir_backend_weight_share{pool=\"app\",backend=\"a\"} 0.25",
+            "weir_ejections_total{pool=\"app\",backend=\"b\"} 2",
+            "weir_failovers_total{pool=\"app\",backend=\"a\"} 3",
+            "weir_failover_seconds_total{pool=\"app\",backend=\"a\"} 0.006",
+            "weir_failover_last_seconds{pool=\"app\",backend=\"a\"} 0.002",
+            "weir_failover_lost_total{pool=\"app\",backend=\"a\"} 5",
+            "weir_pool_usable{pool=\"app\"} 2",
+            "weir_pool_panic{pool=\"app\"} 1",
+            "weir_shard_stalls_total{shard=\"0\"} 4",
+            "weir_shard_stalled{shard=\"0\"} 1",
+            "weir_shard_heartbeat_age_seconds{shard=\"0\"} 1.5",
+            "weir_degraded 1",
+            "weir_config_info{hash=\"00ff\"} 1",
+            "weir_config_generation 8",
+            "weir_config_reloads_total{result=\"succeeded\"} 6",
+            "weir_config_reloads_total{result=\"refused\"} 1",
+            "weir_config_last_reload_success 0",
+            "weir_config_last_reload_success_timestamp_seconds 1700000000",
+            "weir_config_needs_restart 1",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
         }

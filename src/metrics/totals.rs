@@ -28,6 +28,29 @@ impl BackendTotals {
         self.classes.iter().sum()
     }
 
+    fn add(&mut self, part: &Self) {
+        let Self {
+            classes,
+            failures,
+            retries,
+            retries_denied,
+            connects,
+            connects_us,
+            bytes_in,
+            bytes_out,
+            phases,
+        } = part;
+        self.classes.iter_mut().zip(classes).for_each(|(total, part)| *total += part);
+        self.failures.iter_mut().zip(failures).for_each(|(total, part)| *total += part);
+        self.retries += retries;
+        self.retries_denied += retries_denied;
+        self.connects += connects;
+        self.connects_us = self.connects_us.saturating_add(*connects_us);
+        self.bytes_in += bytes_in;
+        self.bytes_out += bytes_out;
+        self.phases.iter_mut().zip(phases).for_each(|(total, part)| total.add(part));
+    }
+
     /// The recorded lengths of one phase.
     pub fn phase(&self, phase: Phase) -> &Series<u64> {
         &self.phases[phase as usize]
@@ -55,6 +78,8 @@ pub struct ShardTotals {
 #[derive(Debug)]
 pub struct Totals {
     pub(super) backends: Vec<BackendTotals>,
+    /// What those came to, all together, whose numbers were given to others.
+    pub(super) former: BackendTotals,
     pub(super) shards: Box<[ShardTotals]>,
     /// By cause and status.
     pub(super) refusals: BTreeMap<(&'static str, u16), u64>,
@@ -66,6 +91,7 @@ impl Totals {
     pub fn new(backends: usize, shards: usize) -> Self {
         Self {
             backends: (0..backends).map(|_| BackendTotals::default()).collect(),
+            former: BackendTotals::default(),
             shards: vec![ShardTotals::default(); shards].into(),
             refusals: BTreeMap::new(),
             view_age: Series::default(),
@@ -94,10 +120,11 @@ impl Totals {
         shard.ring = part.ring;
     }
 
-    /// This number is given to another backend: what the one before came to is forgotten.
+    /// This number is given to another backend: what the one before came to stays in the
+    /// [summary](Self::summary) only.
     pub fn reset(&mut self, id: BackendId) {
         if let Some(total) = self.backends.get_mut(id.0 as usize) {
-            *total = BackendTotals::default();
+            self.former.add(&std::mem::take(total));
         }
     }
 

@@ -116,12 +116,7 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
         if let Some(old) = inherited {
             succeed(old);
         }
-        for (name, address) in &addresses.listeners {
-            tracing::info!(listener = name, %address, shards = links.len(), "accepting");
-        }
-        for address in &addresses.admin {
-            tracing::info!(%address, "admin");
-        }
+        tell(&addresses, links.len());
         on_ready(&addresses);
         desk.supervise(supervisor);
         surface(desk, admin, listening.clone());
@@ -168,6 +163,15 @@ fn succeed(old: Inheritance) {
     match old.serving() {
         Ok(()) => tracing::info!(pid, "has taken over; the old process finishes what it has and leaves"),
         Err(error) => tracing::warn!(%error, "has taken over, but the old process may still accept"),
+    }
+}
+
+fn tell(addresses: &Addresses, shards: usize) {
+    for (name, address) in &addresses.listeners {
+        tracing::info!(listener = name, %address, shards, "accepting");
+    }
+    for address in &addresses.admin {
+        tracing::info!(%address, "admin");
     }
 }
 

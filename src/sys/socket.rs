@@ -6,14 +6,15 @@
 use crate::config::{Destination, ListenAddress};
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, getsockname, listen,
-    setsockopt, socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, getsockname, getsockopt,
+    listen, setsockopt, socket, sockopt,
 };
 use nix::sys::socket::{SockaddrIn, SockaddrIn6, SockaddrLike};
+use std::fs::Permissions;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
 /// An address in the kernel's form.
@@ -146,6 +147,21 @@ pub fn listening(address: &ListenAddress, backlog: u32, sharing: Sharing) -> Res
     Ok(fd)
 }
 
+/// A listening Unix socket that only its owner and its owner's group may connect to, whatever the umask; its
+/// path is taken over if nobody listens there any more.
+///
+/// # Errors
+/// The kernel's.
+pub fn guarded(path: &Path) -> io::Result<OwnedFd> {
+    let fd = stream(AddressFamily::Unix)?;
+    remove_stale(path);
+    bind(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    // Before it listens, so that nobody connects by the rights that the umask left.
+    std::fs::set_permissions(path, Permissions::from_mode(0o660))?;
+    listen(&fd, Backlog::MAXCONN)?;
+    Ok(fd)
+}
+
 /// How many connections may wait from now on to be accepted on a socket that listens already.
 ///
 /// # Errors
@@ -201,6 +217,11 @@ fn remove_stale(path: &Path) {
         // If it cannot be removed, `bind` fails next and says so.
         let _ = std::fs::remove_file(path);
     }
+}
+
+/// Whether other sockets of this user may listen on its address: it is one of a group (SO_REUSEPORT).
+pub fn shares_address(fd: BorrowedFd<'_>) -> bool {
+    getsockopt(&fd, sockopt::ReusePort).unwrap_or(false)
 }
 
 /// The address that a listening socket really has: its port, where 0 was asked for.

@@ -20,6 +20,8 @@
 //! | `takeover.rs` | a new process in the old one's place |
 //! | `restart.rs` | kill -9, and again on the same addresses |
 //! | `command_line.rs` | check, version, help |
+//! | `ctl.rs` | `weir ctl`: what it shows and refuses, its exit codes |
+//! | `ctl_changes.rs` | what its changes do, under load too |
 //! | `demo.rs` | `weir demo` from its greeting to its end |
 //! | `admin.rs` | the pages, against what was sent |
 //! | `exposition.rs` | a strict reader of the Prometheus text |
@@ -35,6 +37,8 @@ mod admin;
 mod checks;
 mod clients;
 mod command_line;
+mod ctl;
+mod ctl_changes;
 mod demo;
 mod draining;
 mod exposition;

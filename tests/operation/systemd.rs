@@ -159,6 +159,7 @@ fn a_passed_socket_outlives_weir_and_who_connects_while_none_runs_is_answered_by
         for _ in 0..20 {
             assert_eq!(Client::connect(passed).get("/").text(), "a", "{name}");
         }
+        assert!(!weir.stderr().contains("accept on one socket"), "that is as it must be here");
         weir.signal(Signal::SIGTERM);
         assert!(weir.wait_exit(Duration::from_secs(10)).success());
         let mut waits = Client::connect(passed);

@@ -61,6 +61,12 @@ fn ends(weir: &mut Weir) {
     assert!(!weir.stderr().contains("ERROR"), "{}", weir.stderr());
 }
 
+/// Asserts that a start fails with this code and says this; what it writes last is read a moment later.
+fn fails(mut weir: Weir, code: i32, said: &str) {
+    assert_eq!(weir.wait_exit(SOON).code(), Some(code), "{}", weir.stderr());
+    wait_until(&format!("it has said {said:?}"), || weir.stderr().contains(said));
+}
+
 #[test]
 fn under_load_nothing_is_refused_reset_or_lost_and_the_old_one_leaves() {
     let backend = ok();
@@ -231,9 +237,7 @@ fn a_configuration_or_an_address_that_cannot_be_had_changes_nothing() {
         (config.replace("cores = \"0,1\"", "cores = \"900\""), 1, "runtime.cores"),
         (elsewhere, 1, "cannot bind"),
     ] {
-        let mut new = old.spawn_successor(&broken);
-        assert_eq!(new.wait_exit(SOON).code(), Some(code), "{}", new.stderr());
-        assert!(new.stderr().contains(said), "{said}: {}", new.stderr());
+        fails(old.spawn_successor(&broken), code, said);
         clients.flow();
     }
     clients.lose_nothing();
@@ -307,9 +311,7 @@ fn a_successor_that_is_killed_before_it_serves_leaves_the_old_one_serving() {
         clients.flow();
         let half = HalfWay::of(&old);
         clients.flow();
-        let mut second = old.spawn_successor(&config);
-        assert_eq!(second.wait_exit(SOON).code(), Some(1));
-        assert!(second.stderr().contains("taking over already"), "{}", second.stderr());
+        fails(old.spawn_successor(&config), 1, "taking over already");
         let told = || old.stderr().matches("this one serves on").count();
         let before = told();
         drop(half);
@@ -328,10 +330,8 @@ fn where_nobody_runs_the_error_says_what_to_do() {
     let old = Weir::start(&one_pool(&[&backend], "", ""));
     let elsewhere = one_pool(&[&backend], "", "").replace("{web}", &free_port().to_string())
         + &format!("\n[admin]\nlisten = [\"127.0.0.1:{}\"]\n", free_port());
-    let mut lonely = old.spawn_successor(&elsewhere);
-    assert_eq!(lonely.wait_exit(SOON).code(), Some(1));
-    let said = lonely.stderr();
-    assert!(said.contains("no running weir") && said.contains("start without --takeover"), "{said}");
+    fails(old.spawn_successor(&elsewhere), 1, "no running weir");
+    fails(old.spawn_successor(&elsewhere), 1, "start without --takeover");
     assert_eq!(old.client().get("/").status, 200, "and the other one was left alone");
 }
 

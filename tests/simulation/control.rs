@@ -39,6 +39,8 @@ pub(crate) struct Control {
     free: BTreeSet<BackendId>,
     ids_end: u32,
     serials: u32,
+    /// Of these every shard has heard, or will before anything that is said from now on.
+    serials_known: u32,
     marks: u64,
 }
 
@@ -54,6 +56,7 @@ impl Control {
             free: BTreeSet::new(),
             ids_end: 0,
             serials: 0,
+            serials_known: 0,
             marks: 0,
             scene: scene.clone(),
         };
@@ -64,6 +67,7 @@ impl Control {
         for entry in &mut control.roster {
             entry.plan.initial = entry.told;
         }
+        control.serials_known = control.serials;
         control
     }
 
@@ -198,8 +202,11 @@ impl Control {
     fn topology(&mut self, now: Instant) -> Said {
         let told = self.settle(now);
         for entry in &mut self.roster {
-            entry.plan.initial = entry.told;
+            // Whoever is known keeps what it was told, whatever stands here.
+            let known = entry.plan.serial < self.serials_known;
+            entry.plan.initial = if known { Traffic::ALL } else { entry.told };
         }
+        self.serials_known = self.serials;
         let mut said = self.with_mark(vec![Order::Topology(self.plans().into())], told.traffic);
         said.changes = told.changes;
         said

@@ -18,6 +18,7 @@ use draws::Draws;
 use scene::{POLICIES, Scene, Truth, Turn, Written};
 use weir::balance::BackendId;
 use weir::config::{Eject, Policy};
+use weir::health::Rule;
 use weir::time::Micros;
 use world::World;
 
@@ -215,6 +216,40 @@ fn with_stale_views_on_64_shards_slow_start_stays_below_twice_its_ramp() {
 }
 
 #[test]
+fn a_backend_that_its_check_finds_dead_gets_nothing_until_it_is_well() {
+    seeds("a_backend_that_its_check", 10, |seed| {
+        let scene = Scene {
+            shards: 16,
+            backends: vec![Written { weight: 1, backup: false }; 3],
+            arrivals_per_s: 2000.0,
+            check: Some(Rule {
+                rise: 2,
+                fall: 3,
+                interval: Micros::from_ms(20),
+                interval_down: Micros::from_ms(10),
+                jitter: 0.2,
+            }),
+            ..Scene::calm(POLICIES[seed as usize % 4])
+        };
+        let mut world = World::new(seed, scene);
+        world.run(Micros::from_ms(100));
+        world.happen(Turn::Becomes(1, Truth::Dead));
+        // Three checks up to 24 ms apart, and the word to the shards: 5 ms.
+        world.run(Micros::from_ms(3 * 24 + 5));
+        world.watch.picks.clear();
+        world.run(Micros::from_ms(200));
+        let serials: Vec<u32> = world.watch.picks.keys().copied().collect();
+        assert_eq!(serials, [0, 2], "who was picked");
+        world.happen(Turn::Becomes(1, Truth::Well));
+        // Two checks are 8 ms apart at least.
+        world.run(Micros::from_ms(7));
+        assert!(!world.watch.picks.contains_key(&1), "one check is not enough");
+        world.run(Micros::from_ms(150));
+        assert!(world.watch.picks.contains_key(&1), "it is well again");
+    });
+}
+
+#[test]
 fn a_threshold_counts_over_all_shards_and_trials_bring_back_who_is_well() {
     seeds("a_threshold_counts", 4, |seed| {
         for shards in [1, 8, 64] {
@@ -223,7 +258,7 @@ fn a_threshold_counts_over_all_shards_and_trials_bring_back_who_is_well() {
                 backends: vec![Written { weight: 1, backup: false }; 4],
                 arrivals_per_s: 640.0,
                 service: Micros::from_ms(5),
-                eject: Some(Eject { base_time: Micros::from_ms(200), ..Eject::default() }),
+                eject: Some(Eject { base_time: Micros::from_ms(200), error_share: 0.0, ..Eject::default() }),
                 ..Scene::calm(Policy::RoundRobin)
             };
             let mut world = World::new(seed, scene);
@@ -241,7 +276,8 @@ fn a_threshold_counts_over_all_shards_and_trials_bring_back_who_is_well() {
             let trials = world.watch.truth[&2].failed - failed;
             assert!((1..=u64::from(shards).min(6) * 4).contains(&trials), "{shards} shards: {trials} trials");
             world.happen(Turn::Becomes(2, Truth::Well));
-            let patience = world.now + Micros::from_s(10);
+            // Sooner than it would be readmitted for want of trials.
+            let patience = world.now + Micros::from_s(4);
             assert!(world.run_while(patience, |world| world.watch.readmissions == 0), "not readmitted");
         }
     });

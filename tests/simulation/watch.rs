@@ -84,7 +84,7 @@ impl Watch {
             }
         }
         for plan in plans {
-            self.decided.insert(plan.serial, (mark, plan.initial.admitted));
+            self.decided.entry(plan.serial).or_insert((mark, plan.initial.admitted));
         }
         let gone: Vec<u32> = self.out.keys().copied().collect();
         for serial in gone.into_iter().filter(|serial| plans.iter().all(|plan| plan.serial != *serial)) {
@@ -195,7 +195,8 @@ impl Watch {
         counts: (usize, usize, usize),
     ) {
         let (counted, out, serving) = counts;
-        let failed = self.truth.get(&serial).map_or(0, |sum| sum.failed);
+        // What control had heard: a failure may end before a readmission and be heard of after it.
+        let failed = self.heard.get(&serial).map_or(0, |sum| sum.failed);
         let was = self.out.get(&serial).copied();
         match change.ruling {
             Ruling::Ejected { .. } => {

@@ -156,6 +156,7 @@ fn greeting(addresses: &Addresses, backends: &Backends, switchboard: SocketAddr,
     };
     let web = addresses.listeners.first().map(|(_, address)| url(address)).unwrap_or_default();
     let admin = addresses.admin.first().map(url).unwrap_or_default();
+    let asked = addresses.admin.first().map(ToString::to_string).unwrap_or_default();
     let listed: Vec<String> = (1..)
         .zip(backends.iter())
         .map(|(n, backend)| {
@@ -179,6 +180,11 @@ Try it
 Kill a backend, revive it{by_number}
   curl -X POST http://{switchboard}/kill/two
   curl -X POST http://{switchboard}/revive/two
+
+Take one out and back while it runs (and see weir ctl --help)
+  weir ctl --admin {asked} drain app one
+  weir ctl --admin {asked} ready app one
+  weir ctl --admin {asked} backends
 
 A killed backend is out of the rotation after two failed checks, and back after one that passes; the log
 says when. Ctrl-C ends it all.

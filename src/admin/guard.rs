@@ -1,0 +1,152 @@
+//! Who may change something: people and scripts on this host, but no web page in somebody's browser.
+//!
+//! A browser on this host reaches the loopback port, and any page in it can send requests there: across
+//! origins without reading the answer, and with reading it if the page's own name was made to resolve to
+//! loopback (DNS rebinding). Such requests carry marks that a page cannot leave out: `Origin` on all that
+//! are not GET or HEAD, `Sec-Fetch-Site`, and the page's name in `Host`. And a page cannot send JSON across
+//! origins without being asked for leave first (Fetch, section 4.8), which this surface never gives. On a
+//! Unix socket, which no browser reaches, the file's rights decide. Pure.
+
+use super::problem::Problem;
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use std::net::{IpAddr, Ipv6Addr};
+
+/// How a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Through a port that everybody on this host reaches, browsers too.
+    Tcp,
+    /// Through a Unix socket.
+    Unix,
+}
+
+/// Whether a request with these fields may change something.
+///
+/// # Errors
+/// The mark of a browser that it carries, or a `Host` that no tool of ours sends.
+pub(super) fn may_change(fields: &HeaderMap, way: Way) -> Result<(), Problem> {
+    if way == Way::Unix {
+        return Ok(());
+    }
+    for mark in ["origin", "sec-fetch-site"] {
+        if fields.contains_key(mark) {
+            return Err(Problem::forbidden(
+                format!("a request with {mark} comes from a web page, which may not change anything"),
+                "use `weir ctl` or curl",
+            ));
+        }
+    }
+    let mut hosts = fields.get_all(HOST).iter();
+    let host = hosts.next().map(HeaderValue::to_str);
+    match (host, hosts.next()) {
+        (Some(Ok(host)), None) if is_of_this_host(host) => Ok(()),
+        _ => Err(Problem::forbidden(
+            "the request's Host is not an IP address or localhost, so it may come from a web page",
+            "ask 127.0.0.1, [::1] or localhost, or the Unix socket",
+        )),
+    }
+}
+
+/// Whether a body of this type may be read. On a port it must say that it is JSON, which no form does.
+///
+/// # Errors
+/// It says something else, or nothing.
+pub(super) fn is_json(fields: &HeaderMap, way: Way) -> Result<(), Problem> {
+    let kind = fields.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
+    let essence = kind.split(';').next().unwrap_or("").trim();
+    if way == Way::Unix || essence.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(Problem::new(
+        hyper::StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "not_json",
+        "the request has a body and does not say that it is JSON",
+        "send JSON, with the field content-type: application/json",
+    ))
+}
+
+/// A name can be made to resolve to loopback by whoever owns it; an IP address and "localhost" cannot.
+fn is_of_this_host(host: &str) -> bool {
+    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => {
+            return address.parse::<Ipv6Addr>().is_ok() && (port.is_empty() || is_port(port));
+        }
+        None => match host.split_once(':') {
+            Some((name, port)) if is_port(&format!(":{port}")) => name,
+            Some(_) => return false,
+            None => host,
+        },
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+}
+
+fn is_port(text: &str) -> bool {
+    text.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn fields(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut fields = HeaderMap::new();
+        for (name, value) in lines {
+            fields.append(*name, HeaderValue::from_static(value));
+        }
+        fields
+    }
+
+    #[test]
+    fn what_may_come_from_a_web_page_changes_nothing_over_tcp() {
+        let allowed: &[&[(&str, &str)]] = &[
+            &[("host", "127.0.0.1:9900")],
+            &[("host", "127.0.0.1")],
+            &[("host", "localhost:9900")],
+            &[("host", "LocalHost")],
+            &[("host", "[::1]:9900")],
+            &[("host", "[::1]")],
+            &[("host", "10.0.0.7:80"), ("user-agent", "curl/8")],
+        ];
+        for lines in allowed {
+            assert!(may_change(&fields(lines), Way::Tcp).is_ok(), "{lines:?}");
+        }
+        let refused: &[&[(&str, &str)]] = &[
+            &[],
+            &[("host", "")],
+            &[("host", "evil.example:9900")],
+            &[("host", "localhost.evil.example")],
+            &[("host", "127.0.0.1.evil.example:9900")],
+            &[("host", "[::1].evil.example")],
+            &[("host", "[::1]evil:9900")],
+            &[("host", "localhost:x")],
+            &[("host", "127.0.0.1"), ("host", "evil.example")],
+            &[("host", "127.0.0.1:9900"), ("origin", "http://evil.example")],
+            &[("host", "127.0.0.1:9900"), ("origin", "null")],
+            &[("host", "127.0.0.1:9900"), ("origin", "http://127.0.0.1:9900")],
+            &[("host", "127.0.0.1:9900"), ("sec-fetch-site", "same-origin")],
+        ];
+        for lines in refused {
+            let status = may_change(&fields(lines), Way::Tcp).map_err(|problem| problem.status.as_u16());
+            assert_eq!(status, Err(403), "{lines:?}");
+            assert!(may_change(&fields(lines), Way::Unix).is_ok(), "no browser reaches it: {lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_over_tcp_says_that_it_is_json() {
+        for (kind, json) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("text/plain", false),
+            ("application/x-www-form-urlencoded", false),
+            ("multipart/form-data; boundary=application/json", false),
+            ("application/jsonp", false),
+        ] {
+            let fields = fields(&[("content-type", kind)]);
+            assert_eq!(is_json(&fields, Way::Tcp).is_ok(), json, "{kind}");
+            assert!(is_json(&fields, Way::Unix).is_ok(), "{kind}");
+        }
+        assert!(is_json(&HeaderMap::new(), Way::Tcp).is_err());
+    }
+}

@@ -1,0 +1,104 @@
+//! The page `/shards`: how each shard fares, and whether the process is degraded.
+
+use crate::control::Desk;
+use crate::control::status::ShardStatus;
+use crate::metrics::ShardTotals;
+use serde::Serialize;
+
+/// The page.
+#[derive(Serialize)]
+pub(super) struct Shards {
+    /// A shard has ended, so fewer cores serve than configured.
+    degraded: bool,
+    /// The most connections on one shard over the mean of all; `null` without connections.
+    imbalance: Option<f64>,
+    shards: Vec<ShardPage>,
+}
+
+/// One shard on it.
+#[derive(Serialize)]
+struct ShardPage {
+    number: u16,
+    /// "serving", "stalled" or "ended".
+    state: &'static str,
+    /// Why it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    connections: u32,
+    in_flight: u64,
+    idle_upstream: u32,
+    accepted: u64,
+    accept_pauses: u64,
+    /// How long ago its heart beat.
+    beat_ago_us: Option<u64>,
+    /// What it was doing then.
+    doing: &'static str,
+    stalls: u64,
+    /// Shards that ended and whose sockets it took over.
+    adopted: Vec<u16>,
+    ring: RingPage,
+}
+
+/// What its ring did since it began.
+#[derive(Serialize)]
+struct RingPage {
+    turns: u64,
+    completions: u64,
+    parks: u64,
+    no_buffers: u64,
+    buffers_in_use: u64,
+}
+
+/// What control and the shards know of the shards.
+pub(super) fn page(desk: &Desk) -> Shards {
+    let totals = desk.totals();
+    let shards = desk.shards();
+    let mut in_flight = vec![0u64; shards.len()];
+    for backend in desk.backends() {
+        let counts = desk.in_flight_per_shard(backend.id);
+        in_flight.iter_mut().zip(counts).for_each(|(sum, count)| *sum += u64::from(count));
+    }
+    let pages = shards.iter().zip(in_flight).map(|(shard, in_flight)| {
+        let recorded = totals.shards().get(usize::from(shard.number)).copied().unwrap_or_default();
+        shard_page(shard, in_flight, recorded)
+    });
+    Shards {
+        degraded: shards.iter().any(|shard| !shard.alive),
+        imbalance: totals.imbalance(),
+        shards: pages.collect(),
+    }
+}
+
+fn shard_page(shard: &ShardStatus, in_flight: u64, recorded: ShardTotals) -> ShardPage {
+    let ring = recorded.ring;
+    ShardPage {
+        number: shard.number,
+        state: state(shard),
+        error: shard.error.clone(),
+        connections: recorded.connections,
+        in_flight,
+        idle_upstream: recorded.idle_upstream,
+        accepted: recorded.accepted,
+        accept_pauses: recorded.accept_pauses,
+        beat_ago_us: shard.beat_ago.map(|ago| ago.as_us()),
+        doing: shard.doing,
+        stalls: shard.stalls,
+        adopted: shard.adopted.clone(),
+        ring: RingPage {
+            turns: ring.turns,
+            completions: ring.completions,
+            parks: ring.parks,
+            no_buffers: ring.no_buffers,
+            buffers_in_use: ring.buffers_in_use,
+        },
+    }
+}
+
+/// A shard's state in one word.
+fn state(shard: &ShardStatus) -> &'static str {
+    match (shard.alive, shard.stalled) {
+        (false, _) => "ended",
+        (true, true) => "stalled",
+        (true, false) => "serving",
+    }
+}

@@ -1,0 +1,146 @@
+//! The page `/stats`: everything that happened since the process began, all backends together.
+
+use super::pages::Quantiles;
+use crate::control::Desk;
+use crate::control::status::{BackendStatus, PoolStatus};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The page.
+#[derive(Serialize)]
+pub(super) struct Stats {
+    version: &'static str,
+    uptime_seconds: f64,
+    ready: bool,
+    /// Why it is not ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    shards: usize,
+    shards_serving: usize,
+    connections: u64,
+    accepted: u64,
+    in_flight: u64,
+    /// Answers passed on.
+    requests: u64,
+    classes: BTreeMap<&'static str, u64>,
+    /// Attempts that failed, by cause.
+    failures: BTreeMap<&'static str, u64>,
+    retries: u64,
+    /// Retries that the budgets had none left for.
+    retries_denied: u64,
+    ejections: u64,
+    failovers: Failovers,
+    refusals: Vec<RefusalPage>,
+    request_body_bytes: u64,
+    response_body_bytes: u64,
+    upstream_connects: u64,
+    phases: BTreeMap<&'static str, Quantiles>,
+    pools: Vec<PoolPage>,
+    configuration: Configuration,
+}
+
+/// What backends that went down came to.
+#[derive(Serialize)]
+struct Failovers {
+    count: u64,
+    /// From the first failure until the last shard stopped picking; `null` before the first.
+    mean_us: Option<u64>,
+    /// Exchanges that clients saw fail meanwhile.
+    lost: u64,
+}
+
+/// Requests that weir answered by itself; status 0: not at all.
+#[derive(Serialize)]
+struct RefusalPage {
+    cause: &'static str,
+    status: u16,
+    count: u64,
+}
+
+/// A pool.
+#[derive(Serialize)]
+struct PoolPage {
+    name: String,
+    backends: usize,
+    usable: usize,
+    ejected: usize,
+    panic: bool,
+}
+
+/// The configuration that holds.
+#[derive(Serialize)]
+struct Configuration {
+    path: Option<String>,
+    hash: String,
+    generation: u64,
+    reloads: u64,
+    refused: u64,
+    /// Why the last reload was refused, if it was.
+    last_refusal: Option<String>,
+    needs_restart: Vec<String>,
+}
+
+/// Adds up what control and the shards know.
+pub(super) fn page(desk: &Desk) -> Stats {
+    let summary = desk.totals().summary();
+    let backends = desk.backends();
+    let ready = desk.ready();
+    Stats {
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_seconds: (desk.now() - desk.started()).as_duration().as_secs_f64(),
+        ready: ready.is_ok(),
+        why: ready.err().map(|why| why.to_string()),
+        shards: desk.shards().len(),
+        shards_serving: desk.serving(),
+        connections: summary.connections,
+        accepted: summary.accepted,
+        in_flight: backends.iter().map(|backend| u64::from(backend.in_flight)).sum(),
+        requests: summary.classes.iter().map(|(_, count)| count).sum(),
+        classes: summary.classes.into_iter().collect(),
+        failures: summary.failures.into_iter().collect(),
+        retries: summary.retries,
+        retries_denied: summary.retries_denied,
+        ejections: backends.iter().map(|backend| backend.ejections).sum(),
+        failovers: failovers(&backends),
+        refusals: summary
+            .refusals
+            .into_iter()
+            .map(|(cause, status, count)| RefusalPage { cause, status, count })
+            .collect(),
+        request_body_bytes: summary.bytes_in,
+        response_body_bytes: summary.bytes_out,
+        upstream_connects: summary.connects,
+        phases: summary
+            .phases
+            .iter()
+            .map(|(phase, series)| (phase.label(), Quantiles::of(Some(series))))
+            .collect(),
+        pools: desk.pools().into_iter().map(pool).collect(),
+        configuration: configuration(desk),
+    }
+}
+
+fn failovers(backends: &[BackendStatus]) -> Failovers {
+    let all = || backends.iter().map(|backend| &backend.failovers);
+    let count = all().map(|failovers| failovers.count).sum();
+    let sum_us: u64 = all().map(|failovers| failovers.sum.as_us()).sum();
+    Failovers { count, mean_us: sum_us.checked_div(count), lost: all().map(|failovers| failovers.lost).sum() }
+}
+
+fn pool(pool: PoolStatus) -> PoolPage {
+    let PoolStatus { name, panic, usable, backends, ejected } = pool;
+    PoolPage { name, backends, usable, ejected, panic }
+}
+
+fn configuration(desk: &Desk) -> Configuration {
+    let held = desk.configuration();
+    Configuration {
+        path: held.path,
+        hash: held.hash,
+        generation: held.generation,
+        reloads: held.reloads,
+        refused: held.refused,
+        last_refusal: held.last_reload,
+        needs_restart: held.needs_restart,
+    }
+}

@@ -1,0 +1,209 @@
+//! One request to the admin surface and its answer.
+//!
+//! The surface answers one request on a connection, so each is a connection of its own. Nothing else runs
+//! in `weir ctl`, so the caller blocks. Not here: what is asked and what the answer means (`mod.rs`).
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+/// How long connecting may take; the surface is on this host.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long an answer may take: longer than the surface keeps anybody.
+const ANSWER_WITHIN: Duration = Duration::from_secs(90);
+
+/// What an answer may hold: a page of some ten thousand backends.
+const ANSWER_MAX: usize = 64 << 20;
+
+/// Where the admin surface listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Where {
+    /// A host and a port.
+    Tcp(String),
+    /// A Unix socket's path.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Where {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => f.write_str(address),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Text that is no address of an admin surface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is no admin address; write one such as 127.0.0.1:9900 or unix:/run/weir/admin.sock")]
+pub(super) struct NoAddress;
+
+impl FromStr for Where {
+    type Err = NoAddress;
+
+    fn from_str(text: &str) -> Result<Self, NoAddress> {
+        if text.starts_with('/') {
+            return Ok(Self::Unix(text.into()));
+        }
+        if let Some(path) = text.strip_prefix("unix:") {
+            return if path.is_empty() { Err(NoAddress) } else { Ok(Self::Unix(path.into())) };
+        }
+        match text.rsplit_once(':') {
+            Some((host, port))
+                if !host.is_empty()
+                    && !host.contains(['/', '@', ' '])
+                    && port.parse::<u16>().is_ok_and(|port| port != 0) =>
+            {
+                Ok(Self::Tcp(text.to_owned()))
+            }
+            _ => Err(NoAddress),
+        }
+    }
+}
+
+/// What was answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    /// As it came.
+    pub(super) text: String,
+    pub(super) page: Value,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreachable {
+    /// No connection.
+    #[error("cannot connect to weir's admin surface at {to}: {cause}; {}", remedy(.cause))]
+    Connect { to: Where, cause: io::Error },
+    /// A connection, and then nothing.
+    #[error("weir's admin surface at {to} does not answer within {} s; if it is stopped or overloaded, its log says why", ANSWER_WITHIN.as_secs())]
+    Silent { to: Where },
+    /// The connection broke.
+    #[error(
+        "the connection to {to} ended before an answer came: {cause}; if weir has just ended, ask again once it is back"
+    )]
+    Broken { to: Where, cause: String },
+    /// Something answers that is not weir.
+    #[error(
+        "what answers at {to} is not the admin surface of this version of weir (status {status}); say where that is with --admin ADDR or WEIR_ADMIN"
+    )]
+    Stranger { to: Where, status: u16 },
+    /// The runtime could not be made.
+    #[error("no descriptors are left for weir ctl: {0}; raise the limit of open files (ulimit -n)")]
+    Runtime(io::Error),
+}
+
+fn remedy(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "its socket is for weir's user and group: join that group, or use sudo"
+        }
+        _ => {
+            "see that weir runs and that admin.listen has this address, or say where with --admin ADDR or \
+             WEIR_ADMIN"
+        }
+    }
+}
+
+/// Asks once.
+///
+/// # Errors
+/// Why there is no answer of weir's.
+pub(super) fn ask(
+    to: &Where,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Answer, Unreachable> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Unreachable::Runtime)?;
+    runtime.block_on(async {
+        let connect = |cause| Unreachable::Connect { to: to.clone(), cause };
+        let late = || connect(io::ErrorKind::TimedOut.into());
+        match to {
+            Where::Tcp(address) => {
+                let connected = timeout(CONNECT_WITHIN, TcpStream::connect(address)).await;
+                let stream = connected.map_err(|_| late())?.map_err(connect)?;
+                // By its address, whatever name led there: a name in Host might be a web page's.
+                let host = stream.peer_addr().map_err(connect)?.to_string();
+                converse(to, stream, &host, method, path, body).await
+            }
+            Where::Unix(file) => {
+                let connected = timeout(CONNECT_WITHIN, UnixStream::connect(file)).await;
+                let stream = connected.map_err(|_| late())?.map_err(connect)?;
+                converse(to, stream, "localhost", method, path, body).await
+            }
+        }
+    })
+}
+
+async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    to: &Where,
+    stream: S,
+    host: &str,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Answer, Unreachable> {
+    let broken = |cause: &dyn fmt::Display| Unreachable::Broken { to: to.clone(), cause: cause.to_string() };
+    let mut request = Request::builder().method(method).uri(path).header(HOST, host);
+    if body.is_some() {
+        request = request.header(CONTENT_TYPE, "application/json");
+    }
+    let sent = body.map(Value::to_string).unwrap_or_default();
+    let request = request.body(Full::new(Bytes::from(sent))).map_err(|error| broken(&error))?;
+    let answered = async {
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
+        tokio::spawn(connection);
+        let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
+        let status = response.status().as_u16();
+        let body =
+            Limited::new(response.into_body(), ANSWER_MAX).collect().await.map_err(|error| broken(&error))?;
+        let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+        match serde_json::from_str::<Value>(&text) {
+            Ok(page) if page.is_object() => Ok(Answer { status, text, page }),
+            Ok(_) | Err(_) => Err(Unreachable::Stranger { to: to.clone(), status }),
+        }
+    };
+    timeout(ANSWER_WITHIN, answered).await.map_err(|_| Unreachable::Silent { to: to.clone() })?
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_both_kinds_are_read_and_others_refused() {
+        for (text, expected) in [
+            ("127.0.0.1:9900", "127.0.0.1:9900"),
+            ("[::1]:9900", "[::1]:9900"),
+            ("localhost:9900", "localhost:9900"),
+            ("unix:/run/weir/admin.sock", "unix:/run/weir/admin.sock"),
+            ("/run/weir/admin.sock", "unix:/run/weir/admin.sock"),
+            ("unix:admin.sock", "unix:admin.sock"),
+        ] {
+            assert_eq!(text.parse::<Where>().unwrap().to_string(), expected);
+        }
+        for text in
+            ["", "9900", ":9900", "127.0.0.1", "127.0.0.1:0", "localhost:x", "http://127.0.0.1:9900", "unix:"]
+        {
+            assert_eq!(text.parse::<Where>(), Err(NoAddress), "{text:?}");
+        }
+    }
+}
