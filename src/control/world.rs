@@ -9,7 +9,7 @@ use super::groups::{GroupId, Groups};
 use super::listening::Listening;
 use super::merge::merge;
 use super::probe::BadCheck;
-use super::resolve::Addresses;
+use super::resolve::{Addresses, is_name};
 use super::roster::{Next, Operated, Pool, Roster, Told};
 use super::standing::{Effects, Notice, Standing, note};
 use super::status::Will;
@@ -231,7 +231,9 @@ impl World {
             let cannot = |member: &super::roster::Member| {
                 self.standings.get(&member.id).is_some_and(|standing| standing.cannot_connect)
             };
-            if delta.failed > 0 && pool.members.iter().filter(|member| member.written == *written).all(cannot)
+            if delta.failed > 0
+                && is_name(written)
+                && pool.members.iter().filter(|member| member.written == *written).all(cannot)
             {
                 effects.doubted.push(written.clone());
             }

@@ -16,6 +16,7 @@
 //! | `systemd.rs` | a supervisor: notices, the watchdog, sockets that it opened |
 //! | `limits.rs` | unprivileged, few descriptors, too many clients |
 //! | `refused.rs` | why weir does not start |
+//! | `reload.rs` | another configuration by SIGHUP, under load |
 //! | `takeover.rs` | a new process in the old one's place |
 //! | `restart.rs` | kill -9, and again on the same addresses |
 //! | `command_line.rs` | check, version, help |
@@ -48,6 +49,7 @@ mod peers;
 mod probing;
 mod process;
 mod refused;
+mod reload;
 mod restart;
 mod shares;
 mod sharing;

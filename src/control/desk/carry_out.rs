@@ -7,7 +7,6 @@
 use super::Desk;
 use crate::balance::{BackendId, Report};
 use crate::control::groups::GroupId;
-use crate::control::resolve::is_name;
 use crate::control::standing::{Effects, Named, Notice};
 use crate::health::{Condition, Failover, ProbeFailure};
 use crate::time::{Instant, Micros};
@@ -87,7 +86,7 @@ impl Desk {
             }
         }
         hurry.into_iter().for_each(|number| self.0.probers.borrow().hurry(number));
-        for address in doubted.iter().filter(|address| is_name(address)) {
+        for address in &doubted {
             if let Some(key) = self.0.watched.borrow().get(address) {
                 self.0.names.doubt(*key);
             }

@@ -15,7 +15,7 @@ use crate::control::resolve::{Addresses, all_names, resolve};
 use crate::control::roster::Next;
 use crate::route::Router;
 use crate::time::Instant;
-use crate::topology::{ListenerKey, ListenerPlan};
+use crate::topology::{ListenerKey, ListenerPlan, Topology};
 use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -77,6 +77,8 @@ impl Desk {
         if !self.is_serving() || self.0.promised.get() {
             return Err(ReloadRefused::ShuttingDown);
         }
+        // Kept till later, so that what is large is not taken apart on a shard that has it last.
+        let topology = self.0.world.borrow().roster.topology().clone();
         let old = self.config();
         let mut told = changes(&old, &prepared.config);
         let needs_restart = needs_restart(&self.0.started_with, &prepared.config);
@@ -89,7 +91,7 @@ impl Desk {
             status.needs_restart.clone_from(&needs_restart);
         }
         let confirmed = self.settled(self.0.mark.get()).await;
-        close_later(gone);
+        close_later(gone, topology);
         confirmed?;
         let now = self.now();
         Ok(Reloaded {
@@ -346,14 +348,13 @@ async fn blocking<T: Send + 'static>(
     joined.unwrap_or_else(|error| Err(ReloadRefused::Impossible(vec![format!("a fault of weir: {error}")])))
 }
 
-/// Lets go of the sockets of listeners that are no more, once shards have emptied their queues.
-fn close_later(gone: Vec<Group>) {
-    if !gone.is_empty() {
-        spawn_local(async move {
-            tokio::time::sleep(CLOSE_AFTER).await;
-            drop(gone);
-        });
-    }
+/// Lets go of the sockets of listeners that are no more, once shards have emptied their queues, and of the
+/// topology that held before.
+fn close_later(gone: Vec<Group>, topology: Arc<Topology>) {
+    spawn_local(async move {
+        tokio::time::sleep(CLOSE_AFTER).await;
+        drop((gone, topology));
+    });
 }
 
 fn say(reloaded: &Reloaded) {

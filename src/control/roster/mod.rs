@@ -53,6 +53,8 @@ pub(super) struct Roster {
     pools: Vec<Pool>,
     listeners: Vec<Arc<ListenerPlan>>,
     ids: Ids,
+    /// By number: the places of the pool and of the backend in it.
+    places: Vec<Option<(usize, usize)>>,
     topology: Arc<Topology>,
 }
 
@@ -74,6 +76,7 @@ impl Roster {
             pools: Vec::new(),
             listeners: Vec::new(),
             ids: Ids::default(),
+            places: Vec::new(),
             topology: Arc::default(),
         }
     }
@@ -113,12 +116,9 @@ impl Roster {
         &mut self.ids
     }
 
-    /// Places of the pool and of the backend in it.
+    /// Places of the pool and of the backend in it: asked for with every report.
     pub(super) fn place(&self, id: BackendId) -> Option<(usize, usize)> {
-        self.pools
-            .iter()
-            .enumerate()
-            .find_map(|(pool, entry)| Some((pool, entry.members.iter().position(|member| member.id == id)?)))
+        self.places.get(id.0 as usize).copied().flatten()
     }
 
     /// A pool's place.

@@ -12,6 +12,12 @@ impl Roster {
         for (pool, configured) in self.pools.iter_mut().zip(&self.config.pools) {
             pool.plan = pool_plan(pool, configured);
         }
+        self.places = vec![None; self.ids.end()];
+        for (place, pool) in self.pools.iter().enumerate() {
+            for (at, member) in pool.members.iter().enumerate() {
+                self.places[member.id.0 as usize] = Some((place, at));
+            }
+        }
         self.topology = Arc::new(Topology {
             generation,
             pools: self.pools.iter().map(|pool| pool.plan.clone()).collect(),
