@@ -99,6 +99,11 @@ impl Accepting {
         theirs.for_each(|door| door.close(Closing::HandedOver));
     }
 
+    /// The same of all its sockets.
+    pub(super) fn hand_over_all(&self) {
+        self.doors.borrow().iter().for_each(|door| door.close(Closing::HandedOver));
+    }
+
     /// Whether all loops have ended.
     pub(super) fn is_over(&self) -> bool {
         self.doors.borrow().is_empty()

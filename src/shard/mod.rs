@@ -20,9 +20,11 @@ use shift::ShardShift;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -137,6 +139,22 @@ fn run(plan: ShardPlan, tell: &mpsc::Sender<Result<(), ShardRefused>>) -> Result
     Ok(())
 }
 
+/// Panics of a shard's loop after which not even its last connections are served.
+const PANICS_MAX: u32 = 3;
+
+/// A future whose panic is its end, and nobody else's.
+struct Guarded<F>(Pin<Box<F>>);
+
+impl<F: Future> Future for Guarded<F> {
+    type Output = thread::Result<F::Output>;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    }
+}
+
 async fn serve(mut plan: ShardPlan, ring: Ring, tell: &mpsc::Sender<Result<(), ShardRefused>>) {
     let upstreams = Upstreams::new(&ring, plan.number, plan.shards);
     let kept_max = crate::config::kept_max_bytes(&plan.runtime);
@@ -151,7 +169,14 @@ async fn serve(mut plan: ShardPlan, ring: Ring, tell: &mpsc::Sender<Result<(), S
     ring.spawn(shift::mind_heart(shift.clone()));
     // If nobody listens, the process is ending.
     let _ = tell.send(Ok(()));
-    ring.drive(spin, &*shift, shift.stopped()).await;
+    let mut panics = 0;
+    while Guarded(Box::pin(ring.drive(spin, &*shift, shift.stopped()))).await.is_err() {
+        panics += 1;
+        if panics == PANICS_MAX {
+            break;
+        }
+        shift.die();
+    }
     service.upstreams.close_idle();
     ring.wind_up(WIND_UP);
 }

@@ -26,6 +26,9 @@ const SYNC_ALONE: Micros = Micros::from_ms(100);
 /// answer that says `Connection: close`. Closing at once would cut requests that are on their way.
 const LAST_REQUEST: Micros = Micros::from_s(1);
 
+/// The longest that a shard whose loop has panicked finishes what it has, if `grace` has no limit.
+const DYING_MAX: Micros = Micros::from_s(3600);
+
 pub(super) struct ShardShift {
     service: Rc<Service>,
     accepting: Rc<Accepting>,
@@ -49,6 +52,9 @@ pub(super) struct ShardShift {
     /// Until when a drain waits for last requests; `NEVER` while none is under way.
     interrupt_at: Cell<Instant>,
     draining: Cell<bool>,
+    grace: Micros,
+    /// When it ends at the latest, after its loop panicked; `NEVER` before.
+    dies_at: Cell<Instant>,
     drained: Cell<bool>,
     stopped: Cell<bool>,
 }
@@ -72,6 +78,8 @@ impl ShardShift {
             gone: RefCell::default(),
             interrupt_at: Cell::new(Instant::NEVER),
             draining: Cell::new(false),
+            grace: plan.runtime.grace,
+            dies_at: Cell::new(Instant::NEVER),
             drained: Cell::new(false),
             stopped: Cell::new(false),
         }
@@ -149,6 +157,18 @@ impl ShardShift {
         self.interrupt_at.set(self.service.ring.now() + LAST_REQUEST);
     }
 
+    /// The shard's loop has panicked: what it does alone is not to be trusted much longer. Others accept in
+    /// its place from now on; what it has is served to its end, so that no client loses anything.
+    pub(super) fn die(&self) {
+        let error = Some("its loop panicked; it finishes what it has".to_owned());
+        // If control is gone, the process is ending.
+        let _ = self.to_control.send(ToControl::Ended { shard: self.number, error });
+        self.accepting.hand_over_all();
+        self.drain();
+        let now = self.service.ring.now();
+        self.dies_at.set(now.deadline(self.grace).min(now + DYING_MAX));
+    }
+
     /// Accepts on these sockets, each for its listener.
     pub(super) fn accept(&self, sockets: &[(ListenerKey, Arc<OwnedFd>)]) {
         for (key, socket) in sockets {
@@ -216,7 +236,12 @@ impl ShardShift {
             self.service.ring.interrupt();
             self.interrupt_at.set(now + HEARTBEAT);
         }
-        if !self.drained.get() && self.accepting.is_over() && self.service.connections.get() == 0 {
+        let over = self.accepting.is_over() && self.service.connections.get() == 0;
+        if self.dies_at.get() != Instant::NEVER {
+            self.stopped.set(over || now >= self.dies_at.get());
+            return;
+        }
+        if !self.drained.get() && over {
             let told = self.to_control.send(ToControl::Drained { shard: self.number });
             self.drained.set(told.is_ok());
         }
@@ -282,8 +307,8 @@ pub(super) async fn mind_doorbell(shift: Rc<ShardShift>) {
             tracing::error!(shard = shift.number, %fault, "the doorbell cannot be read; messages wait for the heartbeat");
             return;
         }
+        // The turn that follows reads the mail.
         shift.mail.silence();
-        shift.read_mail();
     }
 }
 

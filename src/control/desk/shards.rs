@@ -46,8 +46,13 @@ impl Shard {
 }
 
 impl Desk {
-    /// A shard's thread is over.
+    /// A shard's thread is over, or will be when its last connection is.
     pub(super) fn ended(&self, shard: u16, error: Option<String>) {
+        if !self.0.life.borrow().is_alive(shard) {
+            // One that was dying is dead.
+            tracing::info!(shard, "shard has finished what it had");
+            return;
+        }
         let serving = self.0.life.borrow().is_serving();
         match (&error, serving) {
             (Some(error), _) => tracing::error!(shard, %error, "shard ended; the other shards serve on"),
