@@ -176,7 +176,8 @@ impl Weir {
         let patience = Duration::from_secs(5);
         let socket = TcpStream::connect_timeout(&self.address("admin"), patience).ok()?;
         let mut wire = Wire::new(Socket::Tcp(socket), patience);
-        wire.send(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).ok()?;
+        wire.send(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+            .ok()?;
         wire.response(method).ok()?
     }
 
