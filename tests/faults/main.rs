@@ -130,6 +130,5 @@ fn ledger() -> Ledger {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let path = std::env::temp_dir().join(format!("weir-ledger-{}-{number}", std::process::id()));
-    let _ = std::fs::remove_file(&path);
-    Ledger::open(&path)
+    Ledger::temporary(&path)
 }

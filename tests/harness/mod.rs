@@ -14,6 +14,7 @@
 //! | `wire.rs` | a socket with a buffer: heads, bodies in every framing, timeouts |
 //! | `load.rs` | threads of keep-alive clients |
 //! | `open_loop.rs` | requests at a fixed rate, each followed to its end |
+//! | `ended.rs` | how they ended, and what can be asked about that |
 //! | `ticket.rs` | a request that there is only once, its right answer, a ledger of POSTs |
 //! | `strict.rs` | a strict reader of responses |
 //! | `program.rs` | any other process: its output, its end; what a process costs |
@@ -27,6 +28,7 @@
 pub mod answers;
 mod backend;
 mod client;
+mod ended;
 mod load;
 mod open_loop;
 mod origin;
@@ -39,8 +41,9 @@ mod wire;
 
 pub use backend::{Backend, Handler, Received, Then};
 pub use client::Client;
+pub use ended::{End, Ended, Record};
 pub use load::{Counts, Load};
-pub use open_loop::{End, Ended, Mix, OpenLoop, Record};
+pub use open_loop::{Mix, OpenLoop};
 pub use program::{Program, cpu_time};
 pub use ticket::{Ledger, Ticket};
 pub use wait::{free_port, require, wait_until, wait_up_to};

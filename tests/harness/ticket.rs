@@ -76,35 +76,57 @@ fn pattern(seed: u64, length: usize) -> String {
 
 /// The POSTs that backends ran.
 #[derive(Clone, Debug)]
-pub struct Ledger {
+pub struct Ledger(Arc<Book>);
+
+#[derive(Debug)]
+struct Book {
     path: PathBuf,
-    file: Arc<File>,
+    file: File,
+    temporary: bool,
+}
+
+impl Drop for Book {
+    fn drop(&mut self) {
+        if self.temporary {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 impl Ledger {
-    /// Opens it, or begins it.
+    /// Opens one that another process has begun.
     pub fn open(path: &Path) -> Self {
+        Self::at(path, false)
+    }
+
+    /// Begins one that goes with its last owner in this process.
+    pub fn temporary(path: &Path) -> Self {
+        let _ = std::fs::remove_file(path);
+        Self::at(path, true)
+    }
+
+    fn at(path: &Path, temporary: bool) -> Self {
         let file = OpenOptions::new().create(true).append(true).open(path).unwrap();
-        Self { path: path.to_owned(), file: Arc::new(file) }
+        Self(Arc::new(Book { path: path.to_owned(), file, temporary }))
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.0.path
     }
 
     /// Enters a POST that is run.
     pub fn enter(&self, ticket: Ticket) {
         if ticket.post {
             // One write, at the end: lines of several processes do not mix.
-            (&*self.file).write_all(format!("{}\n", ticket.id).as_bytes()).unwrap();
+            (&self.0.file).write_all(format!("{}\n", ticket.id).as_bytes()).unwrap();
         }
     }
 
     /// How often each POST was run.
     pub fn runs(&self) -> BTreeMap<u64, usize> {
         let mut runs = BTreeMap::new();
-        for line in std::fs::read_to_string(&self.path).unwrap().lines() {
+        for line in std::fs::read_to_string(&self.0.path).unwrap().lines() {
             *runs.entry(line.parse().unwrap()).or_default() += 1;
         }
         runs
