@@ -7,7 +7,7 @@ mod accept;
 mod shift;
 
 use crate::config::Runtime;
-use crate::mesh::{Pulse, Receiver, Sender, ToControl, ToShard};
+use crate::mesh::{Pulse, Receiver, Refused, Sender, ToControl, ToShard};
 use crate::proxy::Service;
 use crate::ring::{Ring, RingRefused, RingSettings};
 use crate::sys::cpu;
@@ -37,6 +37,9 @@ const GLOMMIO_MEMORY: usize = 64 << 10;
 /// How long a shard may take to start. glommio can sleep over the very first task, before any timer is
 /// armed that would wake it; that has been seen only with preempt timers far shorter than ours.
 const START_WITHIN: Duration = Duration::from_secs(10);
+
+/// Between two tries of a shard that is over to tell control so.
+const TELL_AGAIN: Duration = Duration::from_millis(10);
 
 /// How long a stopped shard waits for the kernel to let go of its operations.
 const WIND_UP: Micros = Micros::from_ms(500);
@@ -99,8 +102,13 @@ pub fn start(plan: ShardPlan) -> Result<JoinHandle<()>, ShardRefused> {
             }
             Err(_) => Some("its thread panicked".to_owned()),
         };
-        // If control is gone, nobody is left to tell.
-        let _ = to_control.send(ToControl::Ended { shard: number, error });
+        // If control is gone, nobody is left to tell. If it is behind, it must hear of it all the same: others
+        // are to accept in this shard's place.
+        let mut message = ToControl::Ended { shard: number, error };
+        while let Err(Refused::Full(back)) = to_control.send(message) {
+            message = back;
+            thread::sleep(TELL_AGAIN);
+        }
     })?;
     match told.recv_timeout(START_WITHIN) {
         Ok(Ok(())) => Ok(thread),
