@@ -7,7 +7,7 @@
 
 use super::{ShardPlan, serve};
 use crate::config::Runtime;
-use crate::mesh::ToControl;
+use crate::mesh::{Refused, ToControl};
 use crate::ring::{Ring, RingRefused, RingSettings};
 use crate::sys::cpu;
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
@@ -26,6 +26,9 @@ const GLOMMIO_MEMORY: usize = 64 << 10;
 
 /// How long a thread may take before another one is tried as well.
 const START_WITHIN: Duration = Duration::from_secs(2);
+
+/// Between two tries of a shard that is over to tell control so.
+const TELL_AGAIN: Duration = Duration::from_millis(10);
 
 /// Threads that are tried.
 const TRIES: usize = 5;
@@ -119,8 +122,13 @@ fn live(start: &Start, place: usize, tell: &mpsc::Sender<Told>) {
         }
     };
     if let Some(to_control) = to_control {
-        // If control is gone, nobody is left to tell.
-        let _ = to_control.send(ToControl::Ended { shard: start.number, error });
+        // If control is gone, nobody is left to tell. If it is behind, it must hear of it all the same: others
+        // are to accept in this shard's place.
+        let mut message = ToControl::Ended { shard: start.number, error };
+        while let Err(Refused::Full(back)) = to_control.send(message) {
+            message = back;
+            thread::sleep(TELL_AGAIN);
+        }
     }
 }
 
