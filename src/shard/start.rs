@@ -94,6 +94,7 @@ pub fn start(plan: ShardPlan) -> Result<JoinHandle<()>, ShardRefused> {
 }
 
 /// A shard's thread.
+#[allow(clippy::disallowed_methods, reason = "it sleeps only when its shard is over")]
 fn live(start: &Start, place: usize, tell: &mpsc::Sender<Told>) {
     let mut to_control = None;
     let ran = catch_unwind(AssertUnwindSafe(|| {
