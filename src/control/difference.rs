@@ -48,7 +48,6 @@ pub(super) fn needs_restart(started: &Config, new: &Config) -> Vec<String> {
         ("runtime.ring_entries", was.ring_entries != *ring_entries),
         ("runtime.buffer_size", was.buffer_size != *buffer_size),
         ("runtime.buffers", was.buffers != *buffers),
-        ("runtime.resolver", was.resolver != *resolver),
         ("runtime.state_file", was.state_file != *state_file),
         ("runtime.resolver", was.resolver != *resolver),
         ("admin", started.admin != new.admin),
