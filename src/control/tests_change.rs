@@ -237,7 +237,7 @@ fn one_in_maintenance_is_not_checked_and_is_only_used_after_a_check_that_passed(
         until("down", || rig.standing(A).state.label() == "down").await;
         server.set(Answer::status(200, ""));
         until("up again", || rig.standing(A).usable).await;
-        rig.shards[0].told(|told| assert!(told.traffic[&A].admitted == Admitted::All));
+        until("told", || rig.shards[0].told(|told| told.traffic[&A].admitted == Admitted::All)).await;
     });
 }
 

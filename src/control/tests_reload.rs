@@ -186,7 +186,47 @@ fn sighup_and_a_file_that_is_watched_load_it_again() {
         until("reloaded", || names(&last(&rig, 0)) == ["a", "b"]).await;
         file.write(&text(web, &[("a", a), ("c", c)], watch));
         until("reloaded by itself", || names(&last(&rig, 0)) == ["a", "c"]).await;
-        assert_eq!(rig.desk.configuration().reloads, 2);
+        until("counted", || rig.desk.configuration().reloads == 2).await;
+    });
+}
+
+#[test]
+fn a_watched_file_is_loaded_when_it_is_whole_and_one_that_is_right_again_ends_the_alarm() {
+    let (web, a, b) = (closed_port(), closed_port(), closed_port());
+    let text = |backends: &[_]| text(web, backends, "[runtime]\nwatch = true\n");
+    let good = text(&[("a", a)]);
+    let file = File::new("whole", &good);
+    let (config, begun) = file.load();
+    with_begun(config, begun, 1, |rig| async move {
+        let status = || rig.desk.configuration();
+        file.write("[runtime]\nwatch = ");
+        until("refused", || status().refused == 1).await;
+        file.write(&good);
+        until("what holds is what the file says", || status().last_reload.is_none()).await;
+        assert_eq!((status().refused, status().reloads), (1, 1));
+        // Half of a file may be right in itself.
+        let whole = text(&[("a", a), ("b", b)]);
+        let half = whole.split("[[pool.app.backend]]\nname = \"b\"").next().unwrap();
+        for pieces in 0..8 {
+            file.write(&format!("{half}# {}\n", "-".repeat(pieces)));
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await; // a slow writer is the subject
+        }
+        file.write(&whole);
+        until("loaded", || names(&last(&rig, 0)) == ["a", "b"]).await;
+        until("counted", || status().reloads == 2).await;
+        assert_eq!(status().refused, 1, "no piece was loaded");
+    });
+}
+
+#[test]
+fn a_pipe_in_the_files_place_holds_nobody_up() {
+    let file = File::new("pipe", &text(closed_port(), &[("a", closed_port())], "[runtime]\nwatch = true\n"));
+    let (config, begun) = file.load();
+    with_begun(config, begun, 1, |rig| async move {
+        fs::remove_file(&file.0).unwrap();
+        nix::unistd::mkfifo(&file.0, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let refused = rig.desk.reload().await.unwrap_err();
+        assert!(refused.to_string().contains("it is no regular file"), "{refused}");
     });
 }
 
@@ -213,11 +253,35 @@ fn a_check_whose_interval_changed_knows_what_it_knew() {
             rig.backend("a").unwrap().probes_passed > before.probes_passed + 2
         })
         .await;
-        // Another question: what was known says nothing.
-        server.set(Answer::Hang);
-        file.write(&with("20ms", "/other"));
+    });
+}
+
+#[test]
+fn a_check_that_is_new_or_asks_something_else_takes_nobody_out_before_it_has_failed() {
+    let (server, web) = (FakeBackend::start(Answer::status(200, "")), closed_port());
+    let address = server.address;
+    let with = |health: &str| text(web, &[("a", address)], health);
+    let http = "[pool.app.health]\ntype = \"http\"\ninterval = \"20ms\"\ntimeout = \"20ms\"\n";
+    let tcp = "[pool.app.health]\ntype = \"tcp\"\ninterval = \"20ms\"\n";
+    let other = format!("{http}path = \"/other\"\n");
+    let file = File::new("another-check", &with(""));
+    let (config, begun) = file.load();
+    with_begun(config, begun, 1, |rig| async move {
+        let told_nothing = || rig.shards[0].told(|told| told.transitions.iter().any(|(_, usable)| !usable));
+        assert_eq!(rig.backend("a").unwrap().state.label(), "no_check");
+        for (check, passes) in [(tcp, 3), (http, 6), (&other, 9)] {
+            file.write(&with(check));
+            rig.desk.reload().await.unwrap();
+            assert_eq!(rig.backend("a").unwrap().state.label(), "up", "{check}");
+            until("checked", || rig.backend("a").unwrap().probes_passed >= passes).await;
+        }
+        assert!(!told_nothing(), "it is in traffic all the time");
+        server.set(Answer::status(500, ""));
+        file.write(&with(http));
         rig.desk.reload().await.unwrap();
-        assert_eq!(rig.backend("a").unwrap().state.label(), "unchecked");
+        assert!(rig.backend("a").unwrap().usable, "it is not guilty yet");
+        until("down", || rig.backend("a").unwrap().state.label() == "down").await;
+        assert!(rig.backend("a").unwrap().why.starts_with("3 checks failed in a row"));
     });
 }
 

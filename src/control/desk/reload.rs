@@ -17,6 +17,7 @@ use crate::route::Router;
 use crate::time::Instant;
 use crate::topology::{ListenerKey, ListenerPlan, Topology};
 use std::fs;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::task::{spawn_blocking, spawn_local};
@@ -304,7 +305,7 @@ impl Desk {
     pub(in crate::control) async fn watch_file(self) {
         let Some(source) = self.0.source.clone() else { return };
         let mut seen = self.0.configuration.borrow().hash.clone();
-        let mut written = None;
+        let (mut found, mut tried) = (None, None);
         loop {
             tokio::time::sleep(WATCH_EVERY).await;
             if !self.config().runtime.watch {
@@ -312,15 +313,19 @@ impl Desk {
                 seen.clone_from(&self.0.configuration.borrow().hash);
                 continue;
             }
-            let meta = fs::metadata(&source.path).ok();
-            let stamp = meta.and_then(|meta| Some((meta.modified().ok()?, meta.len())));
-            if stamp.is_none() || stamp == written {
+            let stamp = stamp(&source);
+            let still = stamp == found;
+            found = stamp;
+            // What is written in pieces is whole once a look finds it as the last one did.
+            if !still || found.is_none() || found == tried {
                 continue;
             }
-            written = stamp;
-            let Ok(text) = fs::read_to_string(&source.path) else { continue };
-            let hash = ConfigFile::hash(&text);
-            if hash != seen && hash != self.0.configuration.borrow().hash {
+            tried = found;
+            let file = source.clone();
+            let Ok(hash) = blocking(move || text(&file).map(|text| ConfigFile::hash(&text))).await else {
+                continue;
+            };
+            if self.is_news(&hash, &seen) {
                 tracing::info!(file = %source.path.display(), "the configuration's file changed");
                 // What comes of it stands in the log.
                 let _ = self.reload().await;
@@ -328,13 +333,39 @@ impl Desk {
             seen = hash;
         }
     }
+
+    /// Whether a watched file with this hash, after one with the hash `seen`, is to be loaded. What holds
+    /// already is, once, if another file was refused since: that is over now, and the metrics are to say so.
+    fn is_news(&self, hash: &str, seen: &str) -> bool {
+        let status = self.0.configuration.borrow();
+        hash != seen && (hash != status.hash || status.last_reload.is_some())
+    }
+}
+
+/// What tells one writing of the file from another.
+fn stamp(source: &ConfigFile) -> Option<(SystemTime, u64)> {
+    let meta = fs::metadata(&source.path).ok()?;
+    Some((meta.modified().ok()?, meta.len()))
+}
+
+/// The file's text.
+fn text(source: &ConfigFile) -> Result<String, ReloadRefused> {
+    // Reading a pipe would wait for ever.
+    let is_file = fs::metadata(&source.path).map(|meta| meta.is_file());
+    let read = is_file.and_then(|is_file| match is_file {
+        true => fs::read_to_string(&source.path),
+        false => Err(io::Error::other("it is no regular file")),
+    });
+    read.map_err(|cause| ReloadRefused::Unreadable {
+        path: source.path.display().to_string(),
+        cause: cause.to_string(),
+    })
 }
 
 /// Reads and checks the file; also its text's hash.
 fn read(source: &ConfigFile) -> Result<(Checked, String), ReloadRefused> {
     let path = source.path.display().to_string();
-    let text = fs::read_to_string(&source.path)
-        .map_err(|cause| ReloadRefused::Unreadable { path: path.clone(), cause: cause.to_string() })?;
+    let text = text(source)?;
     let checked = config::parse(&text, &path)
         .map_err(|faults| ReloadRefused::Wrong(faults.0.iter().map(ToString::to_string).collect()))?;
     Ok((checked, ConfigFile::hash(&text)))
