@@ -15,11 +15,14 @@ use crate::balance::BackendId;
 use crate::config::{BackendAddress, Destination, Health};
 use crate::health::{Checked, ProbeFailure, Rule, State, Transition};
 use crate::time::{Instant, Micros};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
 /// Between two checks of a backend whose exchanges fail.
 pub(super) const HURRY: Micros = Micros::from_ms(100);
+
+/// Why a backend counts as up that is in traffic and has a check now.
+pub(super) const SERVED: &str = "it served before it was checked";
 
 /// A group's number, never given twice.
 pub(super) type GroupId = u64;
@@ -153,6 +156,10 @@ impl Groups {
     ) -> Result<(), BadCheck> {
         let mut old = std::mem::take(&mut self.groups);
         let was = std::mem::take(&mut self.of);
+        let mut at: HashMap<Destination, Vec<GroupId>> = HashMap::new();
+        for (number, group) in &old {
+            at.entry(group.series.address.clone()).or_default().push(*number);
+        }
         for (pool, configured) in roster.configured() {
             let Some(health) = &configured.health else { continue };
             for member in pool.members.iter().filter(|member| member.will != Will::Maintenance) {
@@ -162,7 +169,7 @@ impl Groups {
                     None if served(member.id) => Before::Served,
                     None => Before::Nothing,
                 };
-                let number = self.join(&mut old, series, prepared, before, now);
+                let number = self.join(&mut old, &mut at, (series, prepared), before, now);
                 if let Some(group) = self.groups.get_mut(&number) {
                     group.members.push(member.id);
                 }
@@ -173,31 +180,30 @@ impl Groups {
     }
 
     /// The number of the group that asks this: one that is there, one of before, or a new one, which goes
-    /// on from what the backend's last group knew.
+    /// on from what the backend's last group knew. `at`: the numbers of all of them, by where they check.
     fn join(
         &mut self,
         old: &mut BTreeMap<GroupId, Group>,
-        series: Series,
-        prepared: Prepared,
+        at: &mut HashMap<Destination, Vec<GroupId>>,
+        (series, prepared): (Series, Prepared),
         before: Before,
         now: Instant,
     ) -> GroupId {
-        let same = |(number, group): (&GroupId, &Group)| (group.series == series).then_some(*number);
-        if let Some(number) = self.groups.iter().find_map(same) {
-            return number;
-        }
-        if let Some(number) = old.iter().find_map(same)
-            && let Some(mut group) = old.remove(&number)
-        {
-            group.members.clear();
-            self.groups.insert(number, group);
+        let at = at.entry(series.address.clone()).or_default();
+        let group = |number: &GroupId| self.groups.get(number).or_else(|| old.get(number));
+        let same = |number: &&GroupId| group(number).is_some_and(|group| group.series == series);
+        if let Some(&number) = at.iter().find(same) {
+            if let Some(mut group) = old.remove(&number) {
+                group.members.clear();
+                self.groups.insert(number, group);
+            }
             return number;
         }
         self.last += 1;
         let number = self.last;
+        at.push(number);
         let rule = Rule::from(&series.health);
-        let group = |number| old.get(&number).or_else(|| self.groups.get(&number));
-        let last = if let Before::Checked(number) = before { group(number) } else { None };
+        let last = if let Before::Checked(number) = &before { group(number) } else { None };
         let checked = checked(before, last, &series, rule, now);
         let group = Group {
             prepared,
@@ -235,7 +241,7 @@ fn checked(before: Before, last: Option<&Group>, series: &Series, rule: Rule, no
         checked.restore(checked.state(), checked.since(), checked.why().to_owned());
     }
     if matches!(before, Before::Served) {
-        checked.restore(State::Up, now, "it served before it was checked".to_owned());
+        checked.restore(State::Up, now, SERVED.to_owned());
     }
     checked
 }

@@ -164,10 +164,10 @@ fn a_reload_keeps_what_operators_changed_and_says_what_only_a_restart_brings() {
     with_begun(config, begun, 1, |rig| async move {
         let drain = Change::Drain { pool: "app".into(), name: "a".into() };
         rig.desk.change(&drain, false).await.unwrap();
-        let more = "[runtime]\nbuffers = 64\ngrace = \"7s\"\n[log]\nformat = \"json\"\n";
+        let more = "[runtime]\nresolver = \"127.0.0.1:53\"\nbuffers = 64\ngrace = \"7s\"\n[log]\nformat = \"json\"\n";
         file.write(&text(web, &[("a", a), ("b", b)], more));
         let reloaded = rig.desk.reload().await.unwrap();
-        assert_eq!(reloaded.needs_restart, ["runtime.buffers", "log"]);
+        assert_eq!(reloaded.needs_restart, ["runtime.buffers", "runtime.resolver", "log"]);
         assert_eq!(reloaded.changes, ["runtime.grace changed"]);
         assert_eq!(rig.backend("a").unwrap().state.label(), "draining");
         assert_eq!(rig.desk.configuration().needs_restart, reloaded.needs_restart);
@@ -366,5 +366,40 @@ fn a_names_addresses_come_and_go_by_themselves_and_a_failed_look_up_keeps_them()
         let drain = Change::Drain { pool: "app".into(), name: "0".into() };
         rig.desk.change(&drain, false).await.unwrap();
         assert_eq!((last(&rig, 0).generation, entry(&last(&rig, 0)).id), (generation, second.id));
+    });
+}
+
+#[test]
+fn what_was_found_of_a_name_that_is_gone_is_not_taken_for_another_names() {
+    let web = closed_port();
+    let with = |port: u16| {
+        let backend = format!("[[pool.app.backend]]\nname = \"n\"\naddress = \"localhost:{port}\"\n");
+        text(web, &[], &backend)
+    };
+    let file = File::new("keys", &with(7));
+    let (config, begun) = file.load();
+    with_begun(config, begun, 1, |rig| async move {
+        file.write(&with(8));
+        rig.desk.reload().await.unwrap();
+        let address = configuration::Destination::Tcp(([127, 0, 0, 9], 7).into());
+        rig.desk.found(1, Ok(vec![ResolvedAddress { address, weight: None, backup: false }]));
+        assert!(rig.backend("n@127.0.0.9:7").is_none(), "it was the first name's");
+    });
+}
+
+#[test]
+fn listeners_that_swap_their_addresses_are_said_to_have_done_so() {
+    let (one, two, a) = (closed_port(), closed_port(), closed_port());
+    let with = |one: SocketAddr, two: SocketAddr| {
+        let more = format!("[[listener]]\nname = \"more\"\naddress = \"{two}\"\npool = \"app\"\n");
+        text(one, &[("a", a)], &more)
+    };
+    let file = File::new("swap", &with(one, two));
+    let (config, begun) = file.load();
+    with_begun(config, begun, 1, |rig| async move {
+        file.write(&with(two, one));
+        let reloaded = rig.desk.reload().await.unwrap();
+        let named = |now, was, address| format!("listener {now}: was named {was} ({address})");
+        assert_eq!(reloaded.changes, [named("web", "more", two), named("more", "web", one)]);
     });
 }
