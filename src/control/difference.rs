@@ -117,10 +117,15 @@ fn listeners(old: &Config, new: &Config) -> Vec<String> {
     for listener in &new.listeners {
         match same(listener, old) {
             None => words.push(format!("listener {} added ({})", listener.name, listener.address)),
-            Some(was) if Listener { pool: listener.pool, ..was.clone() } != *listener => {
-                words.push(format!("listener {}: its rules changed", listener.name));
+            Some(was) => {
+                let Listener { pool, ref name, .. } = *listener;
+                if was.name != *name {
+                    words.push(format!("listener {name}: was named {} ({})", was.name, listener.address));
+                }
+                if (Listener { pool, name: name.clone(), ..was }) != *listener {
+                    words.push(format!("listener {name}: its rules changed"));
+                }
             }
-            Some(_) => {}
         }
     }
     let gone = old.listeners.iter().filter(|listener| same(listener, new).is_none());
@@ -144,5 +149,8 @@ fn routes(old: &Config, new: &Config) -> Option<String> {
     let ((was, was_default), (is, is_default)) = (named(old), named(new));
     let kept = |(address, pool)| was_default.iter().all(|(other, was)| *other != address || *was == pool);
     let same_defaults = is_default.into_iter().all(kept);
-    (was != is || !same_defaults).then(|| format!("routes changed; there are {}", is.len()))
+    if was != is {
+        return Some(format!("routes changed; there are {}", is.len()));
+    }
+    (!same_defaults).then(|| "what no route takes goes to another pool".to_owned())
 }
