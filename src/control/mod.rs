@@ -89,6 +89,7 @@ use crate::mesh::{Pulse, Receiver, Sender, ToControl, ToShard};
 use crate::time::{Instant, Micros};
 use std::cell::RefCell;
 use std::io;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -96,7 +97,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::task::{LocalSet, spawn_local, yield_now};
+use tokio::task::{JoinSet, LocalSet, spawn_local, yield_now};
 
 /// Messages taken in one go, before whoever else is on the thread has a turn.
 const MESSAGES_AT_ONCE: usize = 256;
@@ -216,9 +217,10 @@ async fn serve(
     #[allow(deprecated)]
     let doorbell = AsyncFd::with_interest(mail.doorbell(), Interest::READABLE)?;
     desk.begin();
-    spawn_local(collect_now_and_then(desk.clone()));
-    spawn_local(desk.clone().watch_hearts());
-    spawn_local(desk.clone().watch_file());
+    let mut beside = JoinSet::new();
+    beside.spawn_local(collect_now_and_then(desk.clone()));
+    beside.spawn_local(desk.clone().watch_hearts());
+    beside.spawn_local(desk.clone().watch_file());
     surface(desk.clone());
     loop {
         let taken = std::iter::from_fn(|| mail.try_recv())
@@ -246,6 +248,10 @@ async fn serve(
                 Signal::Reload => reload(desk.clone()),
             },
             Some((key, found)) = names_found.recv() => desk.found(key, found),
+            // The runtime keeps a task's panic to itself; without these the process is not whole.
+            Some(Err(failed)) = beside.join_next() => if failed.is_panic() {
+                resume_unwind(failed.into_panic());
+            },
             () = sleep_until(now, next) => {}
         }
         mail.awake();

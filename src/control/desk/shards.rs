@@ -139,7 +139,11 @@ impl Desk {
         }
     }
 
+    #[allow(clippy::panic, reason = "it is what a test of weir itself asked for")]
     fn look_at_hearts(&self, now: Instant) {
+        if self.0.panics.get() {
+            panic!("a panic that was asked for");
+        }
         let life = self.0.life.borrow();
         for (number, shard) in (0u16..).zip(self.0.shards.borrow_mut().iter_mut()) {
             let Some(beat) = shard.beat() else { continue };
@@ -175,10 +179,9 @@ impl Desk {
         self.wake();
     }
 
-    /// Has control's loop fail: for tests of weir itself.
+    /// Has control fail, at the next look at the hearts: for tests of weir itself.
     pub fn inject_panic(&self) {
         self.0.panics.set(true);
-        self.wake();
     }
 
     /// Everything that a successor has to know.
