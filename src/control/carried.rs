@@ -81,6 +81,18 @@ pub struct CarriedBackend {
     /// How long ago it began its slow start; `None`: it has its whole share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub came_up_us_ago: Option<u64>,
+    /// Its state, for whoever reads since when it is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<CarriedState>,
+}
+
+/// A backend's state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarriedState {
+    /// `Condition::word`.
+    pub word: String,
+    /// How long it has been so.
+    pub since_us_ago: u64,
 }
 
 /// What a check says.
@@ -114,6 +126,9 @@ pub struct CarriedName {
     pub name: String,
     /// What it resolved to, as `Destination` is written, with a weight where the record has one.
     pub found: Vec<(String, Option<u16>)>,
+    /// Those of `found` that are only for when the others do not answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backups: Vec<String>,
     /// For how long the answer may still be used without asking again.
     pub fresh_for_us: u64,
 }
@@ -132,6 +147,9 @@ impl Carried {
             if let Some(ago) = &mut backend.came_up_us_ago {
                 *ago = ago.saturating_add(us);
             }
+            if let Some(state) = &mut backend.state {
+                state.since_us_ago = state.since_us_ago.saturating_add(us);
+            }
         }
         for name in &mut self.names {
             name.fresh_for_us = name.fresh_for_us.saturating_sub(us);
@@ -143,7 +161,8 @@ impl Carried {
     pub fn only_changes(mut self) -> Self {
         for pool in &mut self.pools {
             pool.backends.retain_mut(|backend| {
-                (backend.check, backend.ejection, backend.came_up_us_ago) = (None, None, None);
+                (backend.check, backend.ejection) = (None, None);
+                (backend.came_up_us_ago, backend.state) = (None, None);
                 backend.will != Will::Ready
                     || backend
                         .configured

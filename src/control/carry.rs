@@ -4,15 +4,17 @@
 //! what checks and exchanges found out is, if it is the same address.
 
 use super::carried::{
-    Carried, CarriedBackend, CarriedCheck, CarriedEjection, CarriedName, CarriedPool, VERSION,
+    Carried, CarriedBackend, CarriedCheck, CarriedEjection, CarriedName, CarriedPool, CarriedState, VERSION,
 };
+use super::groups::SERVED;
 use super::names::ResolvedAddress;
 use super::probe::BadCheck;
 use super::resolve::Addresses;
 use super::roster::Member;
 use super::world::World;
+use crate::balance::BackendId;
 use crate::config::{BackendAddress, Destination};
-use crate::health::{self, State};
+use crate::health::{self, Condition, State};
 use crate::time::Instant;
 use std::path::PathBuf;
 
@@ -56,7 +58,12 @@ impl World {
                 why,
             })
         });
-        let slow = self.standings.get(&member.id).and_then(|standing| standing.slow.began);
+        let standing = self.standings.get(&member.id);
+        let slow = standing.and_then(|standing| standing.slow.began);
+        let state = standing.and_then(|standing| {
+            let word = standing.condition?.word().to_owned();
+            Some(CarriedState { word, since_us_ago: (now - standing.since).as_us() })
+        });
         CarriedBackend {
             name: member.name.clone(),
             address: member.address.to_string(),
@@ -66,6 +73,7 @@ impl World {
             check,
             ejection,
             came_up_us_ago: slow.map(|began| (now - began).as_us()),
+            state,
         }
     }
 
@@ -85,20 +93,48 @@ impl World {
             pool.backends.iter().for_each(|backend| self.restore_backend(&pool.name, backend, now));
         }
         self.begin(now);
+        // What led here were no transitions of this process, and what has not changed is as old as it was.
+        self.standings.values_mut().for_each(|standing| standing.transitions = 0);
+        for pool in &carried.pools {
+            pool.backends.iter().for_each(|backend| self.restore_since(&pool.name, backend, now));
+        }
         Ok(())
     }
 
-    fn restore_backend(&mut self, pool: &str, backend: &CarriedBackend, now: Instant) {
-        let Ok(members) = self.roster.members(pool, &backend.name) else { return };
+    /// The member that was carried.
+    fn carried_member(&self, pool: &str, backend: &CarriedBackend) -> Option<BackendId> {
+        let members = self.roster.members(pool, &backend.name).ok()?;
         let same =
             |member: &&Member| member.name == backend.name && member.address.to_string() == backend.address;
-        let Some(id) = members.into_iter().find(same).map(|member| member.id) else { return };
-        if let Some(check) = &backend.check
-            && let Some(number) = self.groups.number_of(id)
+        members.into_iter().find(same).map(|member| member.id)
+    }
+
+    fn restore_since(&mut self, pool: &str, backend: &CarriedBackend, now: Instant) {
+        if let Some(state) = &backend.state
+            && let Some(id) = self.carried_member(pool, backend)
+            && let Some(standing) = self.standings.get_mut(&id)
+            && standing.condition.is_some_and(|condition| condition.word() == state.word)
+        {
+            standing.since = ago(now, state.since_us_ago);
+        }
+    }
+
+    fn restore_backend(&mut self, pool: &str, backend: &CarriedBackend, now: Instant) {
+        let Some(id) = self.carried_member(pool, backend) else { return };
+        if let Some(number) = self.groups.number_of(id)
             && let Some(group) = self.groups.get_mut(number)
         {
-            let state = if check.up { State::Up } else { State::Down };
-            group.checked.restore(state, ago(now, check.since_us_ago), check.why.clone());
+            match (&backend.check, &backend.state) {
+                (Some(check), _) => {
+                    let state = if check.up { State::Up } else { State::Down };
+                    group.checked.restore(state, ago(now, check.since_us_ago), check.why.clone());
+                }
+                // As in a reload: a check that is new takes nobody out by being so.
+                (None, Some(state)) if state.word == Condition::NoCheck.word() => {
+                    group.checked.restore(State::Up, now, SERVED.to_owned());
+                }
+                (None, _) => {}
+            }
         }
         let ejector = self.pools.get_mut(pool).and_then(|health| health.ejector.as_mut());
         if let (Some(ejector), Some(ejection)) = (ejector, &backend.ejection) {
@@ -126,6 +162,11 @@ fn names(names: &Addresses) -> Vec<CarriedName> {
         .map(|(name, found)| CarriedName {
             name: name.to_string(),
             found: found.iter().map(|found| (found.address.to_string(), found.weight)).collect(),
+            backups: found
+                .iter()
+                .filter(|found| found.backup)
+                .map(|found| found.address.to_string())
+                .collect(),
             fresh_for_us: 0,
         })
         .collect();
@@ -138,7 +179,8 @@ pub(super) fn known_names(carried: &Carried) -> Addresses {
     let known = carried.names.iter().filter_map(|name| {
         let written = BackendAddress::parse(&name.name).ok()?;
         let found = name.found.iter().filter_map(|(address, weight)| {
-            Some(ResolvedAddress { address: destination(address)?, weight: *weight, backup: false })
+            let backup = name.backups.contains(address);
+            Some(ResolvedAddress { address: destination(address)?, weight: *weight, backup })
         });
         Some((written, found.collect()))
     });
@@ -149,5 +191,23 @@ fn destination(text: &str) -> Option<Destination> {
     match text.strip_prefix("unix:") {
         Some(path) => Some(Destination::Unix(PathBuf::from(path))),
         None => text.parse().ok().map(Destination::Tcp),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_names_addresses_are_known_as_they_were() {
+        let of = |port: u16, weight, backup| ResolvedAddress {
+            address: Destination::Tcp(([127, 0, 0, 1], port).into()),
+            weight,
+            backup,
+        };
+        let name = BackendAddress::Service("_http._tcp.app.internal".into());
+        let known = Addresses::from([(name, vec![of(1, Some(5), false), of(2, None, true)])]);
+        let carried = Carried { version: VERSION, pools: Vec::new(), names: names(&known) };
+        assert_eq!(known_names(&carried), known);
     }
 }

@@ -48,7 +48,6 @@ pub(super) fn needs_restart(started: &Config, new: &Config) -> Vec<String> {
         ("runtime.ring_entries", was.ring_entries != *ring_entries),
         ("runtime.buffer_size", was.buffer_size != *buffer_size),
         ("runtime.buffers", was.buffers != *buffers),
-        ("runtime.resolver", was.resolver != *resolver),
         ("runtime.state_file", was.state_file != *state_file),
         ("runtime.resolver", was.resolver != *resolver),
         ("admin", started.admin != new.admin),
@@ -118,10 +117,15 @@ fn listeners(old: &Config, new: &Config) -> Vec<String> {
     for listener in &new.listeners {
         match same(listener, old) {
             None => words.push(format!("listener {} added ({})", listener.name, listener.address)),
-            Some(was) if Listener { pool: listener.pool, ..was.clone() } != *listener => {
-                words.push(format!("listener {}: its rules changed", listener.name));
+            Some(was) => {
+                let Listener { pool, ref name, .. } = *listener;
+                if was.name != *name {
+                    words.push(format!("listener {name}: was named {} ({})", was.name, listener.address));
+                }
+                if (Listener { pool, name: name.clone(), ..was }) != *listener {
+                    words.push(format!("listener {name}: its rules changed"));
+                }
             }
-            Some(_) => {}
         }
     }
     let gone = old.listeners.iter().filter(|listener| same(listener, new).is_none());
@@ -145,5 +149,8 @@ fn routes(old: &Config, new: &Config) -> Option<String> {
     let ((was, was_default), (is, is_default)) = (named(old), named(new));
     let kept = |(address, pool)| was_default.iter().all(|(other, was)| *other != address || *was == pool);
     let same_defaults = is_default.into_iter().all(kept);
-    (was != is || !same_defaults).then(|| format!("routes changed; there are {}", is.len()))
+    if was != is {
+        return Some(format!("routes changed; there are {}", is.len()));
+    }
+    (!same_defaults).then(|| "what no route takes goes to another pool".to_owned())
 }

@@ -4,7 +4,8 @@
 //! checks answers for all of them. Groups come and go with the roster; one whose rule changed keeps its
 //! state. An exchange that fails at a backend that counts as up hurries its checks: one at once, then one
 //! every [`HURRY`] until the verdict is clear, and no more than `fall` beyond the schedule in any interval,
-//! so that a backend that only fails its exchanges is not besieged as well. No socket and no clock here:
+//! so that a backend that only fails its exchanges is not besieged as well. A check that asks something else
+//! from now on takes nobody out by being new: who was up is up until it has failed `fall` times. No socket and no clock here:
 //! `prober` has the tasks, `probe` the checks, `health` the judgement.
 
 use super::probe::{BadCheck, Prepared};
@@ -14,11 +15,14 @@ use crate::balance::BackendId;
 use crate::config::{BackendAddress, Destination, Health};
 use crate::health::{Checked, ProbeFailure, Rule, State, Transition};
 use crate::time::{Instant, Micros};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
 /// Between two checks of a backend whose exchanges fail.
 pub(super) const HURRY: Micros = Micros::from_ms(100);
+
+/// Why a backend counts as up that is in traffic and has a check now.
+pub(super) const SERVED: &str = "it served before it was checked";
 
 /// A group's number, never given twice.
 pub(super) type GroupId = u64;
@@ -139,18 +143,33 @@ impl Groups {
         self.groups.keys().copied()
     }
 
-    /// Makes the groups those of the roster.
+    /// Makes the groups those of the roster. `served`: it is in traffic without having been checked, and
+    /// counts as up for a check that it gets now.
     ///
     /// # Errors
     /// A check whose request is no HTTP; `resolve` has found those before.
-    pub(super) fn follow(&mut self, roster: &Roster, now: Instant) -> Result<(), BadCheck> {
+    pub(super) fn follow(
+        &mut self,
+        roster: &Roster,
+        served: impl Fn(BackendId) -> bool,
+        now: Instant,
+    ) -> Result<(), BadCheck> {
         let mut old = std::mem::take(&mut self.groups);
         let was = std::mem::take(&mut self.of);
+        let mut at: HashMap<Destination, Vec<GroupId>> = HashMap::new();
+        for (number, group) in &old {
+            at.entry(group.series.address.clone()).or_default().push(*number);
+        }
         for (pool, configured) in roster.configured() {
             let Some(health) = &configured.health else { continue };
             for member in pool.members.iter().filter(|member| member.will != Will::Maintenance) {
                 let (series, prepared) = series(member, health)?;
-                let number = self.join(&mut old, series, prepared, was.get(&member.id), now);
+                let before = match was.get(&member.id) {
+                    Some(number) => Before::Checked(*number),
+                    None if served(member.id) => Before::Served,
+                    None => Before::Nothing,
+                };
+                let number = self.join(&mut old, &mut at, (series, prepared), before, now);
                 if let Some(group) = self.groups.get_mut(&number) {
                     group.members.push(member.id);
                 }
@@ -161,40 +180,38 @@ impl Groups {
     }
 
     /// The number of the group that asks this: one that is there, one of before, or a new one, which goes
-    /// on from what the backend's last group knew if it asked the same.
+    /// on from what the backend's last group knew. `at`: the numbers of all of them, by where they check.
     fn join(
         &mut self,
         old: &mut BTreeMap<GroupId, Group>,
-        series: Series,
-        prepared: Prepared,
-        before: Option<&GroupId>,
+        at: &mut HashMap<Destination, Vec<GroupId>>,
+        (series, prepared): (Series, Prepared),
+        before: Before,
         now: Instant,
     ) -> GroupId {
-        let same = |(number, group): (&GroupId, &Group)| (group.series == series).then_some(*number);
-        if let Some(number) = self.groups.iter().find_map(same) {
-            return number;
-        }
-        if let Some(number) = old.iter().find_map(same)
-            && let Some(mut group) = old.remove(&number)
-        {
-            group.members.clear();
-            self.groups.insert(number, group);
+        let at = at.entry(series.address.clone()).or_default();
+        let group = |number: &GroupId| self.groups.get(number).or_else(|| old.get(number));
+        let same = |number: &&GroupId| group(number).is_some_and(|group| group.series == series);
+        if let Some(&number) = at.iter().find(same) {
+            if let Some(mut group) = old.remove(&number) {
+                group.members.clear();
+                self.groups.insert(number, group);
+            }
             return number;
         }
         self.last += 1;
         let number = self.last;
+        at.push(number);
         let rule = Rule::from(&series.health);
-        let before = before.and_then(|before| old.get(before).or_else(|| self.groups.get(before)));
-        let before = before.filter(|before| before.series.asks_the_same(&series));
-        let mut checked = before.map_or_else(|| Checked::new(rule, now), |before| before.checked.clone());
-        checked.set_rule(rule);
+        let last = if let Before::Checked(number) = &before { group(number) } else { None };
+        let checked = checked(before, last, &series, rule, now);
         let group = Group {
             prepared,
             members: Vec::new(),
             checked,
-            passed: before.map_or(0, |before| before.passed),
-            failed: before.map_or(0, |before| before.failed),
-            took: before.and_then(|before| before.took),
+            passed: last.map_or(0, |last| last.passed),
+            failed: last.map_or(0, |last| last.failed),
+            took: last.and_then(|last| last.took),
             hurried: false,
             beyond: series.health.fall.max(1),
             scheduled: now,
@@ -203,6 +220,30 @@ impl Groups {
         self.groups.insert(number, group);
         number
     }
+}
+
+/// What a backend that is to be checked was before.
+#[derive(Clone, Copy)]
+enum Before {
+    /// New, or not in traffic.
+    Nothing,
+    /// In traffic, and not checked.
+    Served,
+    Checked(GroupId),
+}
+
+/// The memory that a new group begins with.
+fn checked(before: Before, last: Option<&Group>, series: &Series, rule: Rule, now: Instant) -> Checked {
+    let mut checked = last.map_or_else(|| Checked::new(rule, now), |last| last.checked.clone());
+    checked.set_rule(rule);
+    if last.is_some_and(|last| !last.series.asks_the_same(series)) {
+        // The run speaks of another question.
+        checked.restore(checked.state(), checked.since(), checked.why().to_owned());
+    }
+    if matches!(before, Before::Served) {
+        checked.restore(State::Up, now, SERVED.to_owned());
+    }
+    checked
 }
 
 fn series(member: &Member, health: &Health) -> Result<(Series, Prepared), BadCheck> {

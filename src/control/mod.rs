@@ -69,7 +69,7 @@ mod world;
 
 pub use carried::{
     Carried, CarriedBackend, CarriedCheck, CarriedEjection, CarriedName, CarriedPool, CarriedRemoval,
-    Configured, VERSION as CARRIED_VERSION,
+    CarriedState, Configured, VERSION as CARRIED_VERSION,
 };
 pub use change::{Change, ChangeRefused, Changed, ReloadRefused, Reloaded, Unconfirmed};
 pub use desk::{Desk, NotReady};

@@ -237,7 +237,7 @@ fn one_in_maintenance_is_not_checked_and_is_only_used_after_a_check_that_passed(
         until("down", || rig.standing(A).state.label() == "down").await;
         server.set(Answer::status(200, ""));
         until("up again", || rig.standing(A).usable).await;
-        rig.shards[0].told(|told| assert!(told.traffic[&A].admitted == Admitted::All));
+        until("told", || rig.shards[0].told(|told| told.traffic[&A].admitted == Admitted::All)).await;
     });
 }
 
@@ -270,6 +270,7 @@ fn a_successor_goes_on_where_this_one_is() {
         until("ejected", || rig.standing(A).state == BackendState::Ejected).await;
         rig.desk.export()
     });
+    let carried = carried.aged(1_000_000);
     let text = serde_json::to_string(&carried).unwrap();
     let carried: Carried = serde_json::from_str(&text).unwrap();
     let begun = Begun { carried: Some(carried), ..Begun::default() };
@@ -283,6 +284,24 @@ fn a_successor_goes_on_where_this_one_is() {
         assert!(of("3").is_none());
         let states: Vec<&str> = rig.desk.backends().iter().map(|backend| backend.state.label()).collect();
         assert_eq!(states, ["ejected", "up", "draining"]);
+        for backend in rig.desk.backends() {
+            let old = rig.desk.now() - backend.since >= Micros::from_s(1);
+            assert!(old && backend.transitions == 0, "it is what it was, since then: {backend:?}");
+        }
         assert!(rig.desk.ready().is_ok());
+    });
+}
+
+#[test]
+fn a_successor_that_has_a_check_where_there_was_none_takes_nobody_out_for_it() {
+    let server = FakeBackend::start(Answer::Hang);
+    let app = |health| config(vec![pool("app", &[server.address], health)]);
+    let carried = with_control(app(None), 1, |rig| async move { rig.desk.export() });
+    let begun = Begun { carried: Some(carried), ..Begun::default() };
+    with_begun(app(Some(health(Check::Http(http_check())))), begun, 1, |rig| async move {
+        assert_eq!(rig.standing(A).state.label(), "up");
+        rig.shards[0].told(|told| {
+            assert_eq!(told.topologies[0].pools[0].backends[0].initial, Traffic::ALL);
+        });
     });
 }

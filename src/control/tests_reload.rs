@@ -164,10 +164,10 @@ fn a_reload_keeps_what_operators_changed_and_says_what_only_a_restart_brings() {
     with_begun(config, begun, 1, |rig| async move {
         let drain = Change::Drain { pool: "app".into(), name: "a".into() };
         rig.desk.change(&drain, false).await.unwrap();
-        let more = "[runtime]\nbuffers = 64\ngrace = \"7s\"\n[log]\nformat = \"json\"\n";
+        let more = "[runtime]\nresolver = \"127.0.0.1:53\"\nbuffers = 64\ngrace = \"7s\"\n[log]\nformat = \"json\"\n";
         file.write(&text(web, &[("a", a), ("b", b)], more));
         let reloaded = rig.desk.reload().await.unwrap();
-        assert_eq!(reloaded.needs_restart, ["runtime.buffers", "log"]);
+        assert_eq!(reloaded.needs_restart, ["runtime.buffers", "runtime.resolver", "log"]);
         assert_eq!(reloaded.changes, ["runtime.grace changed"]);
         assert_eq!(rig.backend("a").unwrap().state.label(), "draining");
         assert_eq!(rig.desk.configuration().needs_restart, reloaded.needs_restart);
@@ -186,7 +186,47 @@ fn sighup_and_a_file_that_is_watched_load_it_again() {
         until("reloaded", || names(&last(&rig, 0)) == ["a", "b"]).await;
         file.write(&text(web, &[("a", a), ("c", c)], watch));
         until("reloaded by itself", || names(&last(&rig, 0)) == ["a", "c"]).await;
-        assert_eq!(rig.desk.configuration().reloads, 2);
+        until("counted", || rig.desk.configuration().reloads == 2).await;
+    });
+}
+
+#[test]
+fn a_watched_file_is_loaded_when_it_is_whole_and_one_that_is_right_again_ends_the_alarm() {
+    let (web, a, b) = (closed_port(), closed_port(), closed_port());
+    let text = |backends: &[_]| text(web, backends, "[runtime]\nwatch = true\n");
+    let good = text(&[("a", a)]);
+    let file = File::new("whole", &good);
+    let (config, begun) = file.load();
+    with_begun(config, begun, 1, |rig| async move {
+        let status = || rig.desk.configuration();
+        file.write("[runtime]\nwatch = ");
+        until("refused", || status().refused == 1).await;
+        file.write(&good);
+        until("what holds is what the file says", || status().last_reload.is_none()).await;
+        assert_eq!((status().refused, status().reloads), (1, 1));
+        // Half of a file may be right in itself.
+        let whole = text(&[("a", a), ("b", b)]);
+        let half = whole.split("[[pool.app.backend]]\nname = \"b\"").next().unwrap();
+        for pieces in 0..8 {
+            file.write(&format!("{half}# {}\n", "-".repeat(pieces)));
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await; // a slow writer is the subject
+        }
+        file.write(&whole);
+        until("loaded", || names(&last(&rig, 0)) == ["a", "b"]).await;
+        until("counted", || status().reloads == 2).await;
+        assert_eq!(status().refused, 1, "no piece was loaded");
+    });
+}
+
+#[test]
+fn a_pipe_in_the_files_place_holds_nobody_up() {
+    let file = File::new("pipe", &text(closed_port(), &[("a", closed_port())], "[runtime]\nwatch = true\n"));
+    let (config, begun) = file.load();
+    with_begun(config, begun, 1, |rig| async move {
+        fs::remove_file(&file.0).unwrap();
+        nix::unistd::mkfifo(&file.0, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let refused = rig.desk.reload().await.unwrap_err();
+        assert!(refused.to_string().contains("it is no regular file"), "{refused}");
     });
 }
 
@@ -213,11 +253,35 @@ fn a_check_whose_interval_changed_knows_what_it_knew() {
             rig.backend("a").unwrap().probes_passed > before.probes_passed + 2
         })
         .await;
-        // Another question: what was known says nothing.
-        server.set(Answer::Hang);
-        file.write(&with("20ms", "/other"));
+    });
+}
+
+#[test]
+fn a_check_that_is_new_or_asks_something_else_takes_nobody_out_before_it_has_failed() {
+    let (server, web) = (FakeBackend::start(Answer::status(200, "")), closed_port());
+    let address = server.address;
+    let with = |health: &str| text(web, &[("a", address)], health);
+    let http = "[pool.app.health]\ntype = \"http\"\ninterval = \"20ms\"\ntimeout = \"20ms\"\n";
+    let tcp = "[pool.app.health]\ntype = \"tcp\"\ninterval = \"20ms\"\n";
+    let other = format!("{http}path = \"/other\"\n");
+    let file = File::new("another-check", &with(""));
+    let (config, begun) = file.load();
+    with_begun(config, begun, 1, |rig| async move {
+        let told_nothing = || rig.shards[0].told(|told| told.transitions.iter().any(|(_, usable)| !usable));
+        assert_eq!(rig.backend("a").unwrap().state.label(), "no_check");
+        for (check, passes) in [(tcp, 3), (http, 6), (&other, 9)] {
+            file.write(&with(check));
+            rig.desk.reload().await.unwrap();
+            assert_eq!(rig.backend("a").unwrap().state.label(), "up", "{check}");
+            until("checked", || rig.backend("a").unwrap().probes_passed >= passes).await;
+        }
+        assert!(!told_nothing(), "it is in traffic all the time");
+        server.set(Answer::status(500, ""));
+        file.write(&with(http));
         rig.desk.reload().await.unwrap();
-        assert_eq!(rig.backend("a").unwrap().state.label(), "unchecked");
+        assert!(rig.backend("a").unwrap().usable, "it is not guilty yet");
+        until("down", || rig.backend("a").unwrap().state.label() == "down").await;
+        assert!(rig.backend("a").unwrap().why.starts_with("3 checks failed in a row"));
     });
 }
 
@@ -302,5 +366,40 @@ fn a_names_addresses_come_and_go_by_themselves_and_a_failed_look_up_keeps_them()
         let drain = Change::Drain { pool: "app".into(), name: "0".into() };
         rig.desk.change(&drain, false).await.unwrap();
         assert_eq!((last(&rig, 0).generation, entry(&last(&rig, 0)).id), (generation, second.id));
+    });
+}
+
+#[test]
+fn what_was_found_of_a_name_that_is_gone_is_not_taken_for_another_names() {
+    let web = closed_port();
+    let with = |port: u16| {
+        let backend = format!("[[pool.app.backend]]\nname = \"n\"\naddress = \"localhost:{port}\"\n");
+        text(web, &[], &backend)
+    };
+    let file = File::new("keys", &with(7));
+    let (config, begun) = file.load();
+    with_begun(config, begun, 1, |rig| async move {
+        file.write(&with(8));
+        rig.desk.reload().await.unwrap();
+        let address = configuration::Destination::Tcp(([127, 0, 0, 9], 7).into());
+        rig.desk.found(1, Ok(vec![ResolvedAddress { address, weight: None, backup: false }]));
+        assert!(rig.backend("n@127.0.0.9:7").is_none(), "it was the first name's");
+    });
+}
+
+#[test]
+fn listeners_that_swap_their_addresses_are_said_to_have_done_so() {
+    let (one, two, a) = (closed_port(), closed_port(), closed_port());
+    let with = |one: SocketAddr, two: SocketAddr| {
+        let more = format!("[[listener]]\nname = \"more\"\naddress = \"{two}\"\npool = \"app\"\n");
+        text(one, &[("a", a)], &more)
+    };
+    let file = File::new("swap", &with(one, two));
+    let (config, begun) = file.load();
+    with_begun(config, begun, 1, |rig| async move {
+        file.write(&with(two, one));
+        let reloaded = rig.desk.reload().await.unwrap();
+        let named = |now, was, address| format!("listener {now}: was named {was} ({address})");
+        assert_eq!(reloaded.changes, [named("web", "more", two), named("more", "web", one)]);
     });
 }

@@ -16,7 +16,8 @@ use super::status::Will;
 use crate::balance::{Admitted, BackendId, Outcome, Outcomes, Traffic};
 use crate::config::{Config, Eject, Listener};
 use crate::health::{
-    self, Ejector, Exchanges, Facts, Failover, FailoverMeter, ProbeFailure, State, TRIAL_GAP, judge,
+    self, Condition, Ejector, Exchanges, Facts, Failover, FailoverMeter, ProbeFailure, State, TRIAL_GAP,
+    judge,
 };
 use crate::route::Router;
 use crate::time::{Instant, Micros};
@@ -162,7 +163,12 @@ impl World {
 
     /// Groups, ejectors and standings become those of the roster.
     pub(super) fn settle(&mut self, now: Instant) -> Result<(), BadCheck> {
-        self.groups.follow(&self.roster, now)?;
+        let served = |id| {
+            use Condition::{Ejected, NoCheck, Trial};
+            let condition = self.standings.get(&id).and_then(|standing| standing.condition);
+            matches!(condition, Some(NoCheck | Ejected | Trial))
+        };
+        self.groups.follow(&self.roster, served, now)?;
         let mut pools = std::mem::take(&mut self.pools);
         let mut standings = std::mem::take(&mut self.standings);
         for (pool, configured) in self.roster.configured() {

@@ -132,17 +132,17 @@ impl Client {
                 ends: now.deadline(total),
                 request_body: outgoing.body_bytes,
             };
-            let mut reserved = None;
-            let rest = match first_pick(&self.service, self.address, &outgoing) {
-                None => Rest::NoBackend,
-                Some((picked, retry)) => {
-                    reserved = retry;
-                    let attempt = self.attempt(picked, Turn::First, &mut outgoing, &mut times).await;
-                    match self.attempted(attempt, &mut outgoing, &mut times) {
-                        Answered::Now(after) => return after,
-                        Answered::Later(rest) => rest,
-                    }
+            // Taken apart before anything is awaited: a `match` would keep it whole beside the attempt.
+            let (picked, reserved) = first_pick(&self.service, self.address, &outgoing).unzip();
+            let reserved = reserved.flatten();
+            let rest = if let Some(picked) = picked {
+                let attempt = self.attempt(picked, Turn::First, &mut outgoing, &mut times).await;
+                match self.attempted(attempt, &mut outgoing, &mut times) {
+                    Answered::Now(after) => return after,
+                    Answered::Later(rest) => rest,
                 }
+            } else {
+                Rest::NoBackend
             };
             let course = Course::new(&outgoing, self.address, &times, reserved);
             Box::pin(self.go_on(Way { outgoing, course, times, kept: None }, rest)).await

@@ -69,6 +69,9 @@ struct Parts {
     names: Rc<Names>,
     /// The names that are looked up again and again, by their keys.
     watched: RefCell<HashMap<BackendAddress, u64>>,
+    /// The last key that was given. None is given twice: what was found of a name that is not watched any
+    /// more may still be on its way.
+    last_key: Cell<u64>,
     found: UnboundedSender<(u64, Found)>,
     listening: Rc<RefCell<Listening>>,
     shards: RefCell<Vec<Shard>>,
@@ -98,6 +101,8 @@ struct Parts {
     /// A successor process has the listening sockets, but has not said yet that it serves.
     promised: Cell<bool>,
     supervisor: OnceCell<Supervisor>,
+    /// A test of weir itself wants control to fail.
+    panics: Cell<bool>,
     woken: Notify,
 }
 
@@ -126,6 +131,7 @@ impl Desk {
             probers: RefCell::default(),
             names: Rc::new(Names::new(runtime.resolver)),
             watched: RefCell::default(),
+            last_key: Cell::new(0),
             found,
             shards: RefCell::new(links.iter().map(|link| Shard::new(link.pulse.clone())).collect()),
             merger: RefCell::new(Merger::new(shards, backends)),
@@ -147,6 +153,7 @@ impl Desk {
             life: RefCell::new(Life::new(shards, runtime.shutdown_delay, runtime.grace)),
             promised: Cell::new(false),
             supervisor: OnceCell::new(),
+            panics: Cell::new(false),
             woken: Notify::new(),
             world: RefCell::new(world),
             started_with: config,

@@ -43,7 +43,8 @@ impl Desk {
             let mark = self.operate(operated)?;
             changed.shards = self.settled(mark).await?;
             changed.confirmed_in = self.now() - began;
-            tracing::info!(%pool, shards = changed.shards, confirmed_in = %changed.confirmed_in, "changed by an operator: {}", changed.words);
+            let already = if unchanged { " (it was so already)" } else { "" };
+            tracing::info!(%pool, shards = changed.shards, confirmed_in = %changed.confirmed_in, "changed by an operator: {}{already}", changed.words);
         }
         let is_it =
             |name: &String| self.backends().into_iter().find(|now| now.pool == pool && now.name == *name);

@@ -16,7 +16,9 @@ use crate::control::roster::Next;
 use crate::route::Router;
 use crate::time::Instant;
 use crate::topology::{ListenerKey, ListenerPlan, Topology};
+use std::collections::HashSet;
 use std::fs;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::task::{spawn_blocking, spawn_local};
@@ -27,6 +29,9 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// How long control keeps the sockets of a listener that was removed, once every shard knows: they finish
 /// the handshakes that have begun and empty the queues.
 const CLOSE_AFTER: Duration = Duration::from_secs(2);
+
+/// Changes that a line of the log tells one by one: a new configuration may have thousands.
+const LINE_CHANGES: usize = 20;
 
 /// A configuration with all that it needs, of which nothing holds yet.
 struct Prepared {
@@ -171,7 +176,11 @@ impl Desk {
     /// Makes it hold, here and by messages to the shards. Returns what changed among the backends, and the
     /// listeners that are no more.
     fn apply(&self, prepared: Prepared) -> Result<(Vec<String>, Vec<Group>), ReloadRefused> {
-        let Prepared { config, addresses, routers, opened } = prepared;
+        let Prepared { config, mut addresses, routers, opened } = prepared;
+        // A name may have moved while the others were looked up.
+        for (name, found) in self.0.world.borrow().roster.names() {
+            addresses.entry(name.clone()).and_modify(|known| known.clone_from(found));
+        }
         let (keys, new) = self.admit(&config, opened);
         let before = self.0.world.borrow().roster.topology().generation;
         let listeners = {
@@ -252,16 +261,18 @@ impl Desk {
     pub(super) fn follow_names(&self) {
         let config = self.config();
         let mut watched = self.0.watched.borrow_mut();
+        let wanted: HashSet<&BackendAddress> = all_names(&config).collect();
         watched.retain(|name, key| {
-            let stays = all_names(&config).any(|other| other == name);
+            let stays = wanted.contains(name);
             if !stays {
                 self.0.names.forget(*key);
             }
             stays
         });
-        for name in all_names(&config) {
+        for name in wanted {
             if !watched.contains_key(name) {
-                let key = (1..).find(|key| !watched.values().any(|taken| taken == key)).unwrap_or_default();
+                let key = self.0.last_key.get() + 1;
+                self.0.last_key.set(key);
                 watched.insert(name.clone(), key);
                 self.0.names.watch(key, name.clone(), self.0.found.clone());
             }
@@ -293,7 +304,7 @@ impl Desk {
         }
         names.insert(name.clone(), addresses);
         match self.follow(Next { config, names, listeners }, before) {
-            Ok(words) => tracing::info!(%name, "the name's addresses changed: {}", words.join("; ")),
+            Ok(words) => tracing::info!(%name, "the name's addresses changed: {}", in_a_line(&words)),
             // Checks have been made ready for this configuration before.
             Err(refused) => tracing::error!(%name, %refused, "the name's new addresses are not used"),
         }
@@ -304,7 +315,7 @@ impl Desk {
     pub(in crate::control) async fn watch_file(self) {
         let Some(source) = self.0.source.clone() else { return };
         let mut seen = self.0.configuration.borrow().hash.clone();
-        let mut written = None;
+        let (mut found, mut tried) = (None, None);
         loop {
             tokio::time::sleep(WATCH_EVERY).await;
             if !self.config().runtime.watch {
@@ -312,15 +323,19 @@ impl Desk {
                 seen.clone_from(&self.0.configuration.borrow().hash);
                 continue;
             }
-            let meta = fs::metadata(&source.path).ok();
-            let stamp = meta.and_then(|meta| Some((meta.modified().ok()?, meta.len())));
-            if stamp.is_none() || stamp == written {
+            let stamp = stamp(&source);
+            let still = stamp == found;
+            found = stamp;
+            // What is written in pieces is whole once a look finds it as the last one did.
+            if !still || found.is_none() || found == tried {
                 continue;
             }
-            written = stamp;
-            let Ok(text) = fs::read_to_string(&source.path) else { continue };
-            let hash = ConfigFile::hash(&text);
-            if hash != seen && hash != self.0.configuration.borrow().hash {
+            tried = found;
+            let file = source.clone();
+            let Ok(hash) = blocking(move || text(&file).map(|text| ConfigFile::hash(&text))).await else {
+                continue;
+            };
+            if self.is_news(&hash, &seen) {
                 tracing::info!(file = %source.path.display(), "the configuration's file changed");
                 // What comes of it stands in the log.
                 let _ = self.reload().await;
@@ -328,13 +343,39 @@ impl Desk {
             seen = hash;
         }
     }
+
+    /// Whether a watched file with this hash, after one with the hash `seen`, is to be loaded. What holds
+    /// already is, once, if another file was refused since: that is over now, and the metrics are to say so.
+    fn is_news(&self, hash: &str, seen: &str) -> bool {
+        let status = self.0.configuration.borrow();
+        hash != seen && (hash != status.hash || status.last_reload.is_some())
+    }
+}
+
+/// What tells one writing of the file from another.
+fn stamp(source: &ConfigFile) -> Option<(SystemTime, u64)> {
+    let meta = fs::metadata(&source.path).ok()?;
+    Some((meta.modified().ok()?, meta.len()))
+}
+
+/// The file's text.
+fn text(source: &ConfigFile) -> Result<String, ReloadRefused> {
+    // Reading a pipe would wait for ever.
+    let is_file = fs::metadata(&source.path).map(|meta| meta.is_file());
+    let read = is_file.and_then(|is_file| match is_file {
+        true => fs::read_to_string(&source.path),
+        false => Err(io::Error::other("it is no regular file")),
+    });
+    read.map_err(|cause| ReloadRefused::Unreadable {
+        path: source.path.display().to_string(),
+        cause: cause.to_string(),
+    })
 }
 
 /// Reads and checks the file; also its text's hash.
 fn read(source: &ConfigFile) -> Result<(Checked, String), ReloadRefused> {
     let path = source.path.display().to_string();
-    let text = fs::read_to_string(&source.path)
-        .map_err(|cause| ReloadRefused::Unreadable { path: path.clone(), cause: cause.to_string() })?;
+    let text = text(source)?;
     let checked = config::parse(&text, &path)
         .map_err(|faults| ReloadRefused::Wrong(faults.0.iter().map(ToString::to_string).collect()))?;
     Ok((checked, ConfigFile::hash(&text)))
@@ -360,10 +401,20 @@ fn close_later(gone: Vec<Group>, topology: Arc<Topology>) {
 fn say(reloaded: &Reloaded) {
     let Reloaded { changes, needs_restart, warnings, hash, took, confirmed_in, .. } = reloaded;
     warnings.iter().for_each(|warning| tracing::warn!("configuration: {warning}"));
-    let what = if changes.is_empty() { "nothing changed".to_owned() } else { changes.join("; ") };
+    let what = if changes.is_empty() { "nothing changed".to_owned() } else { in_a_line(changes) };
     tracing::info!(%hash, %took, %confirmed_in, "configuration loaded: {what}");
     if !needs_restart.is_empty() {
         tracing::warn!(keys = %needs_restart.join(", "), "these keys of the configuration only hold after a restart (or weir run --takeover)");
+    }
+}
+
+/// The first of so many changes, and how many there are beyond.
+fn in_a_line(changes: &[String]) -> String {
+    match changes.split_at_checked(LINE_CHANGES) {
+        Some((first, more)) if !more.is_empty() => {
+            format!("{}; and {} more changes", first.join("; "), more.len())
+        }
+        Some(_) | None => changes.join("; "),
     }
 }
 
