@@ -16,6 +16,10 @@ use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
 
+/// Backends at which an exchange looks for a place without a retry. Where so many are full most are, and
+/// each look costs a pick.
+const SOUGHT_MAX: usize = 8;
+
 /// A retry that an exchange has from its pool's budget before it needs it. Given back when dropped unspent.
 pub(super) struct Reserved {
     pool: Rc<Pool>,
@@ -228,18 +232,28 @@ impl Course {
             Next::TryAnother => {
                 self.tried.push(picked.id());
                 let Some(other) = self.pick(service) else { return Onward::Nowhere };
-                match self.reserved.take() {
-                    Some(reserved) => reserved.spend(),
-                    None if picked.pool().reserve_retry(service.now()).is_some() => {}
-                    None => {
+                // Where there was no place nobody was asked: that multiplies no load, and the next may have one.
+                if failure != AttemptFailure::Full || self.tried.len() > SOUGHT_MAX {
+                    if !self.pays_for_retry(service, picked) {
                         service.stats.borrow_mut().retry_denied(picked.id());
                         return Onward::Nowhere;
                     }
+                    self.retries += 1;
+                    service.stats.borrow_mut().retried(picked.id());
                 }
-                self.retries += 1;
-                service.stats.borrow_mut().retried(picked.id());
                 Onward::Retry(other)
             }
+        }
+    }
+
+    /// Whether the budget of the pool that failed has a retry.
+    fn pays_for_retry(&mut self, service: &Service, failed: &Picked) -> bool {
+        match self.reserved.take() {
+            Some(reserved) => {
+                reserved.spend();
+                true
+            }
+            None => failed.pool().reserve_retry(service.now()).is_some(),
         }
     }
 

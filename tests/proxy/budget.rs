@@ -1,7 +1,7 @@
 //! Statuses that are tried again, and how many retries a pool may make.
 
 use crate::harness::{Backend, Handler, Then, Weir, answers, one_pool, wait_until};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const POST: &str = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
 
@@ -130,4 +130,27 @@ fn a_dead_pooled_connection_needs_no_budget() {
         assert_eq!(client.get("/").text(), "ok", "request {n}");
     }
     assert_eq!(weir.metric("weir_retries_denied_total", &[]), 0.0);
+}
+
+#[test]
+fn who_finds_no_place_at_a_backend_goes_on_to_one_that_has_some_whatever_the_budget() {
+    let slow = || Backend::http(answers::delayed(Duration::from_millis(1500), answers::text("ok")));
+    let backends = [slow(), slow(), slow()];
+    let rule = "policy = \"ip_hash\"\n[pool.app.upstream]\nmax_connections = 2\n\
+                [pool.app.retry]\nbudget = 0.0\nbudget_min_per_s = 0\n";
+    let weir = Weir::start(&one_pool(&[&backends[0], &backends[1], &backends[2]], "", rule));
+    // They all belong to the same backend.
+    let mut clients: Vec<_> = (0..6).map(|_| weir.client()).collect();
+    let send = |client: &mut crate::harness::Client| client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    for (n, client) in clients.iter_mut().enumerate() {
+        send(client);
+        let connections = || backends.iter().map(Backend::connections).sum::<usize>();
+        wait_until("it has gone up", || connections() == n + 1);
+    }
+    let mut seventh = weir.client();
+    send(&mut seventh);
+    assert_eq!(seventh.response().status, 503, "there is no place anywhere");
+    for client in &mut clients {
+        assert_eq!(client.response().status, 200);
+    }
 }
