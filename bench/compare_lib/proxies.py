@@ -96,8 +96,8 @@ def connections():
 
 
 class Weir(Server):
-    def __init__(self, path, spin):
-        super().__init__(path, "weir" if spin == "0us" else f"weir spin {spin}")
+    def __init__(self, path, spin, name=None):
+        super().__init__(path, name or ("weir" if spin == "0us" else f"weir spin {spin}"))
         self.spin = spin
 
     def serves(self, scenario):

@@ -40,6 +40,7 @@ async fn answered(
         | Target::Backend { .. }
         | Target::Verb { .. }
         | Target::Inject { .. }
+        | Target::InjectIntoControl
         | Target::Reload => changes::make(target, request, surface, life).await,
     }
 }

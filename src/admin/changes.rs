@@ -5,7 +5,7 @@
 
 use super::answer::json;
 use super::guard::{self, Way};
-use super::inject::inject;
+use super::inject::{inject, inject_into_control};
 use super::pages::{BackendPage, backend_page};
 use super::problem::Problem;
 use super::target::{Manner, Target, Verb};
@@ -113,6 +113,7 @@ pub(super) async fn make(
         },
         Target::Reload => return reload(desk, manner).await,
         Target::Inject { shard, fault } => return inject(desk, shard, fault),
+        Target::InjectIntoControl => return Ok(inject_into_control(desk)),
         Target::Page(_) => return Err(Problem::bad_request("a page changes nothing", "use GET")),
     };
     let changed = desk.change(&change, manner.dry_run).await.map_err(refused)?;

@@ -1,4 +1,5 @@
-//! Faults that tests of weir itself ask for: `POST /inject/shards/N/panic`, `…/stall/MS`.
+//! Faults that tests of weir itself ask for: `POST /inject/shards/N/panic`, `…/stall/MS`, and
+//! `POST /inject/control/panic`.
 //!
 //! They are there only in a process that was started with `WEIR_FAULT_INJECTION=1`.
 
@@ -14,9 +15,14 @@ use hyper::{Response, StatusCode};
 /// The longest stall.
 const STALL_MAX_MS: u64 = 60_000;
 
+/// Whether this process has such paths.
+pub(super) fn is_on() -> bool {
+    std::env::var_os("WEIR_FAULT_INJECTION").is_some_and(|value| value == "1")
+}
+
 /// Reads `panic` or `stall/MS`; `None`: it is neither, or this process has no such paths.
 pub(super) fn fault(parts: &[&str]) -> Option<Injected> {
-    if std::env::var_os("WEIR_FAULT_INJECTION").is_none_or(|value| value != "1") {
+    if !is_on() {
         return None;
     }
     match parts {
@@ -35,4 +41,10 @@ pub(super) fn inject(desk: &Desk, shard: u16, fault: Injected) -> Result<Respons
     }
     desk.inject(shard, fault);
     Ok(json(StatusCode::OK, &serde_json::json!({ "shard": shard, "fault": format!("{fault:?}") })))
+}
+
+/// Has control fail.
+pub(super) fn inject_into_control(desk: &Desk) -> Response<Full<Bytes>> {
+    desk.inject_panic();
+    json(StatusCode::OK, &serde_json::json!({ "control": true, "fault": "Panic" }))
 }

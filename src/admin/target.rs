@@ -22,6 +22,8 @@ pub(super) enum Target {
     Verb { pool: String, name: String, verb: Verb },
     /// `/inject/shards/N/FAULT`: POST has a shard fail, in tests.
     Inject { shard: u16, fault: Injected },
+    /// `/inject/control/panic`: POST has control fail, in tests.
+    InjectIntoControl,
     /// `/reload`: POST reads the configuration again.
     Reload,
 }
@@ -93,6 +95,7 @@ impl Target {
                 (Ok(shard), Some(fault)) => Ok(Self::Inject { shard, fault }),
                 _ => Err(Problem::no_such_path(path, "see /, which names all paths")),
             },
+            ["", "inject", "control", "panic"] if inject::is_on() => Ok(Self::InjectIntoControl),
             ["", "pools", ..] => Err(Problem::no_such_path(
                 path,
                 "write /pools/POOL/backends/NAME; a slash in a name is written %2F",
@@ -107,7 +110,11 @@ impl Target {
             Self::Page(_) => "GET, HEAD",
             Self::Backend { .. } => "DELETE",
             Self::Verb { verb: Verb::Weight, .. } => "PUT",
-            Self::Backends { .. } | Self::Verb { .. } | Self::Inject { .. } | Self::Reload => "POST",
+            Self::Backends { .. }
+            | Self::Verb { .. }
+            | Self::Inject { .. }
+            | Self::InjectIntoControl
+            | Self::Reload => "POST",
         }
     }
 

@@ -28,6 +28,15 @@ pub struct Budget {
     beyond: AtomicU64,
 }
 
+/// A retry that was reserved.
+#[derive(Debug)]
+#[must_use = "it is to be made or given back"]
+pub struct Grant {
+    second: u64,
+    /// It is one of the few beyond the share.
+    beyond: bool,
+}
+
 impl Budget {
     /// Retries may be `share` of the first attempts, 0 to 1, and `min_per_s` a second in any case.
     pub fn new(share: f64, min_per_s: u32) -> Self {
@@ -48,29 +57,27 @@ impl Budget {
         }
     }
 
-    /// Reserves one retry; `false`: there is none to be had, and nothing is changed.
-    pub fn reserve(&self, now: Instant) -> bool {
+    /// Reserves one retry; `None`: there is none to be had, and nothing is changed.
+    pub fn reserve(&self, now: Instant) -> Option<Grant> {
         let second = second(now);
         let retries = add(cell(&self.retries, second), second, 1, COUNT_MASK);
         if retries && sum(&self.retries, second) * 1000 <= sum(&self.firsts, second) * self.per_mille {
-            return true;
+            return Some(Grant { second, beyond: false });
         }
         if add(&self.beyond, second, 1, self.min_per_s) {
-            return true;
+            return Some(Grant { second, beyond: true });
         }
-        self.give_back(now);
-        false
+        take_one(cell(&self.retries, second), second);
+        None
     }
 
-    /// A retry that was reserved at `reserved` was not made.
-    pub fn give_back(&self, reserved: Instant) {
-        let second = second(reserved);
-        let take_one = |word: u64| {
-            let counts = word >> COUNT_BITS == second && word & COUNT_MASK > 0;
-            counts.then(|| word - 1)
-        };
-        // If its second is over and its cell counts another, there is nothing to give back.
-        let _ = cell(&self.retries, second).fetch_update(Ordering::Relaxed, Ordering::Relaxed, take_one);
+    /// A retry that was reserved was not made.
+    pub fn give_back(&self, grant: Grant) {
+        let Grant { second, beyond } = grant;
+        take_one(cell(&self.retries, second), second);
+        if beyond {
+            take_one(&self.beyond, second);
+        }
     }
 }
 
@@ -93,6 +100,14 @@ fn add(cell: &AtomicU64, second: u64, count: u64, max: u64) -> bool {
     .is_ok()
 }
 
+/// Takes one from a cell. If its second is over and it counts another, there is nothing to take.
+fn take_one(cell: &AtomicU64, second: u64) {
+    let _ = cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+        let counts = word >> COUNT_BITS == second && word & COUNT_MASK > 0;
+        counts.then(|| word - 1)
+    });
+}
+
 /// What the cells of the window count.
 fn sum(cells: &[AtomicU64; WINDOW_S as usize], second: u64) -> u64 {
     cells
@@ -104,6 +119,7 @@ fn sum(cells: &[AtomicU64; WINDOW_S as usize], second: u64) -> u64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -116,23 +132,40 @@ mod tests {
     fn retries_are_a_share_of_the_firsts_of_ten_seconds_and_a_few_in_any_case() {
         let budget = Budget::new(0.2, 3);
         budget.deposit(100, at(500));
-        assert_eq!((0..100).filter(|_| budget.reserve(at(900))).count(), 23);
-        assert_eq!((0..100).filter(|_| budget.reserve(at(1_100))).count(), 3, "the next second's few");
+        assert_eq!((0..100).filter(|_| budget.reserve(at(900)).is_some()).count(), 23);
+        assert_eq!(
+            (0..100).filter(|_| budget.reserve(at(1_100)).is_some()).count(),
+            3,
+            "the next second's few"
+        );
         budget.deposit(100, at(9_000));
         // 40 of 200, less the 26 that were made.
-        assert_eq!((0..100).filter(|_| budget.reserve(at(9_500))).count(), 14 + 3);
+        assert_eq!((0..100).filter(|_| budget.reserve(at(9_500)).is_some()).count(), 14 + 3);
         // The first 100 and their retries are out of the window.
-        assert_eq!((0..100).filter(|_| budget.reserve(at(11_500))).count(), 20 - 17 + 3 - 3 + 3);
-        assert_eq!((0..100).filter(|_| budget.reserve(at(60_000))).count(), 3);
+        assert_eq!((0..100).filter(|_| budget.reserve(at(11_500)).is_some()).count(), 20 - 17 + 3 - 3 + 3);
+        assert_eq!((0..100).filter(|_| budget.reserve(at(60_000)).is_some()).count(), 3);
     }
 
     #[test]
     fn a_retry_that_was_not_made_can_be_made_by_another() {
         let budget = Budget::new(0.1, 0);
         budget.deposit(10, at(0));
-        assert!(budget.reserve(at(1)) && !budget.reserve(at(2)));
-        budget.give_back(at(1));
-        assert!(budget.reserve(at(3)) && !budget.reserve(at(4)));
+        let grant = budget.reserve(at(1)).unwrap();
+        assert!(budget.reserve(at(2)).is_none());
+        budget.give_back(grant);
+        assert!(budget.reserve(at(3)).is_some() && budget.reserve(at(4)).is_none());
+    }
+
+    #[test]
+    fn one_of_the_few_in_any_case_can_be_made_by_another_too() {
+        let budget = Budget::new(0.0, 1);
+        for _ in 0..3 {
+            let grant = budget.reserve(at(1)).unwrap();
+            assert!(budget.reserve(at(2)).is_none());
+            budget.give_back(grant);
+        }
+        assert!(budget.reserve(at(3)).is_some());
+        assert!(budget.reserve(at(1_003)).is_some(), "the next second's");
     }
 
     proptest! {
@@ -148,7 +181,7 @@ mod tests {
                 ms += later;
                 firsts += first;
                 budget.deposit(first, at(ms));
-                retries += (0..wanted).filter(|_| budget.reserve(at(ms))).count() as u64;
+                retries += (0..wanted).filter(|_| budget.reserve(at(ms)).is_some()).count() as u64;
                 let allowed = (share * 1000.0).round() / 1000.0 * firsts as f64;
                 prop_assert!(retries as f64 <= allowed + (u64::from(min) * (ms / 1000 + 1)) as f64 + 1e-6);
             }

@@ -15,6 +15,6 @@ mod pace;
 mod passing;
 
 pub use attempt::{Attempt, AttemptFailure, Next, after_failure, is_failure};
-pub use budget::Budget;
+pub use budget::{Budget, Grant};
 pub use pace::Pace;
 pub use passing::{BodyPass, Passing, RequestFacts, may_pool, pass_response};

@@ -89,7 +89,10 @@ impl Client {
         times.resume(service.now());
         let mut begun = Begun { connection, in_flight, first_byte: Micros::ZERO };
         let failure = match (first, sent.outcome) {
-            (Ok(Some(first)), _) => {
+            (Ok(Some(first)), outcome) => {
+                if outcome.is_err() {
+                    begun.connection.end_with_this();
+                }
                 begun.first_byte = service.now().since(sent_at);
                 let id = begun.connection.picked().id();
                 service.stats.borrow_mut().record(id, Phase::FirstByte, begun.first_byte);

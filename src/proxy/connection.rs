@@ -55,14 +55,8 @@ pub fn serve(
     let mut client = Client::new(service, listener, stream);
     async move {
         loop {
-            let outgoing = match client.next_request().await {
-                Ok(Some(outgoing)) => outgoing,
-                Ok(None) => break,
-                Err(refused) => {
-                    Box::pin(client.refuse(refused, Ending::Close, false)).await;
-                    break;
-                }
-            };
+            // No `match`: what it looks at would be kept beside the exchange, in every connection.
+            let Some(outgoing) = client.next_request().await else { break };
             match client.exchange(outgoing).await {
                 After::Next => {}
                 After::Close => break,
@@ -92,8 +86,17 @@ impl Client {
         Self { service, stream, input: Input::default(), listener, address, text, sending: None, _counted }
     }
 
-    /// The next request; `None` when there is none any more.
-    async fn next_request(&mut self) -> Result<Option<Outgoing>, Refused> {
+    /// The next request; `None` when there is none any more. One that is refused was the last.
+    async fn next_request(&mut self) -> Option<Outgoing> {
+        let refused = match self.read_request().await {
+            Ok(next) => return next,
+            Err(refused) => refused,
+        };
+        Box::pin(self.refuse(refused, Ending::Close, false)).await;
+        None
+    }
+
+    async fn read_request(&mut self) -> Result<Option<Outgoing>, Refused> {
         let mut head_due = None;
         loop {
             if !self.input.is_empty() {

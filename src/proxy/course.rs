@@ -8,7 +8,7 @@ use super::exchange::Times;
 use super::request::{BodyLeft, Outgoing};
 use super::service::Service;
 use crate::balance::BackendId;
-use crate::exchange::{Attempt, AttemptFailure, Next, after_failure, is_failure};
+use crate::exchange::{Attempt, AttemptFailure, Grant, Next, after_failure, is_failure};
 use crate::metrics::UpstreamFailure;
 use crate::time::Instant;
 use crate::upstream::{Asking, Picked, Pool};
@@ -18,25 +18,26 @@ use std::rc::Rc;
 
 /// A retry that an exchange has from its pool's budget before it needs it. Given back when dropped unspent.
 pub(super) struct Reserved {
-    pool: Option<Rc<Pool>>,
-    at: Instant,
+    pool: Rc<Pool>,
+    grant: Option<Grant>,
 }
 
 impl Reserved {
     /// One retry of `pool`'s budget; `None` if it has none left.
     fn take(pool: &Rc<Pool>, now: Instant) -> Option<Box<Self>> {
-        pool.reserve_retry(now).then(|| Box::new(Self { pool: Some(pool.clone()), at: now }))
+        let grant = pool.reserve_retry(now)?;
+        Some(Box::new(Self { pool: pool.clone(), grant: Some(grant) }))
     }
 
     fn spend(mut self) {
-        self.pool = None;
+        self.grant = None;
     }
 }
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        if let Some(pool) = &self.pool {
-            pool.give_back_retry(self.at);
+        if let Some(grant) = self.grant.take() {
+            self.pool.give_back_retry(grant);
         }
     }
 }
@@ -63,7 +64,10 @@ pub(super) fn first_pick(
     if !picked.is_trial() {
         return Some((picked, None));
     }
-    match Reserved::take(picked.pool(), service.now()) {
+    // It may be a trial in the fallback, which has a rule of its own.
+    let may_be_tried = picked.pool().rules().retry.attempts > 0;
+    let reserved = if may_be_tried { Reserved::take(picked.pool(), service.now()) } else { None };
+    match reserved {
         Some(reserved) => Some((picked, Some(reserved))),
         None => {
             // The trial ends before it began.
@@ -226,7 +230,7 @@ impl Course {
                 let Some(other) = self.pick(service) else { return Onward::Nowhere };
                 match self.reserved.take() {
                     Some(reserved) => reserved.spend(),
-                    None if picked.pool().reserve_retry(service.now()) => {}
+                    None if picked.pool().reserve_retry(service.now()).is_some() => {}
                     None => {
                         service.stats.borrow_mut().retry_denied(picked.id());
                         return Onward::Nowhere;

@@ -132,17 +132,17 @@ impl Client {
                 ends: now.deadline(total),
                 request_body: outgoing.body_bytes,
             };
-            let mut reserved = None;
-            let rest = match first_pick(&self.service, self.address, &outgoing) {
-                None => Rest::NoBackend,
-                Some((picked, retry)) => {
-                    reserved = retry;
-                    let attempt = self.attempt(picked, Turn::First, &mut outgoing, &mut times).await;
-                    match self.attempted(attempt, &mut outgoing, &mut times) {
-                        Answered::Now(after) => return after,
-                        Answered::Later(rest) => rest,
-                    }
+            // Taken apart before anything is awaited: a `match` would keep it whole beside the attempt.
+            let (picked, reserved) = first_pick(&self.service, self.address, &outgoing).unzip();
+            let reserved = reserved.flatten();
+            let rest = if let Some(picked) = picked {
+                let attempt = self.attempt(picked, Turn::First, &mut outgoing, &mut times).await;
+                match self.attempted(attempt, &mut outgoing, &mut times) {
+                    Answered::Now(after) => return after,
+                    Answered::Later(rest) => rest,
                 }
+            } else {
+                Rest::NoBackend
             };
             let course = Course::new(&outgoing, self.address, &times, reserved);
             Box::pin(self.go_on(Way { outgoing, course, times, kept: None }, rest)).await
@@ -239,11 +239,14 @@ impl Client {
         interim: Option<Part>,
     ) -> Step {
         let ends = way.times.ends;
+        // In any case: what is still to come may be an interim response, which must not overtake.
+        if self.sent_before().await.is_err() {
+            return Step::Done(self.client_gone());
+        }
         if let Some(Part::Interim(bytes)) = interim {
             // Empty: an HTTP/1.0 client gets none.
             way.course.answering.set(way.course.answering.get() || !bytes.is_empty());
-            if self.sent_before().await.is_err() || self.down(ends).send(Payload::Bytes(bytes)).await.is_err()
-            {
+            if self.down(ends).send(Payload::Bytes(bytes)).await.is_err() {
                 return Step::Done(self.client_gone());
             }
         }
@@ -278,7 +281,7 @@ impl Client {
         if let Some(room) = room_for(&self.service, &part, max) {
             let between_bytes = picked.pool().rules().timeouts.between_bytes;
             let up = &begun.connection.stream;
-            if let Err(failure) = hold(&room, up, &mut part, between_bytes, way.times.ends).await {
+            if let Err(failure) = hold(room, up, &mut part, between_bytes, way.times.ends).await {
                 way.times.resume(self.service.now());
                 return self.failed(way, begun.failed(failure)).await;
             }

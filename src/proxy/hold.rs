@@ -3,13 +3,16 @@
 //! So a backend that dies, stalls or resets in the middle of a small answer costs nobody anything. Only an
 //! answer of known length is held, up to `retry.hold`, and never a stream of events. What is held, and what
 //! is kept of a request's body for another attempt (`upload.rs`), is copied out of the receive buffers,
-//! into memory that is bounded for the shard: beyond it nothing is kept, and exchanges go on without.
+//! into memory that is bounded for the shard: beyond it nothing is kept, and exchanges go on without. An
+//! answer that is held takes its room until the client has read it, or as many as are read slowly would have
+//! no bound. And what comes in drops for longer than a backend may pause is no small answer: it is let go.
 
 use super::response::{FirstPart, ResponseLeft};
 use super::service::Service;
 use crate::exchange::AttemptFailure;
-use crate::ring::{Fault, Payload, Stream};
+use crate::ring::{Counted, Fault, Payload, Stream};
 use crate::time::{Instant, Micros};
+use std::cell::Cell;
 use std::rc::Rc;
 
 /// What is kept.
@@ -25,13 +28,20 @@ pub(super) enum Keeps {
 pub(super) struct Room {
     service: Rc<Service>,
     keeps: Keeps,
+    taken: Taken,
+}
+
+/// What a room has taken. It can go with the bytes to the kernel, since it holds on to nothing else.
+struct Taken {
+    kept: Rc<Cell<usize>>,
     bytes: usize,
 }
 
 impl Room {
     /// Room for `bytes`; `None` if there is not so much.
     pub(super) fn take(service: &Rc<Service>, keeps: Keeps, bytes: usize) -> Option<Self> {
-        let mut room = Self { service: service.clone(), keeps, bytes: 0 };
+        let taken = Taken { kept: service.kept.clone(), bytes: 0 };
+        let mut room = Self { service: service.clone(), keeps, taken };
         room.grow(bytes).then_some(room)
     }
 
@@ -47,14 +57,14 @@ impl Room {
             return false;
         }
         self.service.kept.set(kept);
-        self.bytes += bytes;
+        self.taken.bytes += bytes;
         true
     }
 }
 
-impl Drop for Room {
+impl Drop for Taken {
     fn drop(&mut self) {
-        self.service.kept.set(self.service.kept.get() - self.bytes);
+        self.kept.set(self.kept.get() - self.bytes);
     }
 }
 
@@ -68,23 +78,25 @@ pub(super) fn room_for(service: &Rc<Service>, part: &FirstPart, hold: usize) -> 
     Room::take(service, Keeps::Answer, bytes)
 }
 
-/// Collects the rest of `part`'s body, so that it is whole.
+/// Collects the rest of `part`'s body, so that it is whole; or as much of it as comes within `between_bytes`,
+/// if it never pauses for so long.
 ///
 /// # Errors
 /// It does not come. Nothing has gone down.
 pub(super) async fn hold(
-    room: &Room,
+    room: Room,
     up: &Stream,
     part: &mut FirstPart,
     between_bytes: Micros,
     ends: Instant,
 ) -> Result<(), AttemptFailure> {
-    let mut whole = Vec::with_capacity(room.bytes);
+    let let_go = room.service.now().deadline(between_bytes);
+    let mut whole = Vec::with_capacity(room.taken.bytes);
     let first = std::mem::replace(&mut part.payload, Payload::Static(b""));
     whole.extend_from_slice(first.as_slice());
     // Its receive buffer is free again.
     drop(first);
-    while !part.body.is_done() {
+    while !part.body.is_done() && room.service.now() < let_go {
         let due = room.service.now().deadline(between_bytes).min(ends);
         let chunk = match up.receive(due).await {
             Ok(Some(chunk)) => chunk,
@@ -97,6 +109,6 @@ pub(super) async fn hold(
         part.pool &= count == chunk.len();
         whole.extend_from_slice(&chunk[..count]);
     }
-    part.payload = Payload::Bytes(whole);
+    part.payload = Payload::Counted(Counted::new(whole, room.taken));
     Ok(())
 }

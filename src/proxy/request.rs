@@ -161,7 +161,7 @@ pub(super) fn take_request(
     };
     let pool = route(rules, &head, bytes)?;
     // The router is of the same topology as the pools.
-    let pool = service.upstreams.pool(pool).ok_or_else(Refused::no_backend)?;
+    let pool = rules.pool(&service.upstreams, pool).ok_or_else(Refused::no_backend)?;
     let mut body = match head.body {
         RequestBody::None | RequestBody::Length(0) => BodyLeft::Nothing,
         RequestBody::Length(length) if rules.max_body > 0 && length > rules.max_body => {

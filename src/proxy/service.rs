@@ -7,7 +7,7 @@ use crate::ring::Ring;
 use crate::route::Router;
 use crate::time::{Instant, Micros};
 use crate::topology::{ListenerKey, ListenerPlan, Topology};
-use crate::upstream::Upstreams;
+use crate::upstream::{Pool, Upstreams};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -43,6 +43,8 @@ pub struct ListenerRules {
     pub max_body: u64,
     /// What is done to `X-Forwarded-*`.
     pub forwarded: Forwarded,
+    /// The pools that the router gives places among, if those are not the topology's any more.
+    left_with: Option<Vec<Rc<Pool>>>,
 }
 
 impl ListenerRules {
@@ -56,6 +58,15 @@ impl ListenerRules {
             body_min_rate_per_s: listener.body_min_rate_per_s,
             max_body: listener.max_body,
             forwarded: listener.forwarded,
+            left_with: None,
+        }
+    }
+
+    /// The pool at this place, as the router gives it.
+    pub(super) fn pool(&self, upstreams: &Upstreams, place: usize) -> Option<Rc<Pool>> {
+        match &self.left_with {
+            Some(pools) => pools.get(place).cloned(),
+            None => upstreams.pool(place),
         }
     }
 }
@@ -93,6 +104,14 @@ impl ListenerService {
         self.leaving.get()
     }
 
+    /// It is in the topology no more. Its router stays of the one before, and so do the pools that it is
+    /// asked for: the same places are other pools' now.
+    fn leave(&self, pools: &[Rc<Pool>]) {
+        let rules = ListenerRules::of(&self.plan.borrow());
+        *self.rules.borrow_mut() = Rc::new(ListenerRules { left_with: Some(pools.to_vec()), ..rules });
+        self.leaving.set(true);
+    }
+
     fn change(&self, plan: &Arc<ListenerPlan>) {
         if !Arc::ptr_eq(&self.plan.borrow(), plan) {
             *self.rules.borrow_mut() = Rc::new(ListenerRules::of(plan));
@@ -122,7 +141,7 @@ pub struct Service {
     /// Downstream connections.
     pub connections: Cell<usize>,
     /// Bytes that exchanges keep so that they can be made again, and how many they may be.
-    pub(super) kept: Cell<usize>,
+    pub(super) kept: Rc<Cell<usize>>,
     pub(super) kept_max: usize,
     pub(super) scratch: RefCell<Scratch>,
     spare: RefCell<Vec<Vec<u8>>>,
@@ -139,7 +158,7 @@ impl Service {
             stats: RefCell::new(Box::new(ShardStats::new(0))),
             stage: Cell::new(Stage::Serving),
             connections: Cell::new(0),
-            kept: Cell::new(0),
+            kept: Rc::default(),
             kept_max,
             scratch: RefCell::default(),
             spare: RefCell::default(),
@@ -149,13 +168,14 @@ impl Service {
     /// Serves this topology from now on. Returns the listeners that are in it no more.
     pub fn apply(&self, topology: &Topology) -> Vec<ListenerKey> {
         self.stats.borrow_mut().grow(topology.backends_end);
+        let pools = self.upstreams.pools();
         self.upstreams.apply(topology);
         let mut listeners = self.listeners.borrow_mut();
         let mut left = Vec::new();
         listeners.retain(|listener| {
             let stays = topology.listeners.iter().any(|plan| plan.key == listener.key);
             if !stays {
-                listener.leaving.set(true);
+                listener.leave(&pools);
                 left.push(listener.key);
             }
             stays

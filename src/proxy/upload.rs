@@ -212,7 +212,7 @@ impl Attempted<'_> {
         let max = course.may_hold(self.service, self.connection.picked(), sent());
         if !tried_again && let Some(room) = room_for(self.service, &part, max) {
             let between_bytes = rules.timeouts.between_bytes;
-            hold(&room, up, &mut part, between_bytes, down.ends).await.map_err(AnswerFault::Backend)?;
+            hold(room, up, &mut part, between_bytes, down.ends).await.map_err(AnswerFault::Backend)?;
         }
         Ok(part)
     }

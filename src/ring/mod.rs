@@ -38,7 +38,7 @@ pub use accept::Acceptor;
 pub use buffers::{Chunk, HEADROOM, OVERHEAD, SPILLED_FACTOR};
 pub use driver::{HEARTBEAT, Shift};
 pub use operation::{Fault, Send, SendGathered, Sent, Sleep};
-pub use payload::Payload;
+pub use payload::{Counted, Payload};
 pub use refused::{OLDEST, RECOMMENDED, RingRefused, probe};
 pub use splice::{PipeLoan, SpliceFault, give_way};
 pub use stream::Stream;

@@ -5,6 +5,7 @@
 
 use super::Chunk;
 use crate::sys::socket::KernelAddress;
+use std::any::Any;
 
 /// Bytes to send.
 pub enum Payload {
@@ -12,8 +13,24 @@ pub enum Payload {
     Chunk(Chunk),
     /// Written by weir.
     Bytes(Vec<u8>),
+    /// Written by weir, out of memory that is counted.
+    Counted(Box<Counted>),
     /// Fixed.
     Static(&'static [u8]),
+}
+
+/// Bytes, and what is to be dropped when the kernel is done with them. That may be anywhere in the ring's
+/// work: it must not call the ring.
+pub struct Counted {
+    bytes: Vec<u8>,
+    _count: Box<dyn Any>,
+}
+
+impl Counted {
+    /// These bytes with this.
+    pub fn new(bytes: Vec<u8>, count: impl Any) -> Box<Self> {
+        Box::new(Self { bytes, _count: Box::new(count) })
+    }
 }
 
 impl Payload {
@@ -22,6 +39,7 @@ impl Payload {
         match self {
             Self::Chunk(chunk) => chunk,
             Self::Bytes(bytes) => bytes,
+            Self::Counted(counted) => &counted.bytes,
             Self::Static(bytes) => bytes,
         }
     }

@@ -16,15 +16,18 @@ use crate::admin::{self, AdminListener};
 use crate::config::{Config, ListenAddress, expand};
 use crate::control::{self, ConfigFile, Desk, Listening, ShardLink, StateFile, Supervisor, World};
 use crate::log;
-use crate::mesh::{Pulse, Receiver, Sender, ToControl, ToShard, mailbox};
+use crate::mesh::{Pulse, Receiver, Refused, Sender, ToControl, ToShard, mailbox};
 use crate::ring::{RECOMMENDED, probe};
 use crate::shard::{self, ShardPlan};
 use crate::sys::{clock, cpu, limits};
+use crate::time::Micros;
 use activated::Activated;
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 use takeover::{AdminSockets, Inheritance, MeetingPoint, Predecessor, give};
 use tokio::task::spawn_local;
 
@@ -38,6 +41,13 @@ const CONTROL_MAIL: usize = 8192;
 /// listeners.
 const OTHER_DESCRIPTORS: u64 = 128;
 const OTHER_DESCRIPTORS_PER_SHARD: u64 = 16;
+
+/// How long shards that were told to stop may take, and how often it is looked whether they have.
+const END_WITHIN: Micros = Micros::from_s(2);
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// The process's exit status when control has failed.
+const CONTROL_FAILED: u8 = 1;
 
 /// Where a running weir is to be found; ports are the real ones, where 0 was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -234,20 +244,40 @@ impl Shards {
         mail: Receiver<ToControl>,
         begun: impl FnOnce(Desk),
     ) -> Result<u8, StartError> {
-        let reason = control::run(setup, mail, begun)?;
+        let ran = catch_unwind(AssertUnwindSafe(|| control::run(setup, mail, begun)));
+        let code = match ran {
+            Ok(ended) => ended?.code(),
+            // What control knew may be half changed, and shards cannot do without it for long.
+            Err(_) => {
+                tracing::error!(
+                    "control has failed: stopping all shards, and exiting with an error for the supervisor to start weir again"
+                );
+                CONTROL_FAILED
+            }
+        };
         self.end();
-        Ok(reason.code())
+        Ok(code)
     }
 
+    /// Stops them. One that does not end in time, because it stalls, ends with the process.
     fn end(&mut self) {
-        for link in self.links.drain(..) {
-            // A shard that has ended already takes no more mail.
-            let _ = link.to_shard.send(ToShard::Stop);
+        let until = clock::now() + END_WITHIN;
+        self.threads.retain(|thread| !thread.is_finished());
+        while !self.threads.is_empty() && clock::now() < until {
+            // One that has ended takes no more mail; one whose mailbox is full is told again.
+            self.links.retain(|link| matches!(link.to_shard.send(ToShard::Stop), Err(Refused::Full(_))));
+            #[allow(
+                clippy::disallowed_methods,
+                reason = "no shard runs on this thread, nor control any more"
+            )]
+            thread::sleep(LOOK_EVERY);
+            self.threads.retain(|thread| !thread.is_finished());
         }
-        for thread in self.threads.drain(..) {
-            // A panicked shard has said so in the log.
-            let _ = thread.join();
+        if !self.threads.is_empty() {
+            tracing::error!(shards = self.threads.len(), "shards do not stop: leaving without them");
         }
+        self.links.clear();
+        self.threads.clear();
     }
 }
 

@@ -53,6 +53,8 @@ pub(super) struct ShardShift {
     interrupt_at: Cell<Instant>,
     draining: Cell<bool>,
     grace: Micros,
+    /// Why it will end, after its loop panicked, until control has been told.
+    ends_for: Cell<Option<String>>,
     /// When it ends at the latest, after its loop panicked; `NEVER` before.
     dies_at: Cell<Instant>,
     drained: Cell<bool>,
@@ -79,6 +81,7 @@ impl ShardShift {
             interrupt_at: Cell::new(Instant::NEVER),
             draining: Cell::new(false),
             grace: plan.runtime.grace,
+            ends_for: Cell::new(None),
             dies_at: Cell::new(Instant::NEVER),
             drained: Cell::new(false),
             stopped: Cell::new(false),
@@ -160,9 +163,7 @@ impl ShardShift {
     /// The shard's loop has panicked: what it does alone is not to be trusted much longer. Others accept in
     /// its place from now on; what it has is served to its end, so that no client loses anything.
     pub(super) fn die(&self) {
-        let error = Some("its loop panicked; it finishes what it has".to_owned());
-        // If control is gone, the process is ending.
-        let _ = self.to_control.send(ToControl::Ended { shard: self.number, error });
+        self.ends_for.set(Some("its loop panicked; it finishes what it has".to_owned()));
         self.accepting.hand_over_all();
         self.drain();
         let now = self.service.ring.now();
@@ -182,6 +183,13 @@ impl ShardShift {
 
     /// Says what holds now; a full mailbox is tried again next turn.
     fn say(&self) {
+        if let Some(error) = self.ends_for.take() {
+            let message = ToControl::Ended { shard: self.number, error: Some(error) };
+            // If control is gone, the process is ending.
+            if let Err(Refused::Full(ToControl::Ended { error, .. })) = self.to_control.send(message) {
+                self.ends_for.set(error);
+            }
+        }
         let mut marks = self.marks.borrow_mut();
         while let Some(&mark) = marks.front() {
             if self.to_control.send(ToControl::Marked { shard: self.number, mark }).is_err() {

@@ -21,7 +21,7 @@ pub struct Backend {
     pub(super) open: Cell<usize>,
     /// What control said that it gets. If that is nothing, an idle connection to it is not worth keeping.
     told: Cell<Traffic>,
-    /// Connects in a row that failed.
+    /// How often in a row it was left alone since a connect failed.
     unreached: Cell<u32>,
     outcome: RefCell<Outcome>,
     /// The outcome has changed in a way that control must hear of.
@@ -70,7 +70,7 @@ impl Backend {
         self.unreached.set(0);
     }
 
-    /// A connect failed. Returns for how long it is left alone: a second, and twice as long each time.
+    /// A connect failed, of possibly many that were under way. Returns for how long it is left alone: a second, and twice as long each time.
     pub(super) fn not_reached(&self) -> Micros {
         let before = self.unreached.replace(self.unreached.get().saturating_add(1));
         Micros::from_s(1 << before.min(UNREACHED_DOUBLINGS))
@@ -102,6 +102,11 @@ impl Backend {
     /// Marks the outcome as to be reported; `true`: it was not so already.
     pub(super) fn to_report(&self) -> bool {
         !self.unreported.replace(true)
+    }
+
+    /// Whether the outcome is still to be reported.
+    pub(super) fn is_unreported(&self) -> bool {
+        self.unreported.get()
     }
 
     /// The outcome, if it is to be reported; from now on it is not.

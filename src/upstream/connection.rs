@@ -57,15 +57,27 @@ pub struct Connection {
     pub stream: Stream,
     place: Place,
     reused: bool,
+    ends: bool,
 }
 
 impl Connection {
     pub(super) fn new(stream: Stream, place: Place) -> Self {
-        Self { stream, place, reused: false }
+        Self { stream, place, reused: false, ends: false }
     }
 
-    pub(super) fn reused(mut self) -> Self {
+    /// It serves no further exchange: the backend would take the next request for the rest of this one.
+    pub fn end_with_this(&mut self) {
+        self.ends = true;
+    }
+
+    pub(super) fn ends(&self) -> bool {
+        self.ends
+    }
+
+    /// It serves another exchange, which picked its backend for reasons of its own.
+    pub(super) fn reused(mut self, picked: &Picked) -> Self {
         self.reused = true;
+        self.place.0.trial = picked.trial;
         self
     }
 

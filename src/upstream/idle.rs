@@ -34,7 +34,7 @@ impl IdleConnections {
     pub(super) fn pop(&mut self, now: Instant) -> Option<Connection> {
         while let Some(idle) = self.idle.pop_back() {
             if idle.until > now && idle.connection.stream.is_quiet() {
-                return Some(idle.connection.reused());
+                return Some(idle.connection);
             }
         }
         None
@@ -51,6 +51,11 @@ impl IdleConnections {
     /// Closes those that are over their time or closed by the backend.
     pub(super) fn close_dead(&mut self, now: Instant) {
         self.idle.retain(|idle| idle.until > now && idle.connection.stream.is_quiet());
+    }
+
+    /// Closes the one that was used least recently, if there is any.
+    pub(super) fn close_oldest(&mut self) {
+        self.idle.pop_front();
     }
 
     /// Closes all.

@@ -168,13 +168,20 @@ impl Upstreams {
     pub fn gone(&self) -> Vec<BackendId> {
         let mut gone = Vec::new();
         self.leaving.borrow_mut().retain(|backend| {
-            let over = self.view.own(backend.id()) == 0 && backend.open.get() == 0;
+            // What its last exchanges came to is told first, or it would be another's with its number.
+            let over =
+                self.view.own(backend.id()) == 0 && backend.open.get() == 0 && !backend.is_unreported();
             if over {
                 gone.push(backend.id());
             }
             !over
         });
         gone
+    }
+
+    /// All pools, in the topology's order.
+    pub fn pools(&self) -> Vec<Rc<Pool>> {
+        self.pools.borrow().clone()
     }
 
     /// The pool at this place in the topology, as routers give it.
@@ -214,10 +221,11 @@ impl Upstreams {
 
     /// An idle connection to `picked` that looks alive, the one used last.
     pub fn idle(&self, picked: &Picked) -> Option<Connection> {
-        picked.backend.idle.borrow_mut().pop(self.ring.now())
+        picked.backend.idle.borrow_mut().pop(self.ring.now()).map(|connection| connection.reused(picked))
     }
 
-    /// A new connection to `picked`, by `latest` at the latest.
+    /// A new connection to `picked`, by `latest` at the latest. If there is no place for it, an idle one's
+    /// is taken: who asks has found none to use, or trusts none.
     ///
     /// # Errors
     /// The connect's errno, the pool's connect timeout, or [`FULL`] when this shard has its share of
@@ -225,17 +233,22 @@ impl Upstreams {
     pub async fn connect(&self, picked: &Picked, latest: Instant) -> Result<Connection, Fault> {
         let rules = picked.pool.rules();
         if picked.backend.open.get() >= rules.open_max {
+            picked.backend.idle.borrow_mut().close_oldest();
+        }
+        if picked.backend.open.get() >= rules.open_max {
             return Err(Fault::Os(FULL));
         }
         // Counted before it stands: connects under way count.
         let place = connection::Place::take(picked);
-        let due = self.ring.now().deadline(rules.timeouts.connect).min(latest);
-        match self.ring.connect(&picked.backend.to, due).await {
+        let due = self.ring.now().deadline(rules.timeouts.connect);
+        match self.ring.connect(&picked.backend.to, due.min(latest)).await {
             Ok(stream) => {
                 picked.backend.reached();
                 Ok(Connection::new(stream, place))
             }
             Err(Fault::Os(errno)) if is_ours(errno) => Err(Fault::Os(FULL)),
+            // It did not have the time that a connect has.
+            Err(Fault::TimedOut) if latest < due => Err(Fault::TimedOut),
             Err(fault) => {
                 self.leave_alone(picked);
                 Err(fault)
@@ -255,7 +268,7 @@ impl Upstreams {
             Some(allowed) => allowed.min(idle_timeout),
             None => idle_timeout,
         };
-        if allowed.is_some_and(Micros::is_zero) || !backend.is_served() {
+        if connection.ends() || allowed.is_some_and(Micros::is_zero) || !backend.is_served() {
             return;
         }
         connection.stream.watch();
@@ -264,8 +277,7 @@ impl Upstreams {
 
     /// From now on `id` gets this traffic.
     pub fn set_traffic(&self, id: BackendId, traffic: Traffic) {
-        let known = self.backends.borrow().get(id.0 as usize).cloned().flatten();
-        if let Some((backend, pool)) = known {
+        if let Some((backend, pool)) = self.seat_of(id) {
             // Control knows more than this shard's connects.
             self.unreachable.borrow_mut().remove(id);
             pool.set_traffic(id, traffic);
@@ -276,10 +288,18 @@ impl Upstreams {
     /// A connect failed: the backend is not picked for a while, as long as there are others. That is no
     /// verdict, which is control's; but each pick until then would cost a client a retry.
     fn leave_alone(&self, picked: &Picked) {
-        let until = self.ring.now() + picked.backend.not_reached();
-        if self.unreachable.borrow_mut().add(until, &picked.backend, &picked.pool) {
-            picked.pool.set_traffic(picked.id(), Traffic::NOTHING);
+        let Picked { backend, pool, .. } = picked;
+        // It may have left the topology meanwhile, and its number may be another's before this is over.
+        let stays = self.seat_of(backend.id()).is_some_and(|(known, _)| Rc::ptr_eq(&known, backend));
+        let mut unreachable = self.unreachable.borrow_mut();
+        if stays && !unreachable.has(backend) {
+            unreachable.add(self.ring.now() + backend.not_reached(), backend, pool);
+            pool.set_traffic(backend.id(), Traffic::NOTHING);
         }
+    }
+
+    fn seat_of(&self, id: BackendId) -> Option<Seat> {
+        self.backends.borrow().get(id.0 as usize).cloned().flatten()
     }
 
     /// Lets the pool's unreachable backends be picked again; `false`: it has none.

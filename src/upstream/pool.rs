@@ -6,7 +6,7 @@
 use super::backend::Backend;
 use crate::balance::{Asked, BackendId, Member, Picker, Traffic, View, client_hash, name_hash};
 use crate::config::{Policy, Retry, Timeouts};
-use crate::exchange::Budget;
+use crate::exchange::{Budget, Grant};
 use crate::time::{Instant, Micros};
 use crate::topology::PoolPlan;
 use std::cell::{Cell, Ref, RefCell};
@@ -40,6 +40,7 @@ pub struct Pool {
     middle: Cell<u32>,
     /// First attempts that the budget has not heard of yet.
     firsts: Cell<u64>,
+    closed: Cell<bool>,
 }
 
 /// How far one response moves the middle, in units of it: a thousand of them go round 31 doublings.
@@ -59,6 +60,7 @@ impl Pool {
             members: RefCell::new(members),
             middle: Cell::new(0),
             firsts: Cell::new(0),
+            closed: Cell::new(false),
         })
     }
 
@@ -69,8 +71,10 @@ impl Pool {
         *self.plan.borrow_mut() = plan.clone();
     }
 
-    /// The pool is no more: nobody is picked from it.
+    /// The pool is no more: nobody is picked from it, nor from where its fallback was, which is another's
+    /// place now.
     pub(super) fn close(&self) {
+        self.closed.set(true);
         let policy = self.rules.borrow().policy;
         self.picker.borrow_mut().change(policy, &[]);
         self.members.borrow_mut().clear();
@@ -81,15 +85,15 @@ impl Pool {
         self.rules.borrow().clone()
     }
 
-    /// Reserves a retry from the pool's budget; `false`: there is none to be had.
-    pub fn reserve_retry(&self, now: Instant) -> bool {
+    /// Reserves a retry from the pool's budget; `None`: there is none to be had.
+    pub fn reserve_retry(&self, now: Instant) -> Option<Grant> {
         self.deposit(now);
         self.rules.borrow().budget.reserve(now)
     }
 
-    /// A retry that was reserved at `reserved` was not made.
-    pub fn give_back_retry(&self, reserved: Instant) {
-        self.rules.borrow().budget.give_back(reserved);
+    /// A retry that was reserved was not made.
+    pub fn give_back_retry(&self, grant: Grant) {
+        self.rules.borrow().budget.give_back(grant);
     }
 
     /// Tells the budget of the first attempts since the last time.
@@ -110,7 +114,7 @@ impl Pool {
     }
 
     pub(super) fn fallback(&self) -> Option<usize> {
-        self.plan.borrow().fallback
+        self.plan.borrow().fallback.filter(|_| !self.closed.get())
     }
 
     pub(super) fn members(&self) -> Ref<'_, Vec<Rc<Backend>>> {

@@ -14,13 +14,14 @@ use std::rc::Rc;
 pub(super) struct Unreachable(Vec<(Instant, Rc<Backend>, Rc<Pool>)>);
 
 impl Unreachable {
-    /// The backend is left alone until then; `false`: it is already.
-    pub(super) fn add(&mut self, until: Instant, backend: &Rc<Backend>, pool: &Rc<Pool>) -> bool {
-        let new = !self.0.iter().any(|(_, known, _)| Rc::ptr_eq(known, backend));
-        if new {
-            self.0.push((until, backend.clone(), pool.clone()));
-        }
-        new
+    /// Whether the backend is left alone.
+    pub(super) fn has(&self, backend: &Rc<Backend>) -> bool {
+        self.0.iter().any(|(_, known, _)| Rc::ptr_eq(known, backend))
+    }
+
+    /// The backend, which is not left alone yet, is so until then.
+    pub(super) fn add(&mut self, until: Instant, backend: &Rc<Backend>, pool: &Rc<Pool>) {
+        self.0.push((until, backend.clone(), pool.clone()));
     }
 
     /// Control has said what this backend gets.

@@ -1,7 +1,7 @@
 //! Changes on the fly: backends that are added and removed, reloads. Nobody notices any of them.
 
 use crate::control::{backends, ctl, try_ctl};
-use crate::harness::{Backend, Mix, OpenLoop, Weir, ticket, wait_until, wait_up_to};
+use crate::harness::{Backend, Mix, OpenLoop, Weir, answers, ticket, wait_until, wait_up_to};
 use crate::verdict::{counters_of, nothing_noticed, totals_match};
 use crate::{CAREFUL, CHECK, FOUR_SHARDS, ledger, site};
 use nix::sys::signal::Signal;
@@ -172,4 +172,46 @@ fn memory_is_flat_over_150_reloads_and_none_of_a_thousand_connections_closes() {
     let ended = load.stop();
     nothing_noticed("150 reloads", &ended, &ledger);
     assert_eq!((ended.closed_idle, ended.opened), (0, CONNECTIONS as u64));
+}
+
+/// Routes of another listener's worth, at once: they hold as soon as the reload is confirmed, and whoever is
+/// under way does not notice.
+#[test]
+fn ten_thousand_routes_that_a_reload_brings() {
+    let ledger = ledger();
+    let app = Backend::http(ticket::honest("a", &ledger));
+    let [even, odd] = ["even", "odd"].map(|word| Backend::http(answers::text(word)));
+    let pools = format!(
+        "{}[[pool.even.backend]]\naddress = \"{}\"\n[[pool.odd.backend]]\naddress = \"{}\"\n",
+        site("0,1", &[("a", app.address(), "")], ""),
+        even.address(),
+        odd.address()
+    );
+    let routes = |count: usize| -> String {
+        let route = |n: usize| {
+            let pool = ["even", "odd"][n % 2];
+            format!("[[route]]\nlistener = \"web\"\nhost = \"h{n}.test\"\npool = \"{pool}\"\n")
+        };
+        pools.clone() + &(0..count).map(route).collect::<String>()
+    };
+    let mut weir = Weir::start(&pools);
+    let load = OpenLoop::start(weir.address("web"), Mix::default());
+    load.run(0.3);
+    let mut clients = [weir.client(), weir.client()];
+    for count in [10_000, 9_000, 10_000] {
+        weir.rewrite(&routes(count));
+        assert!(ctl(&weir, &["reload"]).contains(&count.to_string()), "it says how many there are");
+        for n in (0..10_000).step_by(501).chain([9_999]) {
+            let client = &mut clients[n / 501 % 2];
+            let host = format!("GET /ticket/{}/20 HTTP/1.1\r\nHost: h{n}.test\r\n\r\n", 1_000_000 + n);
+            let response = client.ask(host);
+            if n < count {
+                assert_eq!(response.text(), ["even", "odd"][n % 2], "{n} of {count}");
+            } else {
+                assert_eq!(response.fields.get(ticket::WHO), Some("a"), "{n} of {count}");
+            }
+        }
+    }
+    load.run(0.3);
+    nothing_noticed("ten thousand routes", &load.stop(), &ledger);
 }

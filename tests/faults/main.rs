@@ -21,6 +21,8 @@
 //! | `shards.rs` | a shard that dies, one that stalls |
 //! | `descriptors.rs` | no descriptor left |
 //! | `streams.rs` | what is not to be held back |
+//! | `names.rs` | host names and services that move |
+//! | `supervised.rs` | what a supervisor is to start again |
 //! | `hosts.rs` | between hosts: links that go down, packets that vanish |
 //! | `fleet.rs` | backends as processes |
 //! | `control.rs` | `weir ctl` |
@@ -40,10 +42,12 @@ mod ejection;
 mod fleet;
 mod generator;
 mod hosts;
+mod names;
 mod rolling;
 mod shards;
 mod sick;
 mod streams;
+mod supervised;
 mod twice;
 mod upgrade;
 mod verdict;

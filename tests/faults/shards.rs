@@ -3,20 +3,22 @@
 //! Both are injected, through admin pages that are there only if weir was started with
 //! `WEIR_FAULT_INJECTION=1`.
 
+use crate::control::ctl;
 use crate::harness::{Backend, End, Mix, OpenLoop, Record, Weir, wait_until};
 use crate::sick::well;
 use crate::verdict::{as_prompt_as, excusing};
 use crate::{CAREFUL, FOUR_SHARDS, ledger, site_of};
+use serde_json::Value;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-fn injectable(config: &str) -> Weir {
+pub(crate) fn injectable(config: &str) -> Weir {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
     command.env("WEIR_FAULT_INJECTION", "1");
     Weir::start_by(command, config)
 }
 
-fn inject(weir: &Weir, path: &str) {
+pub(crate) fn inject(weir: &Weir, path: &str) {
     let response = weir.try_admin("POST", path).expect("admin answers");
     assert!((200..300).contains(&response.status), "{path}: {} {}", response.status, response.text());
 }
@@ -44,6 +46,9 @@ fn when_a_shard_dies_the_others_adopt_its_sockets() {
     load.run(2.0);
     assert!(weir.is_ready(), "the process serves on");
     assert_eq!(weir.metric("weir_degraded", &[]), 1.0, "and says that it is not whole");
+    let page: Value = serde_json::from_str(&weir.admin("/shards").text()).unwrap();
+    assert_eq!((&page["degraded"], &page["shards"][1]["state"]), (&Value::from(true), &Value::from("ended")));
+    assert!(ctl(&weir, &["shards"]).contains("degraded"));
     let ended = load.stop();
     // What the dead one had under way cannot be saved; who was in its queue is served by another.
     let under_way = |record: &Record| {

@@ -3,10 +3,11 @@
 
 use crate::control::{ctl, state};
 use crate::fleet::Server;
-use crate::harness::{Mix, OpenLoop, Weir, wait_until};
+use crate::harness::{Dns, Mix, OpenLoop, Weir, free_port, wait_until};
 use crate::verdict::nothing_noticed;
 use crate::{CAREFUL, CHECK, ledger, site};
-use std::time::Duration;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
 #[test]
 fn five_takeovers_with_other_numbers_of_shards() {
@@ -65,4 +66,75 @@ fn the_next_process_knows_who_is_down_and_who_is_drained() {
     let ended = load.stop();
     nothing_noticed("known to the next", &ended, &ledger);
     assert_eq!((ended.share_of("one"), ended.share_of("two"), ended.share_of("three")), (0.0, 0.0, 1.0));
+}
+
+/// Who has just returned goes on with the small share that it had come to.
+#[test]
+fn the_next_process_goes_on_with_a_slow_start() {
+    let ledger = ledger();
+    let fleet = Server::three(&ledger);
+    let entries: Vec<_> = fleet.iter().map(Server::entry).collect();
+    let pool = format!("policy = \"round_robin\"\nslow_start = \"8s\"\n{CAREFUL}{CHECK}");
+    let config = site("0,1", &entries, &pool);
+    let mut weir = Weir::start(&config);
+    wait_until("all are up", || fleet.iter().all(|server| state(&weir, &server.name) == "up"));
+    ctl(&weir, &["maintenance", "app", "three"]);
+    // The others' own slow start is over.
+    let load = OpenLoop::start(weir.address("web"), Mix { fresh_every: 3, ..Mix::default() });
+    load.run(8.2);
+    ctl(&weir, &["ready", "app", "three"]);
+    let returned = Instant::now();
+    wait_until("it is up", || state(&weir, "three") == "up");
+    load.run(0.7);
+    let next = weir.successor(&config);
+    assert_eq!(weir.wait_exit(Duration::from_secs(10)).code(), Some(0));
+    let taken_over = Instant::now();
+    weir = next;
+    load.run(1.5);
+    let early = Instant::now();
+    assert!(early - returned < Duration::from_millis(5_500), "the machine is too busy to tell");
+    load.run(8.5);
+    let ended = load.stop();
+    nothing_noticed("slow start over a takeover", &ended, &ledger);
+    let shares = [
+        ended.due(taken_over, early).share_of("three"),
+        ended.due(returned + Duration::from_millis(8_500), Instant::now()).share_of("three"),
+    ];
+    println!("shares after the takeover and after the ramp: {shares:?}");
+    // Of 8 s at most 5.5 are over: 0.69 of a weight beside two whole ones.
+    assert!((0.01..0.26).contains(&shares[0]), "a third at once, or nothing: {shares:?}");
+    assert!((0.28..0.38).contains(&shares[1]), "{shares:?}");
+    assert_eq!(state(&weir, "three"), "up");
+}
+
+/// A DNS that is gone keeps nobody from being upgraded.
+#[test]
+fn the_next_process_starts_with_the_names_that_it_was_handed() {
+    let (ledger, port, mut dns) = (ledger(), free_port(), Dns::start());
+    let host = Ipv4Addr::new(127, 0, 0, 2);
+    let _server = Server::start_at((host, port).into(), &[], "two", &ledger, Duration::from_millis(3));
+    dns.host("app.test.", 1, &[host]);
+    let resolver = format!("[runtime]\nresolver = \"{}\"\n", dns.address());
+    let config = |cores| {
+        let entry = ("n", format!("app.test:{port}"), "");
+        site(cores, &[entry], CAREFUL).replace("[runtime]\n", &resolver)
+    };
+    let mut weir = Weir::start(&config("0,1"));
+    let load = OpenLoop::start(weir.address("web"), Mix { fresh_every: 3, ..Mix::default() });
+    load.run(0.5);
+    dns.die();
+    for cores in ["0,1,0", "0,1"] {
+        let next = weir.successor(&config(cores));
+        assert_eq!(weir.wait_exit(Duration::from_secs(10)).code(), Some(0));
+        weir = next;
+        wait_until("the new one is ready", || weir.is_ready());
+        assert_eq!(crate::control::backends(&weir, "app")[0].0, format!("n@{host}:{port}"));
+        load.run(0.5);
+    }
+    wait_until("the new one has asked too", || weir.stderr().contains("what was known of the name is kept"));
+    load.run(0.5);
+    nothing_noticed("names over a takeover", &load.stop(), &ledger);
+    // Who is handed nothing cannot know.
+    let mut afresh = Weir::spawn(&config("0"));
+    assert_eq!(afresh.wait_exit(Duration::from_secs(20)).code(), Some(1));
 }

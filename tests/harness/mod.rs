@@ -11,6 +11,7 @@
 //! | `backend.rs` | a server: answers by handler or by script, counts and records, stops and comes back |
 //! | `answers.rs` | ready-made handlers |
 //! | `client.rs` | a client of raw bytes that parses one response at a time |
+//! | `dns.rs` | a DNS server that can be told other records, to fail, and to die |
 //! | `wire.rs` | a socket with a buffer: heads, bodies in every framing, timeouts |
 //! | `load.rs` | threads of keep-alive clients |
 //! | `open_loop.rs` | requests at a fixed rate, each followed to its end |
@@ -28,6 +29,7 @@
 pub mod answers;
 mod backend;
 mod client;
+mod dns;
 mod ended;
 mod load;
 mod open_loop;
@@ -41,6 +43,7 @@ mod wire;
 
 pub use backend::{Backend, Handler, Received, Then};
 pub use client::Client;
+pub use dns::Dns;
 pub use ended::{End, Ended, Record};
 pub use load::{Counts, Load};
 pub use open_loop::{Mix, OpenLoop};

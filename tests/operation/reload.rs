@@ -106,3 +106,22 @@ fn a_listener_that_goes_answers_who_is_connected_and_refuses_who_comes_later() {
     let mut new = crate::harness::Client::connect(weir.address("more"));
     assert_eq!(new.get("/").text(), "ok");
 }
+
+#[test]
+fn who_is_connected_to_a_listener_that_goes_with_its_pool_is_never_given_another_pools_answer() {
+    let (backend, other) = (Backend::http(answers::text("ok")), Backend::http(answers::text("its own")));
+    let more = format!(
+        "[[listener]]\nname = \"more\"\naddress = \"127.0.0.1:{{more}}\"\npool = \"another\"\n\
+         [[pool.another.backend]]\naddress = \"{}\"\n",
+        other.address()
+    );
+    let weir = Weir::start(&configuration(&[&backend], &more));
+    let mut held = crate::harness::Client::connect(weir.address("more"));
+    assert_eq!(held.get("/").text(), "its own");
+    let asked = backend.requests();
+    reload(&weir, &configuration(&[&backend], ""));
+    wait_until("it is loaded", || loaded(&weir) == 1);
+    let last = held.get("/");
+    assert_eq!((last.status, last.field("Connection")), (503, Some("close")), "{}", last.text());
+    assert_eq!(backend.requests(), asked);
+}

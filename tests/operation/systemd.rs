@@ -13,7 +13,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The socket that weir notifies.
 struct Supervisor {
@@ -115,6 +115,27 @@ fn the_watchdog_is_fed_while_weir_serves() {
     weir.signal(Signal::SIGTERM);
     wait_until("weir says that it ends", || supervisor.hears()[0] == "STOPPING=1");
     assert!(weir.wait_exit(Duration::from_secs(10)).success());
+}
+
+#[test]
+fn the_watchdog_starves_while_one_shards_heart_does_not_beat() {
+    let (supervisor, backend) = (Supervisor::new(), Backend::http(answers::text("a")));
+    let mut command = supervisor.command();
+    command.env("WATCHDOG_USEC", "200000").env("WEIR_FAULT_INJECTION", "1");
+    let config = one_pool(&[&backend], "", "").replace("cores = 1", "cores = \"0,1\"");
+    let weir = Weir::start_by(command, &config);
+    assert_eq!(supervisor.hears(), ["READY=1", "STATUS=2 shards serve"]);
+    assert_eq!(supervisor.hears(), ["WATCHDOG=1"]);
+    let (length, began) = (Duration::from_secs(5), Instant::now());
+    let injected = weir.try_admin("POST", &format!("/inject/shards/1/stall/{}", length.as_millis())).unwrap();
+    assert_eq!(injected.status, 200, "{}", injected.text());
+    // A stall shows after a second.
+    while supervisor.hears_within(Duration::from_millis(700)).is_some() {
+        assert!(began.elapsed() < Duration::from_secs(4), "it is fed though a shard does nothing");
+    }
+    assert!(weir.is_ready(), "control itself runs");
+    assert_eq!(supervisor.hears(), ["WATCHDOG=1"]);
+    assert!(began.elapsed() >= length, "fed after {:?}", began.elapsed());
 }
 
 #[test]

@@ -278,3 +278,33 @@ fn held_answers_have_a_bound_and_beyond_it_answers_go_down_as_they_come() {
     go.store(true, Ordering::SeqCst);
     assert_eq!(client.response().body.len(), 3000);
 }
+
+#[test]
+fn a_small_answer_that_comes_in_drops_is_let_go() {
+    let go = Arc::new(AtomicBool::new(false));
+    let seen = go.clone();
+    let backend = Backend::http(answers::by(move |_, wire| {
+        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")?;
+        let mut left = 1000;
+        let began = Instant::now();
+        while !seen.load(Ordering::SeqCst) && left > 1 && began.elapsed() < Duration::from_secs(10) {
+            wire.send("x")?;
+            left -= 1;
+            sleep(ms(20));
+        }
+        wire.send("x".repeat(left))?;
+        Ok(Then::KeepAlive)
+    }));
+    let weir = Weir::start(&one_pool(&[&backend], "", &in_turns("")));
+    let mut client = weir.client();
+    client.send(GET);
+    let head = client.bytes(15);
+    assert_eq!(head, b"HTTP/1.1 200 OK");
+    go.store(true, Ordering::SeqCst);
+    let mut rest = String::new();
+    while !rest.ends_with("\r\n\r\n") {
+        rest.push_str(&String::from_utf8_lossy(&client.bytes(1)));
+    }
+    assert_eq!(client.bytes(1000), [b'x'; 1000]);
+    assert_eq!(client.get("/").status, 200, "the connection lives on");
+}

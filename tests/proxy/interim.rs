@@ -246,3 +246,43 @@ fn a_connection_whose_request_did_not_go_up_whole_serves_no_other() {
     drop(first);
     sender.join().unwrap();
 }
+
+#[test]
+fn an_interim_response_in_pieces_does_not_overtake_the_answer_before_it() {
+    const REQUESTS: usize = 1500;
+    let body = |target: &str| target.bytes().cycle().take(8000).map(char::from).collect::<String>();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let backend = Backend::raw(move |mut wire, _| {
+        while let Ok(Some(head)) = wire.head() {
+            count.fetch_add(1, Ordering::SeqCst);
+            let text = String::from_utf8_lossy(&head).into_owned();
+            let body = body(text.split(' ').nth(1).unwrap());
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            let pieces = ["HTTP/1.1 103 Early Hi", "nts\r\nLink: </style.css>\r\n\r\n", &*answer];
+            for piece in pieces {
+                if wire.send(piece).is_err() {
+                    return;
+                }
+                sleep(Duration::from_micros(300));
+            }
+        }
+    });
+    let weir = in_front_of(&backend);
+    let mut client = weir.client();
+    client.wire.socket.set_receive_buffer(64 << 10);
+    let requests: String = (0..REQUESTS).map(|n| format!("GET /{n} HTTP/1.1\r\nHost: h\r\n\r\n")).collect();
+    client.send(requests);
+    let mut before = 0;
+    wait_until("the client holds up everything", || {
+        sleep(Duration::from_millis(150));
+        let now = asked.load(Ordering::SeqCst);
+        std::mem::replace(&mut before, now) == now && now > 0
+    });
+    assert!(before < REQUESTS, "the client must not have read so much");
+    for n in 0..REQUESTS {
+        let interim = client.response();
+        assert_eq!(interim.status, 103, "{n}");
+        assert_eq!(client.response().text(), body(&format!("/{n}")), "{n}");
+    }
+}

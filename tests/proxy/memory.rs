@@ -36,7 +36,9 @@ fn slow_client(weir: &Weir) -> Client {
 fn assert_others_are_served(weir: &Weir) {
     let load = Load::get(weir.address("web"), 4, "/small");
     // Before the slow ones are given up, which is after five seconds.
-    wait_up_to(Duration::from_secs(3), "others are served", || load.counts().ok + load.counts().lost > 100);
+    wait_up_to(Duration::from_millis(4_500), "others are served", || {
+        load.counts().ok + load.counts().lost > 20
+    });
     let counts = load.stop();
     assert!(counts.wrong == 0 && counts.lost == 0, "others get {counts:?}");
 }

@@ -189,3 +189,35 @@ fn a_held_answer_to_a_body_that_came_later_is_tried_again() {
     assert_eq!(sick.requests(), 3);
     wait_until("no exchange is in flight", || weir.metric("weir_in_flight", &[]) == 0.0);
 }
+
+#[test]
+fn a_connection_on_which_a_request_did_not_go_up_whole_serves_no_other() {
+    const LENGTH: usize = 6 << 20;
+    let died = Arc::new(AtomicUsize::new(0));
+    let mut dying = dies_after(LENGTH, died.clone());
+    // Answers early, and reads no more of its first request.
+    let early = Backend::raw(|mut wire, number| {
+        while wire.head().is_ok_and(|head| head.is_some()) {
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly").unwrap();
+            if number == 0 {
+                std::thread::sleep(Duration::from_secs(3));
+                return;
+            }
+        }
+    });
+    let rule = "body_buffer = \"8MiB\"\n[pool.app.timeouts]\nresponse = \"1s\"\n";
+    let weir = Weir::start(&one_pool(&[&dying, &early], "", &pool(rule)));
+    let mut client = weir.client();
+    client.send(head("PUT", LENGTH));
+    wait_until("the head has gone up", || dying.connections() == 1);
+    client.send(pattern(LENGTH));
+    assert_eq!(client.response().text(), "early");
+    assert_eq!(died.load(Ordering::SeqCst), 1);
+    dying.stop();
+    let mut client = weir.client();
+    let began = std::time::Instant::now();
+    let texts: Vec<u16> = (0..2).map(|_| client.get("/").status).collect();
+    assert_eq!(texts, [200, 200]);
+    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+    assert_eq!(early.connections(), 2);
+}

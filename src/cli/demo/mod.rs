@@ -181,16 +181,26 @@ Kill a backend, revive it{by_number}
   curl -X POST http://{switchboard}/kill/two
   curl -X POST http://{switchboard}/revive/two
 
-Take one out and back while it runs (and see weir ctl --help)
-  weir ctl --admin {asked} drain app one
-  weir ctl --admin {asked} ready app one
-  weir ctl --admin {asked} backends
+Take one out and back while it runs, in another terminal (and see {program} ctl --help)
+  {program} ctl --admin {asked} drain app one
+  {program} ctl --admin {asked} ready app one
+  {program} ctl --admin {asked} backends
 
 A killed backend is out of the rotation after two failed checks, and back after one that passes; the log
 says when. Ctrl-C ends it all.
 ",
         listed = listed.join("\n"),
+        program = program(),
     )
+}
+
+/// How this program is called from the folder that it was started in: `cargo run` puts it on no PATH.
+fn program() -> String {
+    let called = || {
+        let (program, folder) = (std::env::current_exe().ok()?, std::env::current_dir().ok()?);
+        Some(program.strip_prefix(folder).ok()?.display().to_string())
+    };
+    called().unwrap_or_else(|| "weir".to_owned())
 }
 
 #[cfg(test)]

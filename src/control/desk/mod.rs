@@ -101,6 +101,8 @@ struct Parts {
     /// A successor process has the listening sockets, but has not said yet that it serves.
     promised: Cell<bool>,
     supervisor: OnceCell<Supervisor>,
+    /// A test of weir itself wants control to fail.
+    panics: Cell<bool>,
     woken: Notify,
 }
 
@@ -151,6 +153,7 @@ impl Desk {
             life: RefCell::new(Life::new(shards, runtime.shutdown_delay, runtime.grace)),
             promised: Cell::new(false),
             supervisor: OnceCell::new(),
+            panics: Cell::new(false),
             woken: Notify::new(),
             world: RefCell::new(world),
             started_with: config,

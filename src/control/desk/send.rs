@@ -18,7 +18,14 @@ const CONFIRM_WITHIN: Micros = Micros::from_s(5);
 
 impl Desk {
     /// Sends what is due. Returns when to come again at the latest.
+    ///
+    /// # Panics
+    /// If a test of weir itself asked for it.
+    #[allow(clippy::panic, reason = "it is what was asked for")]
     pub(in crate::control) fn send_due(&self, now: Instant) -> Instant {
+        if self.0.panics.get() {
+            panic!("a panic that was asked for");
+        }
         let tick = self.tick(now);
         let order = self.0.life.borrow_mut().tick(now);
         if order == Some(Order::Stop) {

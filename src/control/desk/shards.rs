@@ -175,6 +175,12 @@ impl Desk {
         self.wake();
     }
 
+    /// Has control's loop fail: for tests of weir itself.
+    pub fn inject_panic(&self) {
+        self.0.panics.set(true);
+        self.wake();
+    }
+
     /// Everything that a successor has to know.
     pub fn export(&self) -> Carried {
         self.0.world.borrow().export(self.now())

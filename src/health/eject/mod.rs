@@ -391,8 +391,12 @@ impl Ejector {
     }
 
     /// How many times slower than the median of the pool's others a backend is, if that is too slow: by
-    /// the shortest newest part of the window that has enough of its response times and of theirs.
+    /// the shortest newest part of the window that has enough of its response times and of theirs. Nobody is
+    /// without a `latency_factor`.
     fn too_slow(&self, backend: u32, now: Instant) -> Option<f64> {
+        if self.rule.latency_factor <= 0.0 {
+            return None;
+        }
         let member = self.members.get(&backend).filter(|member| member.serves())?;
         (1..=SLICES).find_map(|slices| {
             let own = member.window.newest(slices, now);
