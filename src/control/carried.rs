@@ -78,6 +78,9 @@ pub struct CarriedBackend {
     /// It was ejected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ejection: Option<CarriedEjection>,
+    /// It was ejected before, and is in traffic again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readmitted: Option<CarriedReadmission>,
     /// How long ago it began its slow start; `None`: it has its whole share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub came_up_us_ago: Option<u64>,
@@ -119,6 +122,15 @@ pub struct CarriedEjection {
     pub why: String,
 }
 
+/// Ejections that are over, but not forgotten.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarriedReadmission {
+    /// How many; the next one lasts longer for each.
+    pub times: u32,
+    /// How long ago it came back.
+    pub came_back_us_ago: u64,
+}
+
 /// A name in the configuration and the addresses that it had.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CarriedName {
@@ -147,6 +159,9 @@ impl Carried {
             if let Some(ago) = &mut backend.came_up_us_ago {
                 *ago = ago.saturating_add(us);
             }
+            if let Some(readmitted) = &mut backend.readmitted {
+                readmitted.came_back_us_ago = readmitted.came_back_us_ago.saturating_add(us);
+            }
             if let Some(state) = &mut backend.state {
                 state.since_us_ago = state.since_us_ago.saturating_add(us);
             }
@@ -161,7 +176,7 @@ impl Carried {
     pub fn only_changes(mut self) -> Self {
         for pool in &mut self.pools {
             pool.backends.retain_mut(|backend| {
-                (backend.check, backend.ejection) = (None, None);
+                (backend.check, backend.ejection, backend.readmitted) = (None, None, None);
                 (backend.came_up_us_ago, backend.state) = (None, None);
                 backend.will != Will::Ready
                     || backend

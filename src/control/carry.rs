@@ -4,7 +4,8 @@
 //! what checks and exchanges found out is, if it is the same address.
 
 use super::carried::{
-    Carried, CarriedBackend, CarriedCheck, CarriedEjection, CarriedName, CarriedPool, CarriedState, VERSION,
+    Carried, CarriedBackend, CarriedCheck, CarriedEjection, CarriedName, CarriedPool, CarriedReadmission,
+    CarriedState, VERSION,
 };
 use super::groups::SERVED;
 use super::names::ResolvedAddress;
@@ -49,6 +50,11 @@ impl World {
                 since_us_ago: (now - group.checked.since()).as_us(),
                 why: group.checked.why().to_owned(),
             });
+        let readmitted = ejected.as_ref().filter(|ejected| ejected.out.is_none() && ejected.times > 0);
+        let readmitted = readmitted.map(|ejected| CarriedReadmission {
+            times: ejected.times,
+            came_back_us_ago: (now - ejected.came_back).as_us(),
+        });
         let ejection = ejected.and_then(|ejected| {
             let (since, until, why) = ejected.out?;
             Some(CarriedEjection {
@@ -72,6 +78,7 @@ impl World {
             will: member.will,
             check,
             ejection,
+            readmitted,
             came_up_us_ago: slow.map(|began| (now - began).as_us()),
             state,
         }
@@ -137,11 +144,16 @@ impl World {
             }
         }
         let ejector = self.pools.get_mut(pool).and_then(|health| health.ejector.as_mut());
-        if let (Some(ejector), Some(ejection)) = (ejector, &backend.ejection) {
-            let since = ago(now, ejection.since_us_ago);
-            let until = Instant::from_us(now.as_us().saturating_add(ejection.remaining_us));
-            let out = Some((since, until, ejection.why.clone()));
-            ejector.restore(id.0, health::Carried { out, times: ejection.times, came_back: since });
+        if let Some(ejector) = ejector {
+            if let Some(ejection) = &backend.ejection {
+                let since = ago(now, ejection.since_us_ago);
+                let until = Instant::from_us(now.as_us().saturating_add(ejection.remaining_us));
+                let out = Some((since, until, ejection.why.clone()));
+                ejector.restore(id.0, health::Carried { out, times: ejection.times, came_back: since });
+            } else if let Some(CarriedReadmission { times, came_back_us_ago }) = backend.readmitted {
+                let came_back = ago(now, came_back_us_ago);
+                ejector.restore(id.0, health::Carried { out: None, times, came_back });
+            }
         }
         if let Some(standing) = self.standings.get_mut(&id) {
             standing.slow.began = backend.came_up_us_ago.map(|us| ago(now, us));

@@ -68,8 +68,8 @@ mod tests_state;
 mod world;
 
 pub use carried::{
-    Carried, CarriedBackend, CarriedCheck, CarriedEjection, CarriedName, CarriedPool, CarriedRemoval,
-    CarriedState, Configured, VERSION as CARRIED_VERSION,
+    Carried, CarriedBackend, CarriedCheck, CarriedEjection, CarriedName, CarriedPool, CarriedReadmission,
+    CarriedRemoval, CarriedState, Configured, VERSION as CARRIED_VERSION,
 };
 pub use change::{Change, ChangeRefused, Changed, ReloadRefused, Reloaded, Unconfirmed};
 pub use desk::{Desk, NotReady};

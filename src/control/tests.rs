@@ -3,7 +3,7 @@
 use super::rig::*;
 use super::status::BackendState;
 use super::*;
-use crate::balance::BackendId;
+use crate::balance::{BackendId, Traffic};
 use crate::config::Destination;
 use crate::config::{BackendAddress, Check};
 use crate::metrics::Phase;
@@ -375,5 +375,21 @@ fn control_sleeps_while_nothing_happens_also_after_its_doorbell_was_rung() {
         tokio::time::sleep(std::time::Duration::from_millis(200)).await; // its CPU over a time is the subject
         let used = used_us() - before;
         assert!(used < 20_000, "{used} us of CPU in 200 ms");
+    });
+}
+
+#[test]
+fn a_pool_with_a_fallback_panics_only_while_somebody_in_it_is_healthy() {
+    let servers = [FakeBackend::start(Answer::status(200, "")), FakeBackend::start(Answer::status(500, ""))];
+    let addresses = [servers[0].address, servers[1].address];
+    let mut app = pool("app", &addresses, Some(health(Check::Http(http_check()))));
+    (app.panic_below, app.fallback) = (0.9, Some(1));
+    let spare = pool("spare", &[closed_port()], None);
+    with_control(config(vec![app, spare]), 1, |rig| async move {
+        let in_panic = || rig.desk.pools()[0].panic;
+        let told = |id| rig.shards[0].told(|told| told.traffic.get(&BackendId(id)).copied());
+        until("panic", || in_panic() && told(1) == Some(Traffic::ALL)).await;
+        servers[0].set(Answer::status(500, ""));
+        until("calm", || !in_panic() && [told(0), told(1)] == [Some(Traffic::NOTHING); 2]).await;
     });
 }

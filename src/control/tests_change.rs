@@ -305,3 +305,29 @@ fn a_successor_that_has_a_check_where_there_was_none_takes_nobody_out_for_it() {
         });
     });
 }
+
+#[test]
+fn a_successor_ejects_for_longer_whom_this_one_has_ejected_before() {
+    let addresses = [closed_port(), closed_port(), closed_port()];
+    let mut app = pool("app", &addresses, None);
+    app.eject = Some(Eject { base_time: Micros::from_s(60), ..Eject::default() });
+    let carried = with_control(config(vec![app.clone()]), 1, |rig| async move {
+        rig.outcome(0, 1, A, failed(5, rig.desk.now()));
+        until("ejected", || rig.standing(A).state == BackendState::Ejected).await;
+        rig.desk.export()
+    });
+    // What it is once it was readmitted.
+    let mut carried = carried;
+    let backend = &mut carried.pools[0].backends[0];
+    let times = backend.ejection.take().unwrap().times;
+    backend.readmitted = Some(CarriedReadmission { times, came_back_us_ago: 1_000_000 });
+    let begun = Begun { carried: Some(carried), ..Begun::default() };
+    with_begun(config(vec![app]), begun, 1, |rig| async move {
+        let handed_on = rig.desk.export().pools[0].backends[0].readmitted.clone().unwrap();
+        assert!(handed_on.times == times && handed_on.came_back_us_ago >= 1_000_000, "{handed_on:?}");
+        rig.outcome(0, 1, A, failed(5, rig.desk.now()));
+        until("ejected", || rig.standing(A).state == BackendState::Ejected).await;
+        let why = rig.standing(A).why;
+        assert!(why.contains("120s") || why.contains("2m"), "{why}");
+    });
+}

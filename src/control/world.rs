@@ -324,7 +324,11 @@ impl World {
         let (pool, configured) = (&self.roster.pools()[place], &self.roster.config().pools[place]);
         let Some(health) = self.pools.get_mut(&pool.name) else { return };
         let facts = facts(pool, &self.groups, health, &mut self.standings, now, effects);
-        let judged = judge(&facts, configured.panic_below);
+        let mut judged = judge(&facts, configured.panic_below);
+        if judged.healthy == 0 && configured.fallback.is_some() {
+            // Panic would hold everybody here, with those that are all believed to be down.
+            judged = judge(&facts, 0.0);
+        }
         if health.panic != judged.panic {
             health.panic = judged.panic;
             let (healthy, counted) = (judged.healthy, judged.counted);

@@ -55,6 +55,9 @@ impl Desk {
         self.supervised(|supervisor| supervisor.ready(&self.in_words()));
         match &reloaded {
             Ok(reloaded) => say(reloaded),
+            Err(refused @ ReloadRefused::ShuttingDown) => {
+                tracing::info!("configuration not loaded: {refused}")
+            }
             Err(refused) => {
                 tracing::error!("configuration not loaded: {refused}");
             }
@@ -67,6 +70,8 @@ impl Desk {
                 status.last_success_unix_s = unix_s();
                 status.reloads += 1;
             }
+            // It is not the file's fault, and no alarm.
+            Err(ReloadRefused::ShuttingDown) => {}
             Err(refused) => {
                 status.last_reload = Some(refused.to_string());
                 status.refused += 1;

@@ -26,7 +26,8 @@ const ANSWER: Micros = Micros::from_s(10);
 pub enum TakeoverRefused {
     /// Nobody listens where this configuration does, or who does is no weir of ours.
     #[error(
-        "--takeover: no running weir of this user listens on {}; start without --takeover",
+        "--takeover: no running weir of this user listens on {}; run this as the user that the running one \
+         has, or, if none runs, start without --takeover",
         .0.join(" or ")
     )]
     Nobody(Vec<String>),
