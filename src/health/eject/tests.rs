@@ -226,15 +226,17 @@ fn a_held_back_one_goes_when_another_is_readmitted_and_not_if_it_is_well_again()
 /// Response times say nothing where no factor is set, not even of one that was held back for its failures.
 #[test]
 fn nobody_is_too_slow_where_no_latency_factor_is_set() {
-    let mut pool = Pool::new(RULE, 4);
+    let mut pool = Pool::new(RULE, 6);
     for ms in 0..20 {
-        for (id, us) in [(0, 100_000), (1, 1_000), (2, 1_000), (3, 1_000)] {
+        for id in 0..6 {
+            let us = if id == 0 { 100_000 } else { 1_000 };
             assert_eq!(pool.timed(id, 20, us, ms * 100), []);
         }
     }
-    // Two are out, so a third one is held back; then it is well, and one of them comes in.
-    pool.exchanges(1, 0, 5, 2_000);
-    pool.exchanges(2, 0, 5, 2_000);
+    // Three are out, so a fourth is held back; then it is well, and one of them comes in.
+    for id in 1..4 {
+        pool.exchanges(id, 0, 5, 2_000);
+    }
     assert_eq!(pool.exchanges(0, 0, 5, 2_100)[0].ruling, Ruling::HeldBack);
     assert_eq!(pool.exchanges(0, 30, 0, 2_200), []);
     let changes = pool.ejector.forgive(1, at(2_300));
@@ -386,7 +388,9 @@ proptest! {
             for change in &changes {
                 let Ruling::Ejected { until } = change.ruling else { continue };
                 let id = change.backend as usize;
-                prop_assert!(out(id));
+                // What was due ejected it, and the step itself may have let it in again.
+                let readmitted = |later: &Change| later.backend == change.backend && later.ruling == Ruling::Readmitted;
+                prop_assert!(out(id) || changes.iter().any(readmitted));
                 let trial = change.why.contains("a trial");
                 let all = (0..others.len()).filter(|&id| others[id] != Others::Aside && out(id)).count();
                 prop_assert!(trial || all <= ejected_max(counted, max_share), "{all} of {counted} out");
