@@ -16,6 +16,6 @@ mod totals;
 
 pub use histogram::{LONGEST, Series};
 pub use page::{BackendFacts, ConfigFacts, Facts, PoolFacts, ShardFacts, page};
-pub use stats::{BackendStats, Phase, Refusal, RingCounters, ShardStats, UpstreamFailure};
+pub use stats::{BackendRecord, BackendStats, Phase, Refusal, RingCounters, ShardStats, UpstreamFailure};
 pub use summary::Summary;
 pub use totals::{BackendTotals, ShardTotals, Totals};

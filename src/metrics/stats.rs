@@ -7,6 +7,7 @@
 use super::Series;
 use crate::balance::BackendId;
 use crate::time::Micros;
+use hdrhistogram::Counter;
 
 /// Makes an enum of causes that are counters' labels: its list and its words in one place.
 macro_rules! labelled {
@@ -122,9 +123,9 @@ pub struct RingCounters {
     pub buffers_in_use: u64,
 }
 
-/// What was recorded about one backend.
-#[derive(Debug, Default)]
-pub struct BackendStats {
+/// What was recorded about one backend; `C` counts in its histograms.
+#[derive(Debug)]
+pub struct BackendRecord<C: Counter> {
     pub(super) classes: [u64; CLASSES.len()],
     pub(super) failures: [u64; UpstreamFailure::ALL.len()],
     pub(super) retries: u64,
@@ -133,7 +134,26 @@ pub struct BackendStats {
     pub(super) connects_us: u64,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
-    pub(super) phases: [Series<u32>; Phase::ALL.len()],
+    pub(super) phases: [Series<C>; Phase::ALL.len()],
+}
+
+/// What one shard recorded about a backend since its box was last swapped.
+pub type BackendStats = BackendRecord<u32>;
+
+impl<C: Counter> Default for BackendRecord<C> {
+    fn default() -> Self {
+        Self {
+            classes: Default::default(),
+            failures: Default::default(),
+            retries: 0,
+            retries_denied: 0,
+            connects: 0,
+            connects_us: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            phases: Default::default(),
+        }
+    }
 }
 
 /// What one shard recorded since its box was last swapped.

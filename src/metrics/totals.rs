@@ -4,23 +4,13 @@
 //! [`crate::mesh::ToControl::Collected`]; the exposition and `admin` read the result.
 
 use super::Series;
-use super::stats::{BackendStats, CLASSES, Phase, Refusal, RingCounters, ShardStats, UpstreamFailure};
+use super::stats::{BackendRecord, Phase, Refusal, RingCounters, ShardStats};
 use crate::balance::BackendId;
+use hdrhistogram::Counter;
 use std::collections::BTreeMap;
 
 /// One backend, over all shards.
-#[derive(Debug, Default)]
-pub struct BackendTotals {
-    pub(super) classes: [u64; CLASSES.len()],
-    pub(super) failures: [u64; UpstreamFailure::ALL.len()],
-    pub(super) retries: u64,
-    pub(super) retries_denied: u64,
-    pub(super) connects: u64,
-    pub(super) connects_us: u64,
-    pub(super) bytes_in: u64,
-    pub(super) bytes_out: u64,
-    phases: [Series<u64>; Phase::ALL.len()],
-}
+pub type BackendTotals = BackendRecord<u64>;
 
 impl BackendTotals {
     /// Answers passed on.
@@ -28,8 +18,8 @@ impl BackendTotals {
         self.classes.iter().sum()
     }
 
-    fn add(&mut self, part: &Self) {
-        let Self {
+    fn add<C: Counter>(&mut self, part: &BackendRecord<C>) {
+        let BackendRecord {
             classes,
             failures,
             retries,
@@ -105,7 +95,7 @@ impl Totals {
             self.backends.resize_with(part.backends.len(), BackendTotals::default);
         }
         for (total, part) in self.backends.iter_mut().zip(&part.backends) {
-            add_backend(total, part);
+            total.add(part);
         }
         for (refusal, status, count) in &part.refusals {
             *self.refusals.entry((Refusal::label(*refusal), *status)).or_default() += count;
@@ -153,32 +143,10 @@ impl Totals {
     }
 }
 
-fn add_backend(total: &mut BackendTotals, part: &BackendStats) {
-    let BackendStats {
-        classes,
-        failures,
-        retries,
-        retries_denied,
-        connects,
-        connects_us,
-        bytes_in,
-        bytes_out,
-        phases,
-    } = part;
-    total.classes.iter_mut().zip(classes).for_each(|(total, part)| *total += part);
-    total.failures.iter_mut().zip(failures).for_each(|(total, part)| *total += part);
-    total.retries += retries;
-    total.retries_denied += retries_denied;
-    total.connects += connects;
-    total.connects_us = total.connects_us.saturating_add(*connects_us);
-    total.bytes_in += bytes_in;
-    total.bytes_out += bytes_out;
-    total.phases.iter_mut().zip(phases).for_each(|(total, part)| total.add(part));
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
+    use super::super::stats::UpstreamFailure;
     use super::*;
     use crate::time::Micros;
     use proptest::prelude::*;

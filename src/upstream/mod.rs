@@ -195,13 +195,10 @@ impl Upstreams {
         let now = self.ring.now();
         let mut pool = pool.clone();
         for _ in 0..FALLBACKS_MAX {
-            if let Some((backend, trial)) = pool.pick(&self.view, client, tried, may_retry, now) {
-                return Some(Picked { backend, pool, trial });
-            }
+            let pick = || pool.pick(&self.view, client, tried, may_retry, now);
             // One that could not be reached is better than nobody.
-            if self.try_unreachable(&pool)
-                && let Some((backend, trial)) = pool.pick(&self.view, client, tried, may_retry, now)
-            {
+            let again = || self.try_unreachable(&pool).then(pick).flatten();
+            if let Some((backend, trial)) = pick().or_else(again) {
                 return Some(Picked { backend, pool, trial });
             }
             let fallback = pool.fallback()?;

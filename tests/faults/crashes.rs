@@ -1,19 +1,11 @@
 //! Backends that are killed, that hang, that come back.
 
 use crate::control::state;
-use crate::fleet::Server;
-use crate::harness::{End, Mix, OpenLoop, Weir, wait_until};
+use crate::fleet::{Server, behind_weir};
+use crate::harness::{End, Mix, OpenLoop, wait_until};
+use crate::ledger;
 use crate::verdict::{as_prompt_as, counters_match, excusing, nothing_noticed, post_between};
-use crate::{CAREFUL, CHECK, FOUR_SHARDS, ledger, site};
 use std::time::{Duration, Instant};
-
-/// Three processes behind weir, all of them checked.
-fn behind_weir(fleet: &[Server]) -> Weir {
-    let entries: Vec<_> = fleet.iter().map(Server::entry).collect();
-    let weir = Weir::start(&site(FOUR_SHARDS, &entries, &format!("{CAREFUL}{CHECK}")));
-    wait_until("all are up", || fleet.iter().all(|server| state(&weir, &server.name) == "up"));
-    weir
-}
 
 #[test]
 fn a_killed_backend_costs_nobody_but_the_posts_it_had() {

@@ -3,7 +3,9 @@
 //! They are this test program again, with one test that serves. They answer tickets rightly and enter POSTs
 //! in the test's ledger.
 
-use crate::harness::{Backend, Ledger, Program, free_port, ticket, wait_until};
+use crate::control::state;
+use crate::harness::{Backend, Ledger, Program, Weir, free_port, ticket, wait_until};
+use crate::{CAREFUL, CHECK, FOUR_SHARDS, site};
 use nix::sys::signal::Signal;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
@@ -11,6 +13,14 @@ use std::thread::sleep;
 use std::time::Duration;
 
 const TOLD: &str = "WEIR_FAULTS_BACKEND";
+
+/// The fleet behind weir, all of them checked and up.
+pub(crate) fn behind_weir(fleet: &[Server]) -> Weir {
+    let entries: Vec<_> = fleet.iter().map(Server::entry).collect();
+    let weir = Weir::start(&site(FOUR_SHARDS, &entries, &format!("{CAREFUL}{CHECK}")));
+    wait_until("all are up", || fleet.iter().all(|server| state(&weir, &server.name) == "up"));
+    weir
+}
 
 /// A backend process.
 pub(crate) struct Server {

@@ -1,18 +1,11 @@
 //! Deployments: three backends are replaced one after the other, under load.
 
 use crate::control::{ctl, state};
-use crate::fleet::Server;
-use crate::harness::{Mix, OpenLoop, Weir, wait_until};
+use crate::fleet::{Server, behind_weir};
+use crate::harness::{Mix, OpenLoop, wait_until};
+use crate::ledger;
 use crate::verdict::{counters_match, excusing, nothing_noticed, post_between};
-use crate::{CAREFUL, CHECK, FOUR_SHARDS, ledger, site};
 use std::time::{Duration, Instant};
-
-fn behind_weir(fleet: &[Server]) -> Weir {
-    let entries: Vec<_> = fleet.iter().map(Server::entry).collect();
-    let weir = Weir::start(&site(FOUR_SHARDS, &entries, &format!("{CAREFUL}{CHECK}")));
-    wait_until("all are up", || fleet.iter().all(|server| state(&weir, &server.name) == "up"));
-    weir
-}
 
 #[test]
 fn a_deployment_with_drain_is_not_noticed() {

@@ -61,8 +61,6 @@ impl Desk {
         if order == Order::Drain {
             let promised = self.0.promised.get();
             self.let_go(|group| promised || group.is_lent);
-        }
-        if order == Order::Drain {
             tracing::info!(grace = %self.config().runtime.grace, "draining: no new connections");
         }
         self.0.outboxes.borrow_mut().iter_mut().for_each(|outbox| outbox.order(order));
