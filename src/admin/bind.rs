@@ -120,7 +120,8 @@ mod tests {
     fn an_address_that_is_taken_is_refused_with_its_name_and_what_to_do() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        let refused = bind(&Admin { listen: vec![ListenAddress::Tcp(address)] }).unwrap_err();
+        let refused =
+            bind(&Admin { listen: vec![ListenAddress::Tcp(address)], token_file: None }).unwrap_err();
         let text = refused.to_string();
         assert!(text.contains(&address.to_string()) && text.contains("another process"), "{text}");
     }
@@ -130,7 +131,9 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("weir-bind-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let path = dir.join("admin.sock");
-        let listen = |path: &Path| bind(&Admin { listen: vec![ListenAddress::Unix(path.to_owned())] });
+        let listen = |path: &Path| {
+            bind(&Admin { listen: vec![ListenAddress::Unix(path.to_owned())], token_file: None })
+        };
         drop(listen(&path).unwrap());
         let living = listen(&path).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o660, "nobody else's");
@@ -146,8 +149,8 @@ mod tests {
 
     #[test]
     fn any_number_of_addresses_is_bound_none_too() {
-        assert!(bind(&Admin { listen: Vec::new() }).unwrap().is_empty());
+        assert!(bind(&Admin { listen: Vec::new(), token_file: None }).unwrap().is_empty());
         let any = ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
-        assert_eq!(bind(&Admin { listen: vec![any.clone(), any] }).unwrap().len(), 2);
+        assert_eq!(bind(&Admin { listen: vec![any.clone(), any], token_file: None }).unwrap().len(), 2);
     }
 }

@@ -13,7 +13,8 @@ use tokio::time::timeout;
 fn surface(rig: &Rig, name: &str) -> (SocketAddr, PathBuf) {
     let path = std::env::temp_dir().join(format!("weir-admin-{}-{name}.sock", std::process::id()));
     let any = ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let listeners = bind(&Admin { listen: vec![any, ListenAddress::Unix(path.clone())] }).unwrap();
+    let listeners =
+        bind(&Admin { listen: vec![any, ListenAddress::Unix(path.clone())], token_file: None }).unwrap();
     let AdminListener::Tcp(tcp) = &listeners[0] else { panic!("{listeners:?}") };
     let address = tcp.local_addr().unwrap();
     serve(listeners, &rig.desk);

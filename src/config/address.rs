@@ -172,6 +172,26 @@ pub(super) fn file(text: &str) -> Result<PathBuf, Wrong> {
     Ok(PathBuf::from(text))
 }
 
+/// weir's name in `Via` (RFC 9110 §7.6.3): a token; "" is none.
+pub(super) fn pseudonym(text: &str) -> Result<Option<String>, Wrong> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if text.bytes().all(is_token) && text.len() <= 64 {
+        return Ok((!text.is_empty()).then(|| text.to_owned()));
+    }
+    let what = format!("{} is not a name that Via can have", quoted(text));
+    Err(Wrong::new(what, "use up to 64 letters, digits, \"-\", \"_\" and \".\", or \"\" for no Via"))
+}
+
+/// The name of a user or group.
+pub(super) fn account(text: &str) -> Result<String, Wrong> {
+    let is_name = |c: char| !c.is_control() && !c.is_whitespace() && c != ':';
+    if text.is_empty() || text.len() > 255 || !text.chars().all(is_name) {
+        let what = format!("{} is not the name of a user or group", quoted(text));
+        return Err(Wrong::new(what, "write one such as \"weir\", or its number"));
+    }
+    Ok(text.to_owned())
+}
+
 /// A DNS server: an IP address, with a port where that is not 53. A name would have to be looked up.
 pub(super) fn dns_server(text: &str) -> Result<SocketAddr, Wrong> {
     let with_port = text.parse::<SocketAddr>().ok().filter(|server| server.port() > 0);

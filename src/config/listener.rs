@@ -4,11 +4,12 @@
 
 use super::address::{self, host_pattern, route_path};
 use super::fault::{Place, Wrong};
-use super::model::{Forwarded, HostPattern, ListenAddress, Listener, Route};
+use super::model::{Forwarded, HostPattern, ListenAddress, Listener, OnHalfClose, Route};
+use super::network::TrustedProxies;
 use super::read::{ListenAddresses, claim_address};
 use super::reference::{Claims, find};
 use super::section::{Later, Off, Section};
-use super::values::{A_YEAR, quoted};
+use super::values::{self, A_YEAR, quoted};
 use crate::time::Micros;
 use std::net::SocketAddr;
 
@@ -16,10 +17,7 @@ use std::net::SocketAddr;
 const LISTENER_LATER: &[Later] = &[
     ("max_age", Off::Length(Micros::ZERO)),
     ("max_requests", Off::Number(0.0)),
-    ("trusted_proxies", Off::EmptyList),
     ("proxy_protocol", Off::Text("off")),
-    ("max_connections", Off::Number(0.0)),
-    ("max_connections_per_client", Off::Number(0.0)),
     ("requests_per_s_per_client", Off::Number(0.0)),
     ("limit_key", Off::Text("client")),
     ("tls", Off::Never),
@@ -27,6 +25,9 @@ const LISTENER_LATER: &[Later] = &[
 
 /// The sizes that a `max_body` and a rate may have: all that a `Content-Length` can say.
 const ANY_SIZE: std::ops::RangeInclusive<u64> = 0..=i64::MAX as u64;
+
+/// The numbers of connections that a limit may have.
+const ANY_COUNT: std::ops::RangeInclusive<u64> = 0..=1 << 32;
 
 /// Reads listeners and routes; references lead to `pools`, by name.
 pub(super) fn listeners_and_routes(
@@ -79,6 +80,8 @@ fn listener(
 ) -> Listener {
     const FORWARDED: &[(&str, Forwarded)] =
         &[("append", Forwarded::Append), ("replace", Forwarded::Replace), ("off", Forwarded::Off)];
+    const HALF_CLOSE: &[(&str, OnHalfClose)] =
+        &[("answer", OnHalfClose::Answer), ("abort", OnHalfClose::Abort)];
     s.require("address", "\"0.0.0.0:8080\"");
     let address = s.text("address", address::listen);
     if let Some(address) = &address {
@@ -105,9 +108,24 @@ fn listener(
         max_headers: s.integer("max_headers", 1..=4096, 100) as usize,
         max_body: s.size("max_body", ANY_SIZE, 1 << 30),
         forwarded: s.choice("forwarded", FORWARDED, &[], Forwarded::default()),
+        trusted_proxies: trusted_proxies(&mut s),
+        via: s.text("via", address::pseudonym).unwrap_or_else(|| Some("weir".to_owned())),
+        on_half_close: s.choice("on_half_close", HALF_CLOSE, &[], OnHalfClose::default()),
+        max_connections: s.integer("max_connections", ANY_COUNT, 0) as usize,
+        max_connections_per_client: s.integer("max_connections_per_client", ANY_COUNT, 0) as usize,
     };
     s.finish(LISTENER_LATER);
     listener
+}
+
+fn trusted_proxies(s: &mut Section<'_>) -> TrustedProxies {
+    let mut trusted = TrustedProxies::default();
+    for entry in s.list("trusted_proxies", "a list: trusted_proxies = [\"10.0.0.0/8\"]") {
+        if let Err(wrong) = values::text(entry.value.get_ref()).and_then(|text| trusted.add(text)) {
+            s.report.error(&entry.place, wrong);
+        }
+    }
+    trusted
 }
 
 /// What routes are read against.

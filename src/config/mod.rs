@@ -17,6 +17,7 @@ mod fault;
 mod health;
 mod listener;
 mod model;
+mod network;
 mod pool;
 mod read;
 mod reference;
@@ -30,6 +31,7 @@ pub use budget::{kept_max_bytes, worst_case_connections, worst_case_memory_bytes
 pub use cores::{CoresRefused, expand};
 pub use fault::{Fault, Faults};
 pub use model::*;
+pub use network::{Network, TrustedProxies};
 pub use reference::nearest;
 
 use fault::Report;

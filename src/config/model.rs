@@ -5,6 +5,7 @@
 //! (`read.rs` and those beside it). Lengths of time are [`Micros`], sizes are bytes, and a
 //! reference to a pool is its index in [`Config::pools`], so nothing can dangle.
 
+use super::network::TrustedProxies;
 use crate::time::Micros;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -66,6 +67,10 @@ pub struct Runtime {
     pub on_shard_loss: OnShardLoss,
     /// The DNS server that is asked for host names; `None`: those of `/etc/resolv.conf`.
     pub resolver: Option<SocketAddr>,
+    /// The user that the process becomes once it has bound its addresses; `None`: it stays who it is.
+    pub user: Option<String>,
+    /// Its group; `None`: the user's own.
+    pub group: Option<String>,
 }
 
 /// `runtime.on_shard_loss`
@@ -94,6 +99,8 @@ impl Default for Runtime {
             watch: false,
             on_shard_loss: OnShardLoss::default(),
             resolver: None,
+            user: None,
+            group: None,
         }
     }
 }
@@ -101,13 +108,15 @@ impl Default for Runtime {
 /// `[admin]`: where the admin surface listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
-    /// Loopback addresses and Unix sockets; none switches the admin surface off.
+    /// Where it listens; none switches the admin surface off. Beyond loopback there is a token.
     pub listen: Vec<ListenAddress>,
+    /// The file with the token that whoever comes through a port must have; `None`: none is needed.
+    pub token_file: Option<PathBuf>,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: vec![ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 9900)))] }
+        Self { listen: vec![ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 9900)))], token_file: None }
     }
 }
 
@@ -178,8 +187,29 @@ pub struct Listener {
     pub max_headers: usize,
     /// Bytes of a request body; 0: no limit.
     pub max_body: u64,
-    /// What is done to the `X-Forwarded-*` fields.
+    /// What is done to the fields that say where a request came from: `X-Forwarded-*`, `Forwarded`,
+    /// `X-Real-IP`.
     pub forwarded: Forwarded,
+    /// Whose word about the client is believed.
+    pub trusted_proxies: TrustedProxies,
+    /// weir's name in the `Via` of requests; `None`: there is none.
+    pub via: Option<String>,
+    /// What is done when a client ends its side while its answer is awaited.
+    pub on_half_close: OnHalfClose,
+    /// Connections at once, over all shards; 0: no limit but the shards' own.
+    pub max_connections: usize,
+    /// Connections at once of one client (IPv6: of one /64), over all shards; 0: no limit.
+    pub max_connections_per_client: usize,
+}
+
+/// `listener.on_half_close`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnHalfClose {
+    /// It gets its answer: it may have ended its side only (RFC 9112 §9.6).
+    #[default]
+    Answer,
+    /// It is taken to have gone, and the exchange ends.
+    Abort,
 }
 
 /// `listener.forwarded`

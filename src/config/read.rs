@@ -81,6 +81,8 @@ fn runtime(mut s: Section<'_>) -> Runtime {
         watch: s.read("watch", values::flag).unwrap_or(default.watch),
         on_shard_loss: s.choice("on_shard_loss", LOSS, &[], default.on_shard_loss),
         resolver: s.text("resolver", address::dns_server),
+        user: s.text("user", address::account),
+        group: s.text("group", address::account),
     };
     let repeated = cores::repeated(&runtime.cores);
     if !repeated.is_empty() {
@@ -90,7 +92,7 @@ fn runtime(mut s: Section<'_>) -> Runtime {
         );
         s.report.warn(&s.place_of("cores"), wrong);
     }
-    s.finish(&[("user", Off::Never), ("group", Off::Never)]);
+    s.finish(&[]);
     runtime
 }
 
@@ -122,8 +124,13 @@ fn admin(mut s: Section<'_>, addresses: &mut ListenAddresses) -> Admin {
     let mut listen = Vec::new();
     let default_place = (!s.has("listen")).then(|| s.place_of("listen"));
     let report = s.report;
+    let token_file = s.text("token_file", address::file);
+    let has_token = s.has("token_file");
     for entry in s.list("listen", "a list: listen = [\"127.0.0.1:9900\"]") {
-        match values::text(entry.value.get_ref()).and_then(address::listen).and_then(on_this_host) {
+        match values::text(entry.value.get_ref())
+            .and_then(address::listen)
+            .and_then(|address| reachable(address, has_token))
+        {
             Ok(address) => {
                 claim_address(report, addresses, &address, &entry.place);
                 listen.push(address);
@@ -131,10 +138,10 @@ fn admin(mut s: Section<'_>, addresses: &mut ListenAddresses) -> Admin {
             Err(wrong) => report.error(&entry.place, wrong),
         }
     }
-    s.finish(&[("token_file", Off::Never)]);
+    s.finish(&[]);
     match default_place {
-        Some(place) => default_admin(report, &place, addresses),
-        None => Admin { listen },
+        Some(place) => Admin { token_file, ..default_admin(report, &place, addresses) },
+        None => Admin { listen, token_file },
     }
 }
 
@@ -147,15 +154,14 @@ fn default_admin(report: &Report<'_>, place: &Place, addresses: &mut ListenAddre
     admin
 }
 
-/// Beyond loopback the admin surface would need a token, which is not built yet.
-fn on_this_host(address: ListenAddress) -> Result<ListenAddress, Wrong> {
+/// Beyond loopback the admin surface needs a token.
+fn reachable(address: ListenAddress, has_token: bool) -> Result<ListenAddress, Wrong> {
     match &address {
-        ListenAddress::Tcp(tcp) if !tcp.ip().is_loopback() => {
-            let what = format!(
-                "{tcp} can be reached from other hosts, for which a token would be required ({})",
-                values::NOT_BUILT_YET
-            );
-            Err(Wrong::new(what, format!("use \"127.0.0.1:{}\" or a \"unix:\" socket", tcp.port())))
+        ListenAddress::Tcp(tcp) if !tcp.ip().is_loopback() && !has_token => {
+            let what = format!("{tcp} can be reached from other hosts, for which a token is required");
+            let remedy =
+                format!("set admin.token_file, or use \"127.0.0.1:{}\" or a \"unix:\" socket", tcp.port());
+            Err(Wrong::new(what, remedy))
         }
         ListenAddress::Tcp(_) | ListenAddress::Unix(_) => Ok(address),
     }

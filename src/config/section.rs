@@ -24,8 +24,6 @@ pub(super) enum Off {
     Length(Micros),
     /// This text.
     Text(&'static str),
-    /// `[]`.
-    EmptyList,
 }
 
 impl Off {
@@ -35,7 +33,6 @@ impl Off {
             Self::Number(off) => values::number(value) == Some(off),
             Self::Length(off) => values::length(value, off..=off).is_ok(),
             Self::Text(off) => value.as_str() == Some(off),
-            Self::EmptyList => value.as_array().is_some_and(|list| list.is_empty()),
         }
     }
 
@@ -45,7 +42,6 @@ impl Off {
             Self::Number(off) => off.to_string(),
             Self::Length(off) => format!("\"{off}\""),
             Self::Text(off) => format!("\"{off}\""),
-            Self::EmptyList => "[]".to_owned(),
         };
         format!("remove it, or write {off}")
     }

@@ -38,6 +38,8 @@ pub(super) fn needs_restart(started: &Config, new: &Config) -> Vec<String> {
         watch: _,
         on_shard_loss: _,
         resolver,
+        user,
+        group,
     } = &new.runtime;
     let was = &started.runtime;
     let keys = [
@@ -50,6 +52,8 @@ pub(super) fn needs_restart(started: &Config, new: &Config) -> Vec<String> {
         ("runtime.buffers", was.buffers != *buffers),
         ("runtime.state_file", was.state_file != *state_file),
         ("runtime.resolver", was.resolver != *resolver),
+        ("runtime.user", was.user != *user),
+        ("runtime.group", was.group != *group),
         ("admin", started.admin != new.admin),
         ("log", started.log != new.log),
     ];

@@ -413,7 +413,7 @@ pub(crate) fn pool(name: &str, addresses: &[SocketAddr], health: Option<Health>)
 pub(crate) fn config(pools: Vec<Pool>) -> Config {
     Config {
         runtime: Runtime::default(),
-        admin: Admin { listen: Vec::new() },
+        admin: Admin { listen: Vec::new(), token_file: None },
         log: Log::default(),
         listeners: Vec::new(),
         routes: Vec::new(),

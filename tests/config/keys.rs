@@ -49,9 +49,6 @@ fn an_unknown_key_is_a_fault_with_the_nearest_known_one() {
 
 /// Section header, key, a value that asks for it, a value that leaves it off (none: there is no such).
 const NOT_BUILT: &[(&str, &str, &str, Option<&str>)] = &[
-    ("[runtime]", "user", "\"weir\"", None),
-    ("[runtime]", "group", "\"weir\"", None),
-    ("[admin]", "token_file", "\"/x\"", None),
     ("[access_log]", "format", "\"common\"", Some("\"off\"")),
     ("[access_log]", "to", "\"syslog\"", Some("\"stderr\"")),
     ("[access_log]", "sample", "0.5", Some("1.0")),
@@ -59,10 +56,7 @@ const NOT_BUILT: &[(&str, &str, &str, Option<&str>)] = &[
     ("", "tracing", "{}", None),
     ("[[listener]]", "max_age", "\"1h\"", Some("\"0s\"")),
     ("[[listener]]", "max_requests", "100", Some("0")),
-    ("[[listener]]", "trusted_proxies", "[\"10.0.0.0/8\"]", Some("[]")),
     ("[[listener]]", "proxy_protocol", "\"required\"", Some("\"off\"")),
-    ("[[listener]]", "max_connections", "1", Some("0")),
-    ("[[listener]]", "max_connections_per_client", "1", Some("0")),
     ("[[listener]]", "requests_per_s_per_client", "1", Some("0")),
     ("[[listener]]", "limit_key", "\"header:X\"", Some("\"client\"")),
     ("[[listener]]", "tls", "{}", None),

@@ -47,6 +47,28 @@ fn faults_of_listeners_are_found() {
             "\"append\"",
         ),
         (
+            &listener("pool = \"rest\"\ntrusted_proxies = [\"::1\", \"10.0.0.1/8\"]"),
+            4,
+            "listener[0].trusted_proxies[1]",
+            "beyond its prefix",
+            "\"10.0.0.0/8\"",
+        ),
+        (&listener("pool = \"rest\"\nvia = \"a b\""), 4, "listener[0].via", "Via", "\"\" for no Via"),
+        (
+            &listener("pool = \"rest\"\non_half_close = \"close\""),
+            4,
+            "listener[0].on_half_close",
+            "not known",
+            "\"abort\"",
+        ),
+        (
+            &listener("pool = \"rest\"\nmax_connections_per_client = -1"),
+            4,
+            "listener[0].max_connections_per_client",
+            "less than 0",
+            "use 0 to",
+        ),
+        (
             &listener("pool = \"rest\"\nprotocol = \"https\""),
             4,
             "listener[0].protocol",

@@ -113,6 +113,14 @@ fn the_production_sample_says_what_it_seems_to_say() {
     let web = &config.listeners[0];
     assert_eq!((web.max_head, web.max_body, web.body_min_rate_per_s), (32 << 10, 1 << 30, 1 << 10));
     assert_eq!(web.forwarded, Forwarded::Append);
+    assert!(web.trusted_proxies.trusts(Some([10, 1, 2, 3].into())) && !web.trusted_proxies.unix);
+    assert_eq!((web.max_connections, web.max_connections_per_client), (0, 200));
+    assert_eq!(config.listeners[1].via.as_deref(), Some("weir"));
+    assert_eq!(
+        (config.runtime.user.as_deref(), config.runtime.group.as_deref()),
+        (Some("weir"), Some("weir"))
+    );
+    assert_eq!(config.admin.token_file.as_deref(), Some(Path::new("/etc/weir/admin.token")));
     let api = &config.routes[0];
     assert_eq!(api.host, Some(HostPattern::Suffix(".example.org".to_owned())));
     assert_eq!(api.path.as_deref(), Some("/api"));

@@ -59,6 +59,9 @@ fn impossible_values_are_faults_with_the_possible_ones() {
         ("[runtime]\nresolver = \"ns.test\"", 2, "runtime.resolver", "not the address", "\"127.0.0.1:5353\""),
         ("[runtime]\nresolver = \"0.0.0.0\"", 2, "runtime.resolver", "not the address", "\"10.0.0.53\""),
         ("[runtime]\nresolver = \"10.0.0.1:0\"", 2, "runtime.resolver", "not the address", "\"10.0.0.53\""),
+        ("[runtime]\nuser = \"\"", 2, "runtime.user", "not the name of a user", "\"weir\""),
+        ("[runtime]\ngroup = \"a b\"", 2, "runtime.group", "not the name of a user or group", "\"weir\""),
+        ("[admin]\ntoken_file = \"t\"", 2, "admin.token_file", "not the absolute", "write one"),
         ("[runtime]\nwatch = 1", 2, "runtime.watch", "neither true nor false", "write true"),
         (
             "[runtime]\non_shard_loss = \"serve\"",

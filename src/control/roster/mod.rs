@@ -64,7 +64,7 @@ impl Roster {
         let runtime = config::Runtime::default();
         let config = Config {
             runtime,
-            admin: config::Admin { listen: Vec::new() },
+            admin: config::Admin { listen: Vec::new(), token_file: None },
             log: config::Log::default(),
             listeners: Vec::new(),
             routes: Vec::new(),
