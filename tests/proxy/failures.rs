@@ -186,7 +186,7 @@ fn a_204_that_says_it_has_a_body_is_the_last_of_its_connection() {
 /// It is spliced, so weir reads no further than its end.
 #[test]
 fn what_stands_behind_a_large_body_is_nobodys_answer() {
-    let body = vec![b'x'; 400_000];
+    let body = vec![b'x'; 3_000_000];
     let large =
         [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(), &body].concat();
     let behind = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
@@ -199,14 +199,15 @@ fn what_stands_behind_a_large_body_is_nobodys_answer() {
     let weir = Weir::start(&one_pool(&[&backend], "", ""));
     let address = weir.address("web");
     // Others ask meanwhile: one of them would get the connection in the turn in which it is free.
-    let threads: Vec<_> = (0..8)
+    let threads: Vec<_> = (0..40)
         .map(|n| {
             std::thread::spawn(move || {
                 let mut client = crate::harness::Client::connect(address);
-                for _ in 0..100 {
-                    assert_eq!(client.get("/small").text(), "ok");
-                    if n < 2 {
-                        assert_eq!(client.get("/large").body.len(), 400_000);
+                for _ in 0..60 {
+                    if n < 4 {
+                        assert_eq!(client.get("/large").body.len(), 3_000_000);
+                    } else {
+                        (0..20).for_each(|_| assert_eq!(client.get("/small").text(), "ok"));
                     }
                 }
             })

@@ -2,6 +2,8 @@
 
 use crate::harness::{Backend, answers};
 use crate::{in_front_of, pattern};
+use std::thread::sleep;
+use std::time::Duration;
 
 #[test]
 fn every_method_arrives_as_it_was_sent() {
