@@ -21,6 +21,7 @@
 //! | `framing.rs` | `Content-Length` and `Transfer-Encoding` |
 //! | `authority.rs` | host and port |
 //! | `request.rs`, `response.rs` | whole heads |
+//! | `client.rs` | the client behind trusted proxies |
 //! | `rewrite.rs`, `write_request.rs`, `write_response.rs` | the head that goes on |
 //! | `chunked.rs` | the chunked coding |
 //! | `answer.rs` | weir's own small answers |
@@ -28,6 +29,7 @@
 mod answer;
 mod authority;
 mod chunked;
+mod client;
 mod connection;
 mod fields;
 mod framing;
@@ -45,10 +47,11 @@ mod tests;
 
 pub use answer::{reason_phrase, write_error};
 pub use chunked::{BadChunk, CHUNK_END, ChunkDecoder, ChunkWhy, Chunks, LAST_CHUNK, write_chunk_head};
+pub use client::client_named;
 pub use fields::Fields;
 pub use head::{HeadLimits, Method, Parse, Span, Version};
 pub use refusal::{BadHead, Why};
 pub use request::{RequestBody, RequestHead, Target, parse_request};
 pub use response::{ResponseBody, ResponseHead, parse_response};
-pub use write_request::{RequestRewrite, write_request};
+pub use write_request::{RequestRewrite, Via, write_request};
 pub use write_response::{ConnectionField, DownstreamFraming, ResponseRewrite, write_response};

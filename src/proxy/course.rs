@@ -50,7 +50,6 @@ impl Drop for Reserved {
 /// if it is a backend's trial; such a backend is picked for no other exchange.
 pub(super) fn first_pick(
     service: &Service,
-    client: Option<IpAddr>,
     outgoing: &Outgoing,
 ) -> Option<(Picked, Option<Box<Reserved>>)> {
     let rules = outgoing.pool.rules();
@@ -62,7 +61,7 @@ pub(super) fn first_pick(
         BodyLeft::Chunks(_) => false,
     };
     let may_retry = retry.attempts > 0 && outgoing.facts.method.is_idempotent() && can_be_sent_again;
-    let asking = Asking { client, tried: &[], may_retry };
+    let asking = Asking { client: outgoing.client, tried: &[], may_retry };
     let picked = service.upstreams.pick(&outgoing.pool, &asking)?;
     note_view(service);
     if !picked.is_trial() {
@@ -133,13 +132,12 @@ pub(super) struct Course {
 impl Course {
     pub(super) fn new(
         outgoing: &Outgoing,
-        client: Option<IpAddr>,
         times: &Times,
         reserved: Option<Box<Reserved>>,
     ) -> Self {
         Self {
             pool: outgoing.pool.clone(),
-            client,
+            client: outgoing.client,
             ends: times.ends,
             tried: Vec::new(),
             retries: 0,

@@ -4,6 +4,7 @@
 //! collected in memory of its own, so that a slow client holds no receive buffer. Called by
 //! `connection.rs`.
 
+use super::peer::Peer;
 use super::refusal::Refused;
 use super::service::{ListenerRules, Service};
 use crate::exchange::RequestFacts;
@@ -14,6 +15,7 @@ use crate::http1::{
 use crate::metrics::Refusal;
 use crate::ring::Chunk;
 use crate::upstream::Pool;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 /// Bytes of a chunk's size line, extensions included.
@@ -136,6 +138,8 @@ pub(super) struct Outgoing {
     /// client so far, to be sent again. Empty: it cannot be.
     pub(super) bytes: Vec<u8>,
     pub(super) facts: RequestFacts,
+    /// Whose request it is; `None`: nobody said, behind a Unix socket.
+    pub(super) client: Option<IpAddr>,
     pub(super) pool: Rc<Pool>,
     pub(super) body: BodyLeft,
     /// Bytes of the body that came with the head, as the client framed them.
@@ -149,7 +153,7 @@ pub(super) struct Outgoing {
 pub(super) fn take_request(
     service: &Service,
     rules: &ListenerRules,
-    client: &[u8],
+    peer: &Peer,
     input: &mut Input,
 ) -> Result<Option<Outgoing>, Refused> {
     let mut scratch = service.scratch.borrow_mut();
@@ -172,8 +176,16 @@ pub(super) fn take_request(
     };
     let upgrade = head.upgrade && head.body == RequestBody::None;
     let mut out = service.spare();
-    let rewrite =
-        RequestRewrite { forwarded: rules.forwarded, trusted: false, client, proto: b"http", upgrade };
+    let client = peer.client(rules, bytes, fields);
+    let rewrite = RequestRewrite {
+        forwarded: rules.forwarded,
+        trusted: client.trusted,
+        peer: peer.text(),
+        client: client.text(peer),
+        proto: b"http",
+        via: rules.via.as_ref(),
+        upgrade,
+    };
     write_request(bytes, &head, fields, &rewrite, &mut out);
     let rest = &bytes[head.len..];
     let taken = body.take(rest, rules.max_body)?;
@@ -182,7 +194,7 @@ pub(super) fn take_request(
     facts.upgrade = upgrade;
     let len = head.len + taken;
     input.consume(len);
-    Ok(Some(Outgoing { bytes: out, facts, pool, body, body_bytes: taken as u64 }))
+    Ok(Some(Outgoing { bytes: out, facts, client: client.address, pool, body, body_bytes: taken as u64 }))
 }
 
 /// The pool for a request.
