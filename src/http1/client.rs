@@ -115,7 +115,10 @@ impl<'a> Element<'a> {
         let rest = rest.trim_ascii_start();
         let is_for = name.eq_ignore_ascii_case(b"for");
         // RFC 7239 §4: a parameter occurs once.
-        if name.is_empty() || is_for && self.node.is_some() || !matches!(rest.first(), None | Some(b',' | b';')) {
+        if name.is_empty()
+            || is_for && self.node.is_some()
+            || !matches!(rest.first(), None | Some(b',' | b';'))
+        {
             return Err(Malformed);
         }
         self.is_empty = false;

@@ -48,10 +48,7 @@ impl Drop for Reserved {
 
 /// The backend for an exchange's first attempt. With it comes the retry that is there for it in any case,
 /// if it is a backend's trial; such a backend is picked for no other exchange.
-pub(super) fn first_pick(
-    service: &Service,
-    outgoing: &Outgoing,
-) -> Option<(Picked, Option<Box<Reserved>>)> {
+pub(super) fn first_pick(service: &Service, outgoing: &Outgoing) -> Option<(Picked, Option<Box<Reserved>>)> {
     let rules = outgoing.pool.rules();
     let retry = &rules.retry;
     let can_be_sent_again = match outgoing.body {
@@ -130,11 +127,7 @@ pub(super) struct Course {
 }
 
 impl Course {
-    pub(super) fn new(
-        outgoing: &Outgoing,
-        times: &Times,
-        reserved: Option<Box<Reserved>>,
-    ) -> Self {
+    pub(super) fn new(outgoing: &Outgoing, times: &Times, reserved: Option<Box<Reserved>>) -> Self {
         Self {
             pool: outgoing.pool.clone(),
             client: outgoing.client,
