@@ -10,6 +10,7 @@
 use super::fields::{Fields, Kind};
 use super::scan;
 use crate::config::TrustedProxies;
+use std::fmt::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The client that a trusted peer's request names: in `X-Forwarded-For`, or, where there is none, in
@@ -22,6 +23,40 @@ pub fn client_named(bytes: &[u8], fields: &Fields, trusted: &TrustedProxies) -> 
         in_forwarded(bytes, fields, trusted)
     } else {
         None
+    }
+}
+
+/// An address as text: what it is called upstream. IPv4 mapped into IPv6 is IPv4.
+#[derive(Clone, Copy, Debug)]
+pub struct AddressText {
+    /// "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff" is the longest.
+    bytes: [u8; 39],
+    len: u8,
+}
+
+impl AddressText {
+    /// This address as text.
+    pub fn of(address: IpAddr) -> Self {
+        let mut text = Self { bytes: [0; 39], len: 0 };
+        // There is room for the longest: writing cannot fail.
+        let _ = write!(text, "{}", address.to_canonical());
+        text
+    }
+
+    /// Its bytes.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl fmt::Write for AddressText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let from = usize::from(self.len);
+        let to = from + text.len();
+        self.bytes.get_mut(from..to).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.len = to as u8;
+        Ok(())
     }
 }
 

@@ -47,7 +47,7 @@ mod tests;
 
 pub use answer::{reason_phrase, write_error};
 pub use chunked::{BadChunk, CHUNK_END, ChunkDecoder, ChunkWhy, Chunks, LAST_CHUNK, write_chunk_head};
-pub use client::client_named;
+pub use client::{AddressText, client_named};
 pub use fields::Fields;
 pub use head::{HeadLimits, Method, Parse, Span, Version};
 pub use refusal::{BadHead, Why};

@@ -1,6 +1,6 @@
 //! Which fields pass, which do not, which are added: byte for byte as the backend or the client gets them.
 
-use crate::harness::{Backend, Weir, answers, one_pool};
+use crate::harness::{Backend, Weir, answers};
 use crate::in_front_of;
 
 /// What weir adds for a client on loopback that asked for host `h`.
