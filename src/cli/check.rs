@@ -44,7 +44,7 @@ fn summary(config: &Config, cores: &[usize]) -> String {
     };
     let listener = |listener: &config::Listener| {
         let (name, address) = (listener.name.clone(), listener.address.to_string());
-        vec![name, address, forwarded(listener.forwarded).to_owned()]
+        vec![name, address, of_clients(listener)]
     };
     section("listeners", config.listeners.iter().map(listener).collect());
     section("routes", routes(config));
@@ -61,12 +61,19 @@ fn summary(config: &Config, cores: &[usize]) -> String {
     out
 }
 
-fn forwarded(forwarded: Forwarded) -> &'static str {
-    match forwarded {
-        Forwarded::Append => "http, forwarded append",
-        Forwarded::Replace => "http, forwarded replace",
-        Forwarded::Off => "http, forwarded off",
-    }
+/// What a listener makes of who its clients are, and of what is said of them.
+fn of_clients(listener: &config::Listener) -> String {
+    let forwarded = match listener.forwarded {
+        Forwarded::Append => "append",
+        Forwarded::Replace => "replace",
+        Forwarded::Off => "off",
+    };
+    let config::TrustedProxies { networks, unix } = &listener.trusted_proxies;
+    let mut trusted: Vec<String> = networks.iter().map(ToString::to_string).collect();
+    trusted.extend(unix.then(|| "unix:".to_owned()));
+    let trusted = if trusted.is_empty() { "nobody".to_owned() } else { trusted.join(" ") };
+    let via = listener.via.as_ref().map_or("no Via".to_owned(), |via| format!("Via {via}"));
+    format!("http, forwarded {forwarded}, {via}, trusts {trusted}")
 }
 
 /// The routes, and each listener's default pool as the last of its own.
@@ -275,6 +282,8 @@ pool = "app"
 name = "local"
 address = "unix:/run/weir.sock"
 forwarded = "off"
+via = ""
+trusted_proxies = ["10.0.0.0/8", "unix:", "fd00::1"]
 [[route]]
 listener = "web"
 host = "*.example.org"
@@ -318,8 +327,8 @@ path = "/up"
         let squeezed: Vec<String> =
             summary.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         for expected in [
-            "web 127.0.0.1:8080 http, forwarded append",
-            "local unix:/run/weir.sock http, forwarded off",
+            "web 127.0.0.1:8080 http, forwarded append, Via weir, trusts nobody",
+            "local unix:/run/weir.sock http, forwarded off, no Via, trusts 10.0.0.0/8 fd00::1/128 unix:",
             "web *.example.org /api to api",
             "web all else to app",
             "local any host any path to api",
