@@ -2,7 +2,7 @@
 //! Max-Forwards, Expect.
 
 use crate::harness::{Backend, Weir, answers, one_pool};
-use crate::judge::{Judge, assert_own};
+use crate::judge::{CANARY, Judge, assert_own};
 
 fn get(fields: &str) -> String {
     format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n")
@@ -105,6 +105,23 @@ fn a_connection_lives_as_its_version_and_its_options_say() {
         }
     }
     assert_eq!(judge.backend.connections(), 1, "the client's close is not the backend's");
+}
+
+#[test]
+fn what_stands_behind_a_request_that_closes_is_not_read() {
+    let judge = Judge::new();
+    for request in [
+        "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        "GET / HTTP/1.0\r\nHost: h\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: h\r\nConnection: x, close\r\nContent-Length: 5\r\n\r\nhello",
+    ] {
+        let mut client = judge.weir.client();
+        client.send(format!("{request}{CANARY}"));
+        let response = client.response();
+        assert_eq!((response.status, response.field("Connection")), (200, Some("close")), "{request:?}");
+        client.assert_closed();
+    }
+    assert!(judge.whole().iter().all(|received| !received.line().contains("canary")));
 }
 
 #[test]

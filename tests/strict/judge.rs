@@ -192,3 +192,13 @@ pub(crate) fn assert_own(case: &str, response: &Response, status: u16) {
     assert_eq!(response.field("Content-Type"), Some("text/plain"), "{case}");
     assert_eq!(response.field("X-Target"), None, "{case}");
 }
+
+/// Bytes that are not the same anywhere, so that a piece lost, doubled or swapped shows.
+pub(crate) fn pattern(len: usize) -> Vec<u8> {
+    let mut state = 0x9E37_79B9_u32;
+    let mut byte = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..len).map(|_| byte()).collect()
+}
