@@ -14,7 +14,8 @@ pub use takeover::TakeoverRefused;
 
 use crate::admin::{self, AdminListener};
 use crate::config::{Config, ListenAddress, expand};
-use crate::control::{self, ConfigFile, Desk, Listening, ShardLink, StateFile, Supervisor, World};
+use crate::control::{self, ConfigFile, Desk, Listening, ShardLink, StateFile, Supervisor};
+use crate::fleet::World;
 use crate::log;
 use crate::mesh::{Pulse, Receiver, Refused, Sender, ToControl, ToShard, mailbox};
 use crate::ring::{RECOMMENDED, probe};
@@ -113,7 +114,14 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
         admin: admin.iter().filter_map(AdminListener::address).collect(),
     };
     let config = Arc::new(config);
-    let world = World::of(config.clone(), found, &listening, carried, clock::now())?;
+    let world = World::of(
+        config.clone(),
+        found,
+        listening.plans(&config),
+        listening.shards(),
+        carried,
+        clock::now(),
+    )?;
     let (to_control, mail) = mailbox(CONTROL_MAIL)?;
     let shards = Shards::start(&config, &world, &cores, &to_control)?;
     drop(to_control);
