@@ -145,6 +145,18 @@ fn each_request_gets_a_via_line_of_its_own_behind_the_clients() {
     }
 }
 
+/// RFC 9110 section 7.6: weir is its own backend here, and the lines of Via outgrow `max_headers`.
+#[test]
+fn a_request_that_loops_ends_at_a_bound() {
+    let weir = Weir::start(
+        "[runtime]\ncores = 1\n[[listener]]\nname = \"web\"\naddress = \"127.0.0.1:{web}\"\npool = \"app\"\n\
+         [pool.app]\n[[pool.app.backend]]\naddress = \"127.0.0.1:{web}\"\n",
+    );
+    let response = weir.client().get("/");
+    assert_eq!(response.status, 431, "{}", response.text());
+    assert!(weir.metric("weir_connections_accepted_total", &[]) < 200.0);
+}
+
 #[test]
 fn a_response_keeps_its_via_and_gets_none() {
     for via in ["", "Via: 1.0 inner, 1.1 varnish\r\n"] {

@@ -28,7 +28,7 @@
 mod harness;
 
 mod chunks;
-// mod clauses;
+mod clauses;
 mod field_lines;
 mod framing;
 mod hops;
