@@ -55,6 +55,9 @@ fn assert_own_answers(method: &str, case: &str, pieces: &[&str], pause: Duration
         // Whatever the backend had to leave has been left.
         wait_until("the backend has sent it all", || poisoned.load(Ordering::SeqCst) > 0 || backend.open() == 0);
         sleep(Duration::from_millis(20));
+        let before = backend.connections();
+        assert_eq!(weir.client().get("/own").text(), "/own", "{case}, round {round}");
+        assert_eq!(backend.connections(), before + 1, "{case}, round {round}: the connection was used again");
         for target in ["/own/a", "/own/b"] {
             let mut other = weir.client();
             assert_eq!(other.get(target).text(), target, "{case}, round {round}: another client");

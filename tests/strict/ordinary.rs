@@ -128,7 +128,7 @@ fn ordinary_responses_arrive_byte_for_byte() {
         "HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\nX-Bytes: \u{e9}\r\n\r\nhello",
         "HTTP/1.1 299 A reason of (its) own: \u{e9}\t!\r\nContent-Length: 5\r\n\r\nhello",
         "HTTP/1.1 200 \r\nContent-Length: 5\r\n\r\nhello",
-        "HTTP/1.1 999 Far out\r\nContent-Length: 5\r\n\r\nhello",
+        "HTTP/1.1 599 Far out\r\nContent-Length: 5\r\n\r\nhello",
         "HTTP/1.1 301 Moved\r\nLocation: //other.example/%2F..?a#b\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=\"x\", Digest a=b\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 405 No\r\nAllow: GET, head\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n",
