@@ -150,8 +150,18 @@ fn extensions_are_read_and_not_passed_on() {
     let judge = Judge::new();
     let mut client = judge.weir.client();
     for extension in [
-        ";a", ";a=b", ";a=\"b\"", ";a=\"b c\"", ";a=b;c=d", " ;a", "\t;a", "; a = b", ";a=\"\\\"\"",
-        ";a=\"\u{e9}\"", ";a=\"5\"", ";chunk-signature=0123456789abcdef",
+        ";a",
+        ";a=b",
+        ";a=\"b\"",
+        ";a=\"b c\"",
+        ";a=b;c=d",
+        " ;a",
+        "\t;a",
+        "; a = b",
+        ";a=\"\\\"\"",
+        ";a=\"\u{e9}\"",
+        ";a=\"5\"",
+        ";chunk-signature=0123456789abcdef",
     ] {
         for last in ["", extension] {
             let sent = format!("{HEAD}5{extension}\r\nhello\r\n1\r\n!\r\n0{last}\r\n\r\n");
@@ -265,7 +275,9 @@ fn trailers_that_frame_route_identify_or_modify_are_refused() {
 fn trailers_that_connection_names_are_refused() {
     let judge = Judge::new();
     let head = |connection: &str| {
-        format!("POST / HTTP/1.1\r\nHost: h\r\nConnection: {connection}\r\nTransfer-Encoding: chunked\r\n\r\n")
+        format!(
+            "POST / HTTP/1.1\r\nHost: h\r\nConnection: {connection}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
     };
     for connection in ["X-Mine", "close, x-mine", "x-other,X-MINE"] {
         judge.refuses(connection, format!("{}0\r\nX-Mine: 1\r\n\r\n", head(connection)), 400);

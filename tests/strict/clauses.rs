@@ -37,7 +37,9 @@ fn rows() -> Vec<Row> {
     let text = fs::read_to_string(root().join("tests/strict/CLAUSES.md")).unwrap();
     let mut rows = Vec::new();
     for (number, line) in text.lines().enumerate() {
-        let Some((rfc, section)) = line.strip_prefix("| 91").and_then(|rest| rest.split_once(" §")) else { continue };
+        let Some((rfc, section)) = line.strip_prefix("| 91").and_then(|rest| rest.split_once(" §")) else {
+            continue;
+        };
         let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
         assert_eq!(cells.len(), 4, "line {}: a row has four cells: {line}", number + 1);
         assert!(cells.iter().all(|cell| !cell.is_empty()), "line {}: an empty cell", number + 1);

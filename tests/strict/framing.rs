@@ -183,7 +183,10 @@ fn a_body_belongs_to_any_method_and_only_if_it_is_framed() {
         let head = format!("{method} / HTTP/1.1\r\nHost: h\r\n");
         for (fields, body) in [
             ("Content-Length: 38\r\n", "GET /canary HTTP/1.1\r\nHost: canary\r\n\r\n"),
-            ("Transfer-Encoding: chunked\r\n", "26\r\nGET /canary HTTP/1.1\r\nHost: canary\r\n\r\n\r\n0\r\n\r\n"),
+            (
+                "Transfer-Encoding: chunked\r\n",
+                "26\r\nGET /canary HTTP/1.1\r\nHost: canary\r\n\r\n\r\n0\r\n\r\n",
+            ),
             ("Content-Length: 0\r\n", ""),
             ("", ""),
         ] {

@@ -55,11 +55,58 @@ fn a_host_that_is_missing_repeated_empty_or_none_is_refused() {
         judge.refuses(case, get(fields), 400);
     }
     for host in [
-        "h,i", "h, i", "h i", "h\ti", "h/", "h/path", "/h", "h?q", "h#f", "h\\i", "http://h", "//h",
-        "u@h", "u:p@h", "@h", "h@", ":80", ":", "h:80:80", "h::80", "h:8a", "h:+80", "h:-1", "h: 80", "h :80",
-        "h:65536", "h:99999999999", "h:0x50", "[::1", "::1", "[]", "[]:80", "[::1]80", "[::1]:x", "[h]",
-        "[::1%25eth0]", "[fe80::1%eth0]", "[v1.x]", "[[::1]]", "h[::1]", "h%", "h%2", "h%zz", "\"h\"", "<h>",
-        "h|i", "{h}", "h^", "h`", "\u{e9}", "h\u{a0}", "h\u{3002}i",
+        "h,i",
+        "h, i",
+        "h i",
+        "h\ti",
+        "h/",
+        "h/path",
+        "/h",
+        "h?q",
+        "h#f",
+        "h\\i",
+        "http://h",
+        "//h",
+        "u@h",
+        "u:p@h",
+        "@h",
+        "h@",
+        ":80",
+        ":",
+        "h:80:80",
+        "h::80",
+        "h:8a",
+        "h:+80",
+        "h:-1",
+        "h: 80",
+        "h :80",
+        "h:65536",
+        "h:99999999999",
+        "h:0x50",
+        "[::1",
+        "::1",
+        "[]",
+        "[]:80",
+        "[::1]80",
+        "[::1]:x",
+        "[h]",
+        "[::1%25eth0]",
+        "[fe80::1%eth0]",
+        "[v1.x]",
+        "[[::1]]",
+        "h[::1]",
+        "h%",
+        "h%2",
+        "h%zz",
+        "\"h\"",
+        "<h>",
+        "h|i",
+        "{h}",
+        "h^",
+        "h`",
+        "\u{e9}",
+        "h\u{a0}",
+        "h\u{3002}i",
     ] {
         judge.refuses(host, get(&format!("Host: {host}\r\n")), 400);
     }
@@ -99,7 +146,9 @@ fn beside_an_absolute_target_a_host_must_be_there_and_good_and_is_overruled() {
         assert_eq!(received.fields.all("Host").collect::<Vec<_>>(), ["a:80"], "{fields}");
         assert!(!received.text().contains("other"), "{}", received.text());
     }
-    for fields in ["", "Host: \r\n", "Host: b/\r\n", "Host: a\r\nHost: a\r\n", "Host: a, b\r\n", "Host: u@a\r\n"] {
+    for fields in
+        ["", "Host: \r\n", "Host: b/\r\n", "Host: a\r\nHost: a\r\n", "Host: a, b\r\n", "Host: u@a\r\n"]
+    {
         judge.refuses(fields, format!("GET http://a/p HTTP/1.1\r\n{fields}\r\n"), 400);
     }
 }

@@ -14,9 +14,15 @@ fn in_front_of(answer: &str) -> (Backend, Weir) {
 fn interim_responses_pass_without_what_is_of_the_hop() {
     for (interim, arrives) in [
         ("HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\n"),
-        ("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nlink: </b>\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nlink: </b>\r\n\r\n"),
+        (
+            "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nlink: </b>\r\n\r\n",
+            "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nlink: </b>\r\n\r\n",
+        ),
         ("HTTP/1.1 199 Other\r\nX-A: b\r\n\r\n", "HTTP/1.1 199 Other\r\nX-A: b\r\n\r\n"),
-        ("HTTP/1.1 102 X\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\n\r\n", "HTTP/1.1 102 X\r\n\r\n"),
+        (
+            "HTTP/1.1 102 X\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\n\r\n",
+            "HTTP/1.1 102 X\r\n\r\n",
+        ),
     ] {
         let (backend, weir) = in_front_of(&format!("{interim}{OK}"));
         let mut client = weir.client();

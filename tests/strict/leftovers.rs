@@ -53,7 +53,9 @@ fn assert_own_answers(method: &str, case: &str, pieces: &[&str], pause: Duration
         assert!([200, 204, 304].contains(&response.status), "{case}: {}", response.status);
         assert!(!response.text().contains("poison"), "{case}");
         // Whatever the backend had to leave has been left.
-        wait_until("the backend has sent it all", || poisoned.load(Ordering::SeqCst) > 0 || backend.open() == 0);
+        wait_until("the backend has sent it all", || {
+            poisoned.load(Ordering::SeqCst) > 0 || backend.open() == 0
+        });
         sleep(Duration::from_millis(20));
         let before = backend.connections();
         assert_eq!(weir.client().get("/own").text(), "/own", "{case}, round {round}");
@@ -76,13 +78,21 @@ fn bytes_that_come_with_an_answer_are_nobodys() {
         ("GET", "behind a length", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
         ("GET", "behind no body", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
         ("GET", "behind chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
-        ("GET", "behind trailers", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-A: b\r\n\r\n"),
+        (
+            "GET",
+            "behind trailers",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-A: b\r\n\r\n",
+        ),
         ("HEAD", "behind a HEAD's head", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"),
         ("HEAD", "a body to a HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 62\r\n\r\n"),
         ("GET", "a body of a 204", "HTTP/1.1 204 No Content\r\n\r\n"),
         ("GET", "a body of a 204 that has a length", "HTTP/1.1 204 No Content\r\nContent-Length: 50\r\n\r\n"),
         ("GET", "a body of a 304", "HTTP/1.1 304 Not Modified\r\nContent-Length: 50\r\n\r\n"),
-        ("GET", "an old server that keeps alive", "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok"),
+        (
+            "GET",
+            "an old server that keeps alive",
+            "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok",
+        ),
         ("GET", "behind a long body", &big),
     ] {
         for behind in [POISON, "\r\n", "x", "\0"] {
@@ -94,7 +104,9 @@ fn bytes_that_come_with_an_answer_are_nobodys() {
 #[test]
 fn bytes_that_come_later_on_an_idle_connection_are_nobodys() {
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-    for behind in [POISON, "x", "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"] {
+    for behind in
+        [POISON, "x", "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"]
+    {
         assert_own_answers("GET", "idle", &[answer, behind], LATER);
     }
 }
@@ -126,7 +138,8 @@ fn an_answer_that_nobody_asked_for_is_nobodys_under_load() {
             let text = String::from_utf8_lossy(&head).into_owned();
             let target = text.split(' ').nth(1).unwrap_or_default();
             let poison = if number % 2 == 0 { POISON } else { "" };
-            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{target}{poison}", target.len());
+            let answer =
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{target}{poison}", target.len());
             if wire.send(answer).is_err() {
                 return;
             }
@@ -168,7 +181,8 @@ fn an_answer_that_came_before_the_body_ends_both_connections() {
     let weir = Weir::start(&one_pool(&[&backend], "", ""));
     for expect in ["", "Expect: 100-continue\r\n"] {
         let mut client = weir.client();
-        let response = client.ask(format!("POST / HTTP/1.1\r\nHost: h\r\n{expect}Content-Length: 38\r\n\r\n"));
+        let response =
+            client.ask(format!("POST / HTTP/1.1\r\nHost: h\r\n{expect}Content-Length: 38\r\n\r\n"));
         assert_eq!((response.status, response.field("Connection")), (403, Some("close")));
         // What the client sends now is a body, not a request.
         let _ = client.wire.send("GET /own/canary HTTP/1.1\r\nHost: h\r\n\r\n");

@@ -30,7 +30,10 @@ const HEADS: &[(&str, &str)] = &[
         "GET /a/b/c.css?v=1 HTTP/1.1\r\nHost: h\r\nAccept: text/css,*/*;q=0.1\r\nSec-Fetch-Site: same-origin\r\n\
          Range: bytes=0-1023\r\nIf-Range: \"abc\"\r\nAccept-Language: en-GB,en;q=0.9\r\n\r\n",
     ),
-    ("Go", "GET /v1/items HTTP/1.1\r\nHost: h\r\nUser-Agent: Go-http-client/1.1\r\nAccept-Encoding: gzip\r\n\r\n"),
+    (
+        "Go",
+        "GET /v1/items HTTP/1.1\r\nHost: h\r\nUser-Agent: Go-http-client/1.1\r\nAccept-Encoding: gzip\r\n\r\n",
+    ),
     (
         "Java",
         "GET /api HTTP/1.1\r\nAccept: text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2\r\n\
@@ -92,7 +95,11 @@ fn ordinary_requests_with_bodies_arrive_byte_for_byte() {
             "POST /g HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTrailer: grpc-status\r\n\r\n",
             "3\r\nabc\r\n0\r\ngrpc-status: 0\r\n\r\n",
         ),
-        ("multipart", "POST /u HTTP/1.1\r\nHost: h\r\nContent-Length: 18\r\nContent-Type: multipart/form-data; boundary=x\r\n\r\n", "--x\r\n\r\na\r\n--x--\r\n"),
+        (
+            "multipart",
+            "POST /u HTTP/1.1\r\nHost: h\r\nContent-Length: 17\r\nContent-Type: multipart/form-data; boundary=x\r\n\r\n",
+            "--x\r\n\r\na\r\n--x--\r\n",
+        ),
     ] {
         let received = judge.passes_on(&mut client, case, format!("{head}{body}"));
         assert_as_sent(case, &received, head);

@@ -107,9 +107,40 @@ fn an_origin_form_goes_on_raw() {
     let judge = Judge::new();
     let mut client = judge.weir.client();
     for target in [
-        "/", "//", "/.", "/..", "/a/../b", "/a//b", "/%2F", "/%2f", "/%5C", "/\\", "/%00", "/%zz", "/%",
-        "/?", "/??", "/?a=/../b", "/a?b?c", "/a;b=c/d", "/a|b", "/{a}", "/\"a\"", "/<a>", "/^", "/`", "/*",
-        "/http://evil/", "/@evil", "/:80", "/[::1]", "/%E2%82%AC", "/%0d%0aX:y", "/a+b", "/~a", "/!$&'(),",
+        "/",
+        "//",
+        "/.",
+        "/..",
+        "/a/../b",
+        "/a//b",
+        "/%2F",
+        "/%2f",
+        "/%5C",
+        "/\\",
+        "/%00",
+        "/%zz",
+        "/%",
+        "/?",
+        "/??",
+        "/?a=/../b",
+        "/a?b?c",
+        "/a;b=c/d",
+        "/a|b",
+        "/{a}",
+        "/\"a\"",
+        "/<a>",
+        "/^",
+        "/`",
+        "/*",
+        "/http://evil/",
+        "/@evil",
+        "/:80",
+        "/[::1]",
+        "/%E2%82%AC",
+        "/%0d%0aX:y",
+        "/a+b",
+        "/~a",
+        "/!$&'(),",
     ] {
         let received = judge.passes_on(&mut client, "origin form", format!("GET {target}{REST}"));
         assert_eq!(received.line(), format!("GET {target} HTTP/1.1"));
@@ -136,8 +167,11 @@ fn an_absolute_form_goes_on_in_origin_form_and_its_authority_is_the_host() {
         ("OPTIONS", "http://a?q", "/?q", "a"),
         ("GET", "http://a/http://b/", "/http://b/", "a"),
     ] {
-        let received =
-            judge.passes_on(&mut client, target, format!("{method} {target} HTTP/1.1\r\nHost: other\r\n\r\n"));
+        let received = judge.passes_on(
+            &mut client,
+            target,
+            format!("{method} {target} HTTP/1.1\r\nHost: other\r\n\r\n"),
+        );
         assert_eq!(received.line(), format!("{method} {origin} HTTP/1.1"), "{target}");
         assert_eq!(received.fields.all("Host").collect::<Vec<_>>(), [host], "{target}");
         assert_eq!(received.fields.get("X-Forwarded-Host"), Some(host), "{target}");
@@ -233,10 +267,34 @@ fn other_major_versions_are_not_supported_and_what_is_no_version_is_malformed() 
     }
     judge.refuses("preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505);
     for version in [
-        "HTTP/1", "HTTP/1.", "HTTP/.1", "HTTP/11", "HTTP/1.1.1", "HTTP/01.1", "HTTP/1.01", "HTTP/1.10",
-        "HTTP/10.1", "HTTP/1,1", "HTTP/+1.1", "HTTP/1.-1", "HTTP/a.1", "HTTP/1.x", "HTTP\\1.1", "HTTP 1.1",
-        "http/1.1", "Http/1.1", "HTTPS/1.1", "HTTP/1.1;x", "HTTP/1.1,", "HTTP//1.1", "ICAP/1.0", "HTP/1.1",
-        "HTTP/\u{b2}.1", "HTTP/1.1\0", "1.1", "HTTP",
+        "HTTP/1",
+        "HTTP/1.",
+        "HTTP/.1",
+        "HTTP/11",
+        "HTTP/1.1.1",
+        "HTTP/01.1",
+        "HTTP/1.01",
+        "HTTP/1.10",
+        "HTTP/10.1",
+        "HTTP/1,1",
+        "HTTP/+1.1",
+        "HTTP/1.-1",
+        "HTTP/a.1",
+        "HTTP/1.x",
+        "HTTP\\1.1",
+        "HTTP 1.1",
+        "http/1.1",
+        "Http/1.1",
+        "HTTPS/1.1",
+        "HTTP/1.1;x",
+        "HTTP/1.1,",
+        "HTTP//1.1",
+        "ICAP/1.0",
+        "HTP/1.1",
+        "HTTP/\u{b2}.1",
+        "HTTP/1.1\0",
+        "1.1",
+        "HTTP",
     ] {
         judge.refuses(version, format!("GET / {version}\r\nHost: h\r\n\r\n"), 400);
     }

@@ -67,13 +67,40 @@ fn is_token(byte: u8) -> bool {
 fn a_status_line_that_is_not_exactly_one_is_a_502() {
     let script = Script::new();
     for line in [
-        "HTTP/1.1", "HTTP/1.1 ", "HTTP/1.1 2", "HTTP/1.1 20", "HTTP/1.1 2000", "HTTP/1.1 099 OK", "HTTP/1.1 000 OK", "HTTP/1.1 600 OK",
+        "HTTP/1.1",
+        "HTTP/1.1 ",
+        "HTTP/1.1 2",
+        "HTTP/1.1 20",
+        "HTTP/1.1 2000",
+        "HTTP/1.1 099 OK",
+        "HTTP/1.1 000 OK",
+        "HTTP/1.1 600 OK",
         "HTTP/1.1 999 OK",
-        "HTTP/1.1 +20 OK", "HTTP/1.1 2a0 OK", "HTTP/1.1 0x0 OK", "HTTP/1.1  200 OK", "HTTP/1.1\t200 OK",
-        "HTTP/1.1 200\tOK", "HTTP/1.1 200OK", "HTTP/1.1-200 OK", " HTTP/1.1 200 OK", "HTTP/2 200 OK",
-        "HTTP/2.0 200 OK", "HTTP/3.0 200 OK", "HTTP/0.9 200 OK", "HTTP/1 200 OK", "HTTP/1.10 200 OK",
-        "http/1.1 200 OK", "HTTP/1,1 200 OK", "ICY 200 OK", "200 OK", "GET / HTTP/1.1", "<html>", "", "\r\n",
-        "\u{feff}HTTP/1.1 200 OK", "HTTP/1.1 \u{0662}00 OK",
+        "HTTP/1.1 +20 OK",
+        "HTTP/1.1 2a0 OK",
+        "HTTP/1.1 0x0 OK",
+        "HTTP/1.1  200 OK",
+        "HTTP/1.1\t200 OK",
+        "HTTP/1.1 200\tOK",
+        "HTTP/1.1 200OK",
+        "HTTP/1.1-200 OK",
+        " HTTP/1.1 200 OK",
+        "HTTP/2 200 OK",
+        "HTTP/2.0 200 OK",
+        "HTTP/3.0 200 OK",
+        "HTTP/0.9 200 OK",
+        "HTTP/1 200 OK",
+        "HTTP/1.10 200 OK",
+        "http/1.1 200 OK",
+        "HTTP/1,1 200 OK",
+        "ICY 200 OK",
+        "200 OK",
+        "GET / HTTP/1.1",
+        "<html>",
+        "",
+        "\r\n",
+        "\u{feff}HTTP/1.1 200 OK",
+        "HTTP/1.1 \u{0662}00 OK",
     ] {
         script.refuses(line, format!("{line}\r\nContent-Length: 2\r\n\r\nno"));
     }
@@ -90,14 +117,28 @@ fn a_field_line_that_is_not_exactly_one_is_a_502() {
     let script = Script::new();
     let with = |line: &[u8]| [b"HTTP/1.1 200 OK\r\n", line, b"\r\nContent-Length: 2\r\n\r\nno"].concat();
     for byte in (0..=255u8).filter(|byte| !is_token(*byte) && *byte != b':') {
-        script.refuses(&format!("{byte:#04x} in a name"), with(&[b"X".as_slice(), &[byte], b"A: b"].concat()));
+        script
+            .refuses(&format!("{byte:#04x} in a name"), with(&[b"X".as_slice(), &[byte], b"A: b"].concat()));
     }
     for byte in (0..0x20u8).chain([0x7f]).filter(|byte| *byte != b'\t') {
-        script.refuses(&format!("{byte:#04x} in a value"), with(&[b"X-A: b".as_slice(), &[byte], b"c"].concat()));
+        script.refuses(
+            &format!("{byte:#04x} in a value"),
+            with(&[b"X-A: b".as_slice(), &[byte], b"c"].concat()),
+        );
     }
     for line in [
-        "X-A : b", "X-A\t: b", " X-A: b", "\tX-A: b", "X-A: b\r\n c", "X-A: b\r\n\tc", "X-A:\r\n b", ": b", "X-A",
-        "Content-Length : 2", "Set-Cookie: a=b\nSet-Cookie: c=d", "Location: /\rX: y",
+        "X-A : b",
+        "X-A\t: b",
+        " X-A: b",
+        "\tX-A: b",
+        "X-A: b\r\n c",
+        "X-A: b\r\n\tc",
+        "X-A:\r\n b",
+        ": b",
+        "X-A",
+        "Content-Length : 2",
+        "Set-Cookie: a=b\nSet-Cookie: c=d",
+        "Location: /\rX: y",
     ] {
         script.refuses(line, with(line.as_bytes()));
     }
@@ -177,11 +218,23 @@ fn framing_is_checked_where_there_is_no_body_too() {
 fn chunks_that_are_none_in_an_answer_are_a_502_if_they_come_with_its_head() {
     let script = Script::new();
     for chunks in [
-        "x\r\n", "-2\r\nno\r\n0\r\n\r\n", "+2\r\nno\r\n0\r\n\r\n", "0x2\r\nno\r\n0\r\n\r\n", " 2\r\nno\r\n0\r\n\r\n",
-        "2 \r\nno\r\n0\r\n\r\n", "2\nno\r\n0\r\n\r\n", "2\r\nno\n0\r\n\r\n", "2\r\nnono\r\n0\r\n\r\n",
-        "2;a\nno\r\n0\r\n\r\n", "2;\0\r\nno\r\n0\r\n\r\n", "10000000000000002\r\nno\r\n0\r\n\r\n",
-        "ffffffffffffffff\r\nno", "2\r\nno\r\n0\r\nX-A : b\r\n\r\n", "2\r\nno\r\n0\r\nX-A: b\r\n c\r\n\r\n",
-        "2\r\nno\r\n0\r\nX-A: b\n\r\n", "2\r\nno\r\n0\r\n\n",
+        "x\r\n",
+        "-2\r\nno\r\n0\r\n\r\n",
+        "+2\r\nno\r\n0\r\n\r\n",
+        "0x2\r\nno\r\n0\r\n\r\n",
+        " 2\r\nno\r\n0\r\n\r\n",
+        "2 \r\nno\r\n0\r\n\r\n",
+        "2\nno\r\n0\r\n\r\n",
+        "2\r\nno\n0\r\n\r\n",
+        "2\r\nnono\r\n0\r\n\r\n",
+        "2;a\nno\r\n0\r\n\r\n",
+        "2;\0\r\nno\r\n0\r\n\r\n",
+        "10000000000000002\r\nno\r\n0\r\n\r\n",
+        "ffffffffffffffff\r\nno",
+        "2\r\nno\r\n0\r\nX-A : b\r\n\r\n",
+        "2\r\nno\r\n0\r\nX-A: b\r\n c\r\n\r\n",
+        "2\r\nno\r\n0\r\nX-A: b\n\r\n",
+        "2\r\nno\r\n0\r\n\n",
     ] {
         script.refuses(chunks, format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}"));
     }
@@ -190,7 +243,8 @@ fn chunks_that_are_none_in_an_answer_are_a_502_if_they_come_with_its_head() {
 #[test]
 fn trailers_that_frame_or_authenticate_or_that_connection_names_are_a_502() {
     let script = Script::new();
-    for name in ["Content-Length", "Transfer-Encoding", "Set-Cookie", "Content-Type", "Connection", "Trailer"] {
+    for name in ["Content-Length", "Transfer-Encoding", "Set-Cookie", "Content-Type", "Connection", "Trailer"]
+    {
         let chunks = format!("2\r\nno\r\n0\r\n{name}: 5\r\n\r\n");
         script.refuses(name, format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}"));
     }

@@ -79,7 +79,10 @@ fn bytes_sent_early_are_the_clients_next_request_if_the_upgrade_is_refused() {
 fn raw_bytes_wait_for_the_101() {
     let backend = Backend::raw(|mut wire, _| {
         let Ok(Some(_)) = wire.head() else { return };
-        assert!(wire.buffered().is_empty() && !wire.socket.readable_within(Duration::from_millis(80)), "early");
+        assert!(
+            wire.buffered().is_empty() && !wire.socket.readable_within(Duration::from_millis(80)),
+            "early"
+        );
         wire.send(SWITCHING).unwrap();
         let early = wire.bytes(5).unwrap();
         wire.send(early).unwrap();
@@ -118,7 +121,10 @@ fn a_101_that_is_none_or_was_not_asked_for_is_a_502() {
         ("GET / HTTP/1.1\r\nHost: h\r\n\r\n", SWITCHING),
         ("GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\n", SWITCHING),
         ("GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\n\r\n", SWITCHING),
-        ("GET / HTTP/1.0\r\nHost: h\r\nConnection: upgrade, keep-alive\r\nUpgrade: websocket\r\n\r\n", SWITCHING),
+        (
+            "GET / HTTP/1.0\r\nHost: h\r\nConnection: upgrade, keep-alive\r\nUpgrade: websocket\r\n\r\n",
+            SWITCHING,
+        ),
     ] {
         let (says, brought) = (answer.to_owned(), Brought::default());
         let keeps = brought.clone();
