@@ -54,6 +54,7 @@ pub(super) struct Wanted {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum FileState {
     Fine,
+    Absent,
     /// It cannot be read; what the kernel says.
     Unreadable(String),
     /// Its directory is not there.
@@ -151,13 +152,16 @@ fn accounts(config: &Config) -> Vec<Account> {
         let exists = permission::group_exists(name);
         Account { kind: "group", name: name.clone(), exists }
     });
-    user.chain(group).collect()
+    group.chain(user).collect()
 }
 
 fn files(config: &Config) -> Vec<Wanted> {
     let token = config.admin.token_file.iter().map(|path| {
-        let state = readable(path)
-            .map_or_else(|error| FileState::Unreadable(error.to_string()), |()| FileState::Fine);
+        let state = match readable(path) {
+            Ok(()) => FileState::Fine,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => FileState::Absent,
+            Err(error) => FileState::Unreadable(error.to_string()),
+        };
         Wanted { key: "admin.token_file", path: path.clone(), state }
     });
     let state_file = config.runtime.state_file.iter().map(|path| {
@@ -248,6 +252,8 @@ mod tests {
         );
         assert_eq!(claims.accounts.len(), 1);
         assert_ne!(claims.accounts[0].exists, Some(true));
+        text.admin.token_file = Some(tree.path().join("none"));
+        assert_eq!(read(&tree.host(), &text).files[0].state, FileState::Absent);
         text.admin.token_file = Some(tree.path().to_owned());
         text.runtime.state_file = Some(tree.path().join("state.json"));
         let states: Vec<_> = read(&tree.host(), &text).files.into_iter().map(|file| file.state).collect();

@@ -84,6 +84,8 @@ fn taken_by(check: &'static str, taken: &Taken) -> Finding {
 
 fn accounts(accounts: &[Account]) -> Vec<Finding> {
     const CHECK: &str = "accounts";
+    const NO_LOGIN: &str = "--no-create-home --shell /usr/sbin/nologin";
+    let group = accounts.iter().find(|account| account.kind == "group");
     let finding = |account: &Account| {
         let Account { kind, name, exists } = account;
         match exists {
@@ -96,9 +98,10 @@ fn accounts(accounts: &[Account]) -> Vec<Finding> {
             }
             Some(false) => {}
         }
-        let make = match *kind {
-            "group" => format!("groupadd --system {name}"),
-            _ => format!("useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {name}"),
+        let make = match (*kind, group) {
+            ("group", _) => format!("groupadd --system {name}"),
+            (_, None) => format!("useradd --system --user-group {NO_LOGIN} {name}"),
+            (_, Some(group)) => format!("useradd --system --gid {} {NO_LOGIN} {name}", group.name),
         };
         Some(Finding::missing(CHECK, format!("runtime.{kind}: this host has no {kind} {name}"), make))
     };
@@ -120,6 +123,13 @@ fn files(files: &[Wanted]) -> Vec<Finding> {
         let directory = path.parent().unwrap_or(path).display();
         match state {
             FileState::Fine => None,
+            FileState::Absent => Some(Finding::missing(
+                CHECK,
+                format!("{key}: there is no {shown}"),
+                format!(
+                    "(umask 077; head -c 32 /dev/urandom | base64 > {shown}); chown weir {shown}; or correct {key}"
+                ),
+            )),
             FileState::Unreadable(error) => Some(Finding::missing(
                 CHECK,
                 format!("{key}: {shown} cannot be read: {error}"),
@@ -218,7 +228,7 @@ mod tests {
         let mut facts = Facts::default();
         only(&found(&facts), "accounts", Fine);
         for (kind, exists, level, part) in [
-            ("user", Some(false), Missing, "useradd"),
+            ("user", Some(false), Missing, "useradd --system --user-group"),
             ("group", Some(false), Missing, "groupadd --system weir"),
             ("user", Some(true), Fine, ""),
             ("user", None, Unseen, "weir"),
@@ -226,6 +236,10 @@ mod tests {
             facts.claims.accounts = vec![Account { kind, name: "weir".into(), exists }];
             says(&found(&facts), "accounts", level, &[part]);
         }
+        let account = |kind, name: &str, exists| Account { kind, name: name.into(), exists };
+        facts.claims.accounts =
+            vec![account("group", "web", Some(true)), account("user", "weir", Some(false))];
+        says(&found(&facts), "accounts", Missing, &["useradd --system --gid web", " weir"]);
     }
 
     #[test]
@@ -234,6 +248,7 @@ mod tests {
         only(&found(&facts), "files", Fine);
         for (state, level, parts) in [
             (FileState::Fine, Fine, &[][..]),
+            (FileState::Absent, Missing, &["there is no /var/lib/weir/file", "/dev/urandom"]),
             (FileState::Unreadable("Permission denied".into()), Missing, &["Permission denied", "chmod"]),
             (FileState::NoDirectory, Advice, &["a.key", "/var/lib/weir", "install -d"]),
             (FileState::NotWritable, Advice, &["/var/lib/weir", "chown"]),

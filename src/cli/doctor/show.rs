@@ -19,7 +19,11 @@ pub(super) fn table(findings: &[Finding]) -> String {
     for Finding { check, what, .. } in of(Level::Unseen) {
         out.push_str(&format!("unseen   {check}: {what}\n"));
     }
-    let mut well: Vec<&str> = of(Level::Ok).map(|finding| finding.check).collect();
+    // A check may have several findings, and is well if all of them are.
+    let is_well =
+        |check: &str| findings.iter().all(|finding| finding.check != check || finding.level == Level::Ok);
+    let mut well: Vec<&str> =
+        of(Level::Ok).map(|finding| finding.check).filter(|check| is_well(check)).collect();
     well.dedup();
     if !well.is_empty() {
         out.push_str(&format!("ok       {}\n", well.join(", ")));
@@ -66,6 +70,7 @@ mod tests {
             Finding::unseen("governor", "no cpufreq here"),
             Finding::missing("io_uring", "forbidden", "allow it"),
             Finding::ok("numa", "one node"),
+            Finding::ok("backlog", "of another listener"),
         ]
     }
 
