@@ -35,8 +35,8 @@ mod tests {
     #[test]
     fn accounts_are_found_by_name_and_any_number_will_do() {
         assert_eq!((user_exists("root"), group_exists("root")), (Some(true), Some(true)));
-        assert_eq!(user_exists("no-such-user-here").unwrap_or(false), false);
-        assert_eq!(group_exists("no-such-group-here").unwrap_or(false), false);
+        assert!(!user_exists("no-such-user-here").unwrap_or(false));
+        assert!(!group_exists("no-such-group-here").unwrap_or(false));
         assert_eq!((user_exists("65533"), group_exists("65533")), (Some(true), Some(true)));
     }
 
