@@ -4,6 +4,7 @@
 
 use super::host::{Claims, Host};
 use super::parse::{self, Listening};
+use crate::admin::Token;
 use crate::config::{Config, ListenAddress};
 use crate::sys::permission;
 use std::fs;
@@ -55,8 +56,8 @@ pub(super) struct Wanted {
 pub(super) enum FileState {
     Fine,
     Absent,
-    /// It cannot be read; what the kernel says.
-    Unreadable(String),
+    /// It is not what it should be: why, and what to do.
+    Wrong(String, String),
     /// Its directory is not there.
     NoDirectory,
     /// Nothing may be made in its directory.
@@ -156,12 +157,8 @@ fn accounts(config: &Config) -> Vec<Account> {
 }
 
 fn files(config: &Config) -> Vec<Wanted> {
-    let token = config.admin.token_file.iter().map(|path| {
-        let state = match readable(path) {
-            Ok(()) => FileState::Fine,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => FileState::Absent,
-            Err(error) => FileState::Unreadable(error.to_string()),
-        };
+    let of_token = config.admin.token_file.iter().map(|path| {
+        let state = token(path, config);
         Wanted { key: "admin.token_file", path: path.clone(), state }
     });
     let state_file = config.runtime.state_file.iter().map(|path| {
@@ -172,15 +169,23 @@ fn files(config: &Config) -> Vec<Wanted> {
         };
         Wanted { key: "runtime.state_file", path: path.clone(), state }
     });
-    token.chain(state_file).collect()
+    of_token.chain(state_file).collect()
 }
 
-/// Whether `path` is a file that this process may read; a FIFO would have it wait.
-fn readable(path: &Path) -> io::Result<()> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a file"));
+/// Whether the admin surface would find its token at `path`. Its own reader says so; but it would wait for a
+/// FIFO.
+fn token(path: &Path, config: &Config) -> FileState {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return FileState::Absent,
+        Ok(file) if !file.is_file() => {
+            return FileState::Wrong("it is not a file".to_owned(), "name a file with one line".to_owned());
+        }
+        Ok(_) | Err(_) => {}
     }
-    fs::File::open(path).map(|_| ())
+    match Token::of(&config.admin) {
+        Ok(_) => FileState::Fine,
+        Err(refused) => FileState::Wrong(refused.cause().to_string(), refused.remedy().to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -238,7 +243,7 @@ mod tests {
 
     #[test]
     fn files_and_accounts_are_looked_at_as_the_configuration_names_them() {
-        let tree = Tree::of(&[("token", "secret")]);
+        let tree = Tree::of(&[("token", "0123456789abcdef\n"), ("short", "secret\n")]);
         let root = tree.path().display();
         let lines = format!("state_file = \"{root}/none/state.json\"\nuser = \"no-such-user-here\"");
         let mut text = config(&lines, "address = \"127.0.0.1:8080\"", "");
@@ -254,9 +259,18 @@ mod tests {
         assert_ne!(claims.accounts[0].exists, Some(true));
         text.admin.token_file = Some(tree.path().join("none"));
         assert_eq!(read(&tree.host(), &text).files[0].state, FileState::Absent);
+        text.admin.token_file = Some(tree.path().join("short"));
+        let state = read(&tree.host(), &text).files[0].state.clone();
+        assert!(matches!(&state, FileState::Wrong(cause, _) if cause.contains("6 bytes")), "{state:?}");
         text.admin.token_file = Some(tree.path().to_owned());
         text.runtime.state_file = Some(tree.path().join("state.json"));
         let states: Vec<_> = read(&tree.host(), &text).files.into_iter().map(|file| file.state).collect();
-        assert_eq!(states, [FileState::Unreadable("it is not a file".into()), FileState::Fine]);
+        assert_eq!(
+            states,
+            [
+                FileState::Wrong("it is not a file".into(), "name a file with one line".into()),
+                FileState::Fine
+            ]
+        );
     }
 }

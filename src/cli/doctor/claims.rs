@@ -127,16 +127,12 @@ fn files(files: &[Wanted]) -> Vec<Finding> {
                 CHECK,
                 format!("{key}: there is no {shown}"),
                 format!(
-                    "(umask 077; head -c 32 /dev/urandom | base64 > {shown}); chown weir {shown}; or correct {key}"
+                    "openssl rand -hex 32 > {shown} && chown weir {shown} && chmod 400 {shown}; or correct {key}"
                 ),
             )),
-            FileState::Unreadable(error) => Some(Finding::missing(
-                CHECK,
-                format!("{key}: {shown} cannot be read: {error}"),
-                format!(
-                    "make it readable for weir's user and nobody else (chmod 0400 {shown}), or correct {key}"
-                ),
-            )),
+            FileState::Wrong(why, remedy) => {
+                Some(Finding::missing(CHECK, format!("{key}: {shown}: {why}"), remedy.clone()))
+            }
             // weir runs without, and what is changed at run time is lost at its end.
             FileState::NoDirectory => Some(Finding::advice(
                 CHECK,
@@ -248,8 +244,8 @@ mod tests {
         only(&found(&facts), "files", Fine);
         for (state, level, parts) in [
             (FileState::Fine, Fine, &[][..]),
-            (FileState::Absent, Missing, &["there is no /var/lib/weir/file", "/dev/urandom"]),
-            (FileState::Unreadable("Permission denied".into()), Missing, &["Permission denied", "chmod"]),
+            (FileState::Absent, Missing, &["there is no /var/lib/weir/file", "openssl rand -hex 32"]),
+            (FileState::Wrong("denied".into(), "chmod".into()), Missing, &["a.key", "denied", "chmod"]),
             (FileState::NoDirectory, Advice, &["a.key", "/var/lib/weir", "install -d"]),
             (FileState::NotWritable, Advice, &["/var/lib/weir", "chown"]),
         ] {
