@@ -351,7 +351,8 @@ pub(super) mod tests {
             ("proc/self/status", "CapEff:\t0000000000000400\n"),
             ("proc/self/cgroup", "0::/system.slice/weir.service\n"),
             ("sys/fs/cgroup/system.slice/cpu.max", "150000 100000\n"),
-            ("sys/fs/cgroup/system.slice/weir.service/cpu.max", "max 100000\n"),
+            ("sys/fs/cgroup/system.slice/weir.service/cpu.max", "400000 100000\n"),
+            ("sys/fs/cgroup/cpu.max", "max 100000\n"),
             ("sys/fs/cgroup/system.slice/weir.service/memory.max", "1073741824\n"),
             ("proc/meminfo", "MemTotal:        8148944 kB\nMemFree: 1 kB\n"),
             ("sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n"),
@@ -367,7 +368,7 @@ pub(super) mod tests {
         assert_eq!(facts.network.reserved_ports, [(40_000, 40_010)]);
         assert_eq!(facts.privileges.binds_low_ports, Some(true));
         assert_eq!(facts.privileges.locks_memory, Some(false));
-        // The group above has the quota, the group itself the limit of memory.
+        // The group above has the tighter quota, the group itself the limit of memory.
         assert_eq!(facts.limits.cpu_quota, Quota::Cores(1.5));
         assert_eq!((facts.memory.cgroup, facts.memory.total), (Some(1 << 30), Some(8_148_944 << 10)));
         assert_eq!(facts.memory.hugepages.as_deref(), Some("madvise"));

@@ -24,9 +24,8 @@ pub(super) fn upstream(release: &str, banner: &str, signature: &str) -> KernelVe
     // "Debian 12.2.0-14" of the compiler stands in the banner too: what is meant is of the release's series.
     let debian = banner.split("Debian ").skip(1).filter_map(|rest| rest.split_whitespace().next());
     let ubuntu = signature.starts_with("Ubuntu").then(|| signature.split_whitespace().last()).flatten();
-    let of_series = |named: &KernelVersion| {
-        (named.major, named.minor) == (of_release.major, of_release.minor) && named.patch > 0
-    };
+    let of_series =
+        |named: &KernelVersion| (named.major, named.minor) == (of_release.major, of_release.minor);
     ubuntu.into_iter().chain(debian).map(KernelVersion::parse).find(of_series).unwrap_or(of_release)
 }
 
