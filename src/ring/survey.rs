@@ -20,8 +20,8 @@ const OPERATIONS: [(u8, &str); 8] = [
     (opcode::SendMsg::CODE, "SENDMSG"),
 ];
 
-/// Bytes that a shard locks beside its ring: the executor's three rings and its 64 KiB of buffers. Measured:
-/// with a limit of 8 MiB ten shards started, and twelve did not.
+/// Bytes that a shard locks beside its ring: the executor's three rings and its 64 KiB of buffers. Estimated,
+/// so that it agrees with what was seen: with a limit of 8 MiB ten shards started, and twelve did not.
 const EXECUTOR_BYTES: u64 = 256 << 10;
 
 /// Sets a ring up with a shard's flags, queues and registered buffers, and takes it down again. Returns the
