@@ -231,7 +231,7 @@ fn at_worst(config: &Config, shards: usize) -> Vec<Vec<String>> {
 
 /// A number of bytes in the unit that keeps it short: "210.5 MiB".
 #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let (unit, name) = match bytes {
         0..0x10_0000 => (0x400, "KiB"),
         0x10_0000..0x4000_0000 => (0x10_0000, "MiB"),

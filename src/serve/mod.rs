@@ -194,11 +194,21 @@ fn tell(addresses: &Addresses, shards: usize) {
     }
 }
 
+/// The descriptors that `shards` shards may need at once: one for each client and one for its backend, and
+/// some that are no connections.
+pub fn descriptors_wanted(max_connections: usize, shards: usize) -> u64 {
+    let connections = (max_connections as u64).saturating_mul(shards as u64).saturating_mul(2);
+    connections.saturating_add(other_descriptors(shards as u64))
+}
+
+fn other_descriptors(shards: u64) -> u64 {
+    OTHER_DESCRIPTORS + OTHER_DESCRIPTORS_PER_SHARD * shards
+}
+
 fn warn_of_descriptors(config: &Config, shards: usize) {
+    let wanted = descriptors_wanted(config.runtime.max_connections, shards);
     let shards = shards as u64;
-    // One for the client, one for the backend.
-    let other = OTHER_DESCRIPTORS + OTHER_DESCRIPTORS_PER_SHARD * shards;
-    let wanted = config.runtime.max_connections as u64 * shards * 2 + other;
+    let other = other_descriptors(shards);
     match limits::raise_descriptors() {
         Ok(limit) if limit < wanted => tracing::warn!(
             limit,

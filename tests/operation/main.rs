@@ -23,6 +23,7 @@
 //! | `ctl.rs` | `weir ctl`: what it shows and refuses, its exit codes |
 //! | `ctl_changes.rs` | what its changes do, under load too |
 //! | `demo.rs` | `weir demo` from its greeting to its end |
+//! | `doctor.rs` | `weir doctor`: what a host lacks |
 //! | `admin.rs` | the pages, against what was sent |
 //! | `token.rs` | the admin token, and that secrets stay out of the log |
 //! | `exposition.rs` | a strict reader of the Prometheus text |
@@ -41,6 +42,7 @@ mod command_line;
 mod ctl;
 mod ctl_changes;
 mod demo;
+mod doctor;
 mod draining;
 mod exposition;
 mod failover;
