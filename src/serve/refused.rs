@@ -1,6 +1,6 @@
 //! Why weir does not start.
 
-use super::ActivatedRefused;
+use super::{ActivatedRefused, PrivilegesRefused};
 use super::takeover::TakeoverRefused;
 use crate::admin::BindRefused;
 use crate::config::CoresRefused;
@@ -19,6 +19,9 @@ pub enum StartError {
     /// The cores that were asked for are not there.
     #[error(transparent)]
     Cores(#[from] CoresRefused),
+    /// It cannot become the user that it is to be.
+    #[error(transparent)]
+    Privileges(#[from] PrivilegesRefused),
     /// A backend cannot be resolved.
     #[error(transparent)]
     Backends(#[from] ResolveRefused),
