@@ -101,9 +101,9 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
         tracing::warn!(%kernel, recommended = %RECOMMENDED, "this kernel has known io_uring faults; a newer one is better");
     }
     let cores = expand(&config.runtime.cores, &cpu::available())?;
-    warn_of_descriptors(&config, cores.len());
     let account = Account::of(&config.runtime)?;
     account.as_ref().map_or(Ok(()), Account::prepare)?;
+    warn_of_descriptors(&config, cores.len());
     let mut inherited = match begin {
         Begin::Afresh => None,
         Begin::Takeover => Some(inherit(&config, account.as_ref())?),

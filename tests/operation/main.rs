@@ -15,6 +15,7 @@
 //! | `draining.rs` | shutdown under load |
 //! | `systemd.rs` | a supervisor: notices, the watchdog, sockets that it opened |
 //! | `limits.rs` | unprivileged, few descriptors, too many clients |
+//! | `privileges.rs` | what it is once it has bound: user, groups, capabilities |
 //! | `refused.rs` | why weir does not start |
 //! | `reload.rs` | another configuration by SIGHUP, under load |
 //! | `takeover.rs` | a new process in the old one's place |
@@ -46,6 +47,7 @@ mod failover;
 mod idle;
 mod limits;
 mod peers;
+mod privileges;
 mod probing;
 mod process;
 mod refused;
