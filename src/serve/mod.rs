@@ -154,11 +154,7 @@ struct Opened {
 }
 
 /// Opens all sockets that nobody has opened before: the process that is taken over from, or the supervisor.
-fn open(
-    config: &Config,
-    shards: usize,
-    inherited: &mut Option<Inheritance>,
-) -> Result<Opened, StartError> {
+fn open(config: &Config, shards: usize, inherited: &mut Option<Inheritance>) -> Result<Opened, StartError> {
     let mut activated = Activated::take(config)?;
     let lent_admin = activated.admins();
     let mut lent = activated.listeners();

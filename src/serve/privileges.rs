@@ -19,7 +19,7 @@
 use super::takeover;
 use crate::config::{Config, Runtime};
 use crate::sys::limits;
-use crate::sys::privileges::{self as sys, UserEntry, Use};
+use crate::sys::privileges::{self as sys, Use, UserEntry};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,9 @@ pub enum PrivilegesRefused {
     )]
     NoUser(String),
     /// The host does not know the group.
-    #[error("runtime.group: this host has no group {0:?}; create it (`groupadd --system {0}`), or name another")]
+    #[error(
+        "runtime.group: this host has no group {0:?}; create it (`groupadd --system {0}`), or name another"
+    )]
     NoGroup(String),
     /// A number without an entry.
     #[error(
@@ -185,7 +187,8 @@ impl Account {
             if let Err(error) = sys::drop_bounding_set() {
                 tracing::warn!(%error, "the capability bounding set stays; no_new_privs stands before it");
             }
-            sys::become_user(self.uid, self.gid, &self.groups).map_err(|(step, cause)| failed(step)(cause))?;
+            sys::become_user(self.uid, self.gid, &self.groups)
+                .map_err(|(step, cause)| failed(step)(cause))?;
         }
         sys::drop_capabilities().map_err(failed("capset"))?;
         sys::forbid_dumps().map_err(failed("prctl(PR_SET_DUMPABLE)"))
@@ -195,7 +198,9 @@ impl Account {
     fn give(&self, file: &Path) {
         match sys::give_socket(file, self.uid, self.gid) {
             Ok(true) => {}
-            Ok(false) => tracing::warn!(file = %file.display(), "is not the socket that weir made: it stays as it is"),
+            Ok(false) => {
+                tracing::warn!(file = %file.display(), "is not the socket that weir made: it stays as it is")
+            }
             Err(error) => tracing::warn!(file = %file.display(), %error, "stays root's"),
         }
     }

@@ -1,7 +1,7 @@
 //! Why weir does not start.
 
-use super::{ActivatedRefused, PrivilegesRefused};
 use super::takeover::TakeoverRefused;
+use super::{ActivatedRefused, PrivilegesRefused};
 use crate::admin::BindRefused;
 use crate::config::CoresRefused;
 use crate::control::{BadCheck, ControlRefused, ResolveRefused};

@@ -16,6 +16,7 @@
 //! | `systemd.rs` | a supervisor: notices, the watchdog, sockets that it opened |
 //! | `limits.rs` | unprivileged, few descriptors, too many clients |
 //! | `privileges.rs` | what it is once it has bound: user, groups, capabilities |
+//! | `confined.rs` | under the seccomp profile, the unit's filter, in a pod |
 //! | `refused.rs` | why weir does not start |
 //! | `reload.rs` | another configuration by SIGHUP, under load |
 //! | `takeover.rs` | a new process in the old one's place |
@@ -38,6 +39,7 @@ mod admin;
 mod checks;
 mod clients;
 mod command_line;
+mod confined;
 mod ctl;
 mod ctl_changes;
 mod demo;
