@@ -9,6 +9,7 @@ use crate::config::{
     Runtime,
 };
 use crate::ring::{self, RingRefused};
+use crate::serve::Account;
 use crate::sys::{cpu, kernel::KernelVersion};
 use crate::time::Micros;
 use std::path::Path;
@@ -56,6 +57,7 @@ fn summary(config: &Config, cores: &[usize]) -> String {
     let admin = config.admin.listen.iter().map(|address| vec![address.to_string()]);
     section("admin", admin.collect());
     section("shards", vec![vec![shards(cores)], vec![on_shard_loss(config.runtime.on_shard_loss)]]);
+    section("process", vec![vec![process(&config.runtime)]]);
     section("changes", changes(&config.runtime));
     section("at worst", at_worst(config, cores.len()));
     out
@@ -204,6 +206,15 @@ fn on_shard_loss(on_shard_loss: OnShardLoss) -> String {
     }
 }
 
+/// Whom the process becomes, or why it cannot on this host, which may not be the one that it is for.
+fn process(runtime: &Runtime) -> String {
+    match Account::of(runtime) {
+        Ok(Some(account)) => format!("becomes {account} once it has bound its addresses"),
+        Ok(None) => "stays the user that starts it".to_owned(),
+        Err(refused) => format!("cannot start here: {refused}"),
+    }
+}
+
 /// How the running weir changes, and what of that outlives it.
 fn changes(runtime: &Runtime) -> Vec<Vec<String>> {
     let file =
@@ -272,6 +283,8 @@ mod tests {
 [runtime]
 max_connections = 1000
 on_shard_loss = "exit"
+user = "root"
+group = "4242"
 watch = true
 state_file = "/var/lib/weir/state.json"
 [[listener]]
@@ -348,12 +361,21 @@ path = "/up"
             "what is changed at run time is kept in /var/lib/weir/state.json",
             "127.0.0.1:9900",
             "2 on cores 0-1",
+            "becomes user root (0), group 4242 once it has bound its addresses",
             "clients 2000 connections",
             "app 50 connections to each backend",
             "api 2000 connections to each backend",
         ] {
             assert!(squeezed.iter().any(|line| line == expected), "{expected}\n{summary}");
         }
+    }
+
+    #[test]
+    fn the_process_stays_or_becomes_somebody_or_cannot() {
+        let of = |user: &str| process(&Runtime { user: Some(user.to_owned()), ..Runtime::default() });
+        assert_eq!(process(&Runtime::default()), "stays the user that starts it");
+        assert_eq!(of("root"), "becomes user root (0), group 0 once it has bound its addresses");
+        assert!(of("no-such-user").contains("cannot start here: runtime.user: "));
     }
 
     #[test]

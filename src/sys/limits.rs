@@ -1,6 +1,6 @@
 //! The limits of descriptors and of locked memory.
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use std::io;
 
 /// A limit as it holds for this process.
@@ -34,4 +34,17 @@ pub fn descriptors() -> Option<Limit> {
 pub fn locked_memory() -> Option<Limit> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_MEMLOCK).ok()?;
     Some(Limit { soft, hard })
+}
+
+/// Raises the limit of locked memory: to none for the privileged, else the soft limit to the hard limit.
+/// Rings take of it, and all processes of a user share it (io_uring_setup(2)).
+///
+/// # Errors
+/// What the kernel says when the limit can be neither read nor set.
+pub fn raise_locked_memory() -> io::Result<()> {
+    if setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY).is_ok() {
+        return Ok(());
+    }
+    let (_, hard) = getrlimit(Resource::RLIMIT_MEMLOCK)?;
+    Ok(setrlimit(Resource::RLIMIT_MEMLOCK, hard, hard)?)
 }

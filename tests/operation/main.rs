@@ -15,6 +15,8 @@
 //! | `draining.rs` | shutdown under load |
 //! | `systemd.rs` | a supervisor: notices, the watchdog, sockets that it opened |
 //! | `limits.rs` | unprivileged, few descriptors, too many clients |
+//! | `privileges.rs` | what it is once it has bound: user, groups, capabilities |
+//! | `confined.rs` | under the seccomp profile, the unit's filter, in a pod |
 //! | `refused.rs` | why weir does not start |
 //! | `reload.rs` | another configuration by SIGHUP, under load |
 //! | `takeover.rs` | a new process in the old one's place |
@@ -39,6 +41,7 @@ mod admin;
 mod checks;
 mod clients;
 mod command_line;
+mod confined;
 mod ctl;
 mod ctl_changes;
 mod demo;
@@ -49,6 +52,7 @@ mod failover;
 mod idle;
 mod limits;
 mod peers;
+mod privileges;
 mod probing;
 mod process;
 mod refused;
