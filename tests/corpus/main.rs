@@ -12,5 +12,6 @@
 #[path = "../properties/mod.rs"]
 mod properties;
 
+mod found;
 mod generated;
 mod kept;

@@ -4,7 +4,7 @@
 //! says who the client is, given here once more: a list that production forgot something in would agree
 //! with itself.
 
-use super::reader::{Fields, Head, all, elements};
+use super::reader::{Fields, Head, all, dashed, elements};
 
 /// Fields that are written anew for each connection, or that weir edits or counts.
 const PER_HOP: &[&str] = &[
@@ -32,9 +32,9 @@ fn lower(name: &[u8]) -> String {
     name.iter().map(|&b| char::from(b).to_ascii_lowercase()).collect()
 }
 
-/// Whether a field says who the client is, or would if its `_` were `-`.
+/// Whether a field says who the client is, to those too who make a variable of its name.
 pub fn is_origin(name: &[u8]) -> bool {
-    let name = lower(name).replace('_', "-");
+    let name = lower(&dashed(name));
     name.starts_with("x-forwarded-") || name == "forwarded" || name == "x-real-ip"
 }
 

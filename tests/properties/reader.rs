@@ -25,8 +25,8 @@ pub struct Reader {
     pub spaced_colon: bool,
     /// Lines that are no fields do not count.
     pub skips_lines: bool,
-    /// `_` in a name is `-`, as it is in CGI.
-    pub underscores: bool,
+    /// Whatever is no letter or digit in a name is `-`: who makes variables of names sees no difference.
+    pub dashes: bool,
     /// A value ends at NUL.
     pub nul: bool,
     /// Numbers may have white space, a sign or `0x` before them and anything behind them.
@@ -48,7 +48,7 @@ pub const STRICT: Reader = Reader {
     folding: false,
     spaced_colon: false,
     skips_lines: false,
-    underscores: false,
+    dashes: false,
     nul: false,
     loose_numbers: false,
     loose_coding: false,
@@ -65,7 +65,7 @@ pub fn readers() -> impl Iterator<Item = Reader> {
         folding: true,
         spaced_colon: true,
         skips_lines: true,
-        underscores: false, /*TMP*/
+        dashes: true,
         nul: true,
         loose_numbers: true,
         loose_coding: true,
@@ -76,7 +76,7 @@ pub fn readers() -> impl Iterator<Item = Reader> {
     [
         Reader { lf: true, ..STRICT },
         Reader { cr: true, ..STRICT },
-        Reader { underscores: false /*TMP*/, ..STRICT },
+        Reader { dashes: true, ..STRICT },
         Reader { loose_numbers: true, loose_coding: true, ..STRICT },
         Reader { lf: true, folding: true, spaced_colon: true, ..STRICT },
         all(false),
@@ -128,6 +128,11 @@ pub struct Body {
 
 pub fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// A name as those see it who make a variable of it.
+pub fn dashed(name: &[u8]) -> Vec<u8> {
+    name.iter().map(|&b| if b.is_ascii_alphanumeric() { b } else { b'-' }).collect()
 }
 
 fn is_value(byte: u8) -> bool {
@@ -218,8 +223,8 @@ impl Reader {
         if !value.iter().copied().all(is_value) {
             return Err("a value has a control byte");
         }
-        let dashed = |b: &u8| if self.underscores && *b == b'_' { b'-' } else { *b };
-        Ok((name.iter().map(dashed).collect(), value.to_vec()))
+        let name = if self.dashes { dashed(name) } else { name.to_vec() };
+        Ok((name, value.to_vec()))
     }
 
     /// The request head that `bytes` begin with.

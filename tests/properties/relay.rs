@@ -93,7 +93,10 @@ struct Exchange {
 #[derive(Debug)]
 enum Answer {
     /// Its head is not whole; so much of it is there.
-    Awaited(Vec<u8>),
+    Awaited {
+        buffer: Vec<u8>,
+        interims: u8,
+    },
     Body {
         left: ResponseLeft,
         close: bool,
@@ -170,7 +173,7 @@ impl Relay {
                     self.upstreams[exchange.upstream].sent.extend_from_slice(taken.goes_on(bytes));
                     self.client.extend_from_slice(&bytes[taken.count..]);
                 }
-                Err(bad) if matches!(exchange.answer, Answer::Awaited(_)) => {
+                Err(bad) if matches!(exchange.answer, Answer::Awaited { .. }) => {
                     let head_only = exchange.facts.method == Method::Head;
                     self.answer(body_status(&bad), true, head_only);
                 }
@@ -202,13 +205,20 @@ impl Relay {
                 self.upstreams[upstream].sent.extend_from_slice(&out);
                 self.served.push(Served { upstream: Some(upstream), answered: Answered::Nobody, cut: false });
                 let (facts, body) = (upward.facts, upward.body);
-                self.state =
-                    State::Exchange(Exchange { upstream, facts, body, answer: Answer::Awaited(Vec::new()) });
+                self.state = State::Exchange(Exchange {
+                    upstream,
+                    facts,
+                    body,
+                    answer: Answer::Awaited { buffer: Vec::new(), interims: 0 },
+                });
             }
             Err(bad) => {
-                self.served.push(Served { upstream: None, answered: Answered::Nobody, cut: false });
                 let head_only = client.trim_ascii_start().starts_with(b"HEAD ");
-                self.answer(request_status(&bad), true, head_only);
+                self.served.push(Served { upstream: None, answered: Answered::Nobody, cut: false });
+                match bad {
+                    BadRequest::LastHop { status } => self.answer_with(status, &out),
+                    _ => self.answer(request_status(&bad), true, head_only),
+                }
             }
         }
     }
@@ -216,6 +226,16 @@ impl Relay {
     /// weir answers by itself.
     fn answer(&mut self, status: u16, close: bool, head_only: bool) {
         write_error(status, reason_phrase(status), "no\n", close, head_only, &mut self.down);
+        self.answered_by_weir(status, close);
+    }
+
+    /// weir answers with these bytes, and closes.
+    fn answer_with(&mut self, status: u16, answer: &[u8]) {
+        self.down.extend_from_slice(answer);
+        self.answered_by_weir(status, true);
+    }
+
+    fn answered_by_weir(&mut self, status: u16, close: bool) {
         if let Some(served) = self.served.last_mut() {
             served.answered = Answered::Weir(status);
         }
@@ -260,7 +280,7 @@ impl Relay {
             State::Exchange(exchange) => {
                 self.upstreams[exchange.upstream].got.extend_from_slice(bytes);
                 match &mut exchange.answer {
-                    Answer::Awaited(buffer) => {
+                    Answer::Awaited { buffer, .. } => {
                         buffer.extend_from_slice(bytes);
                         self.answer_head();
                     }
@@ -273,15 +293,16 @@ impl Relay {
     /// Heads, as far as they are there.
     fn answer_head(&mut self) {
         while let State::Exchange(exchange) = &mut self.state
-            && let Answer::Awaited(buffer) = &mut exchange.answer
+            && let Answer::Awaited { buffer, interims } = &mut exchange.answer
             && !buffer.is_empty()
         {
             let (facts, mut out) = (exchange.facts, Vec::new());
             let whole = exchange.body.is_done();
-            match take_response(buffer, &facts, !whole, &mut self.fields, &mut out) {
+            match take_response(buffer, &facts, *interims, !whole, &mut self.fields, &mut out) {
                 Ok(None) => return,
                 Ok(Some(Downward::Interim { len })) => {
                     buffer.drain(..len);
+                    *interims += 1;
                     self.down.extend_from_slice(&out);
                 }
                 Ok(Some(Downward::Final(head))) => {
@@ -361,7 +382,7 @@ impl Relay {
             State::Exchange(exchange) => {
                 self.upstreams[exchange.upstream].ended = true;
                 match &mut exchange.answer {
-                    Answer::Awaited(_) => self.bad_answer(),
+                    Answer::Awaited { .. } => self.bad_answer(),
                     Answer::Body { left, pool, .. } => {
                         *pool = false;
                         let by_close = left.ends_by_close();
@@ -395,6 +416,7 @@ fn request_status(bad: &BadRequest) -> u16 {
         BadRequest::Body(bad) => body_status(bad),
         BadRequest::Connect => 501,
         BadRequest::NoRoute => 404,
-        BadRequest::UpgradeWithBody | BadRequest::AmbiguousPath => 400,
+        BadRequest::LastHop { status } => *status,
+        BadRequest::UpgradeWithBody | BadRequest::TraceWithBody | BadRequest::AmbiguousPath => 400,
     }
 }

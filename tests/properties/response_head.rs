@@ -76,7 +76,12 @@ fn assert_same(bytes: &[u8], head: &ResponseHead, fields: &Fields, theirs: &Head
     let says = |option: &str| said.iter().any(|name| name == option);
     let keeps =
         if head.version == Version::Http11 { !says("close") } else { says("keep-alive") && !says("close") };
-    assert_eq!(head.keep_alive, keeps && head.body != ResponseBody::UntilClose, "{}", shown(bytes));
+    // A 204 that says that it has a body may be followed by one.
+    let coded = all(&theirs.fields, "transfer-encoding").next().is_some();
+    let misframed =
+        coded || all(&theirs.fields, "content-length").any(|length| length.iter().any(|&b| b != b'0'));
+    let ends = head.body != ResponseBody::UntilClose && !(status == b"204" && misframed);
+    assert_eq!(head.keep_alive, keeps && ends, "{}", shown(bytes));
 }
 
 /// Smaller limits refuse it, or change nothing.
@@ -169,7 +174,7 @@ pub fn read_by_all(out: &[u8], method: &[u8]) -> Head {
         assert_eq!((&read.line, read.len), (&head.line, head.len), "{reader:?}: {}", shown(out));
         let values = |head: &Head| head.fields.iter().map(|(_, value)| value.clone()).collect::<Vec<_>>();
         assert_eq!(values(&read), values(&head), "{reader:?}: {}", shown(out));
-        if !reader.underscores {
+        if !reader.dashes {
             assert_eq!(reader.response_framing(&read, method), framing, "{reader:?}: {}", shown(out));
         }
     }
