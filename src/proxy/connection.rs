@@ -4,6 +4,7 @@ use super::exchange::After;
 use super::refusal::{Ending, Refused};
 use super::request::{Input, Outgoing, take_request};
 use super::service::{ListenerRules, ListenerService, Service, Stage};
+use crate::exchange::is_head;
 use crate::metrics::Refusal;
 use crate::ring::{Chunk, Fault, Send, Stream};
 use crate::time::Instant;
@@ -92,7 +93,8 @@ impl Client {
             Ok(next) => return next,
             Err(refused) => refused,
         };
-        Box::pin(self.refuse(refused, Ending::Close, false)).await;
+        let head_only = is_head(self.input.bytes());
+        Box::pin(self.refuse(refused, Ending::Close, head_only)).await;
         None
     }
 

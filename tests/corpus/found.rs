@@ -1,5 +1,6 @@
 //! What fuzzing found, each by name; and faults planted to see that the properties notice.
 
+use super::properties::relay::Planted;
 use super::properties::{chunk_decoder, exchange, request_head, response_head};
 use std::panic::catch_unwind;
 
@@ -61,3 +62,26 @@ fn bodies_that_readers_read_differently_are_noticed() {
     }
     chunk_decoder::read_by_all(b"5\r\nhello\r\n0\r\nDigest: x\r\n\r\n");
 }
+
+#[test]
+fn exchanges_that_go_wrong_are_noticed() {
+    const OK: &str = "\u{1}bHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (planted, script) in [
+        (Planted::UsesItAgain, format!("{GET}{OK}HTTP/1.1 200 OK\r\n\r\n\u{1}c{GET}{OK}")),
+        (Planted::PassesWhatFollows, format!("{POST}\u{1}c0\r\n\r\n{GET}{OK}")),
+        (Planted::ReadsOn, format!("{POST}\u{1}c{GET}{OK}")),
+        (Planted::JustCloses, format!("GET / HTTP/1.0\r\n\r\n{CHUNKED}\u{1}B")),
+        (Planted::PassesWhatIsBehind, format!("{GET}{OK}{OK}")),
+    ] {
+        // 0xFF is in no text.
+        let script: Vec<u8> = script.bytes().map(|b| if b == 1 { 0xff } else { b }).collect();
+        exchange::holds(&script);
+        let noticed = catch_unwind(|| exchange::holds_with(&script, Some(planted))).is_err();
+        assert!(noticed, "{planted:?}");
+    }
+}
+
+/// The first chunk of an answer.
+const CHUNKED: &str = "\u{1}bHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";

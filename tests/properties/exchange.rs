@@ -8,15 +8,20 @@
 use super::chunk_decoder;
 use super::meaning::{asked, end_to_end, nominated};
 use super::reader::{Body, Framing, Head, STRICT};
-use super::relay::{Answered, Event, Relay, Served, Upstream};
+use super::relay::{Answered, Event, Planted, Relay, Served, Upstream};
 use super::{request_head, response_head, shown};
 
 /// The property, for a script.
 pub fn holds(script: &[u8]) {
+    holds_with(script, None);
+}
+
+/// The same, with a fault.
+pub fn holds_with(script: &[u8], planted: Option<Planted>) {
     let events = events(script);
-    play(&events);
+    play(&events, planted);
     let single: Vec<Event<'_>> = events.iter().flat_map(|event| bytewise(*event)).collect();
-    play(&single);
+    play(&single, planted);
 }
 
 /// What a script says.
@@ -81,8 +86,9 @@ fn is_interim(message: &Message) -> bool {
     message.head.line[1][0] == b'1' && message.head.line[1] != b"101"
 }
 
-fn play(events: &[Event<'_>]) {
+fn play(events: &[Event<'_>], planted: Option<Planted>) {
     let mut relay = Relay::default();
+    relay.planted = planted;
     let (mut sent, mut ended) = (Vec::new(), false);
     for event in events {
         match event {
@@ -251,8 +257,7 @@ fn check_down(
 
 /// The method of a request that was refused and is none to the strict: HEAD is known by its first bytes.
 fn refused_method(relay: &Relay) -> Vec<u8> {
-    let is_head = relay.unread().trim_ascii_start().starts_with(b"HEAD ");
-    if is_head { b"HEAD".to_vec() } else { b"GET".to_vec() }
+    if relay.unread().trim_ascii_start().starts_with(b"HEAD ") { b"HEAD".to_vec() } else { b"GET".to_vec() }
 }
 
 /// The interim responses at `at` of what a backend sent, and where the next one begins.

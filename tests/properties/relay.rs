@@ -64,6 +64,21 @@ pub enum Answered {
     Weir(u16),
 }
 
+/// A fault of the relay's, planted to see that it is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planted {
+    /// A connection is used again though bytes came behind its response.
+    UsesItAgain,
+    /// What follows a request's body goes up with it.
+    PassesWhatFollows,
+    /// What follows a refused body is read as the next request.
+    ReadsOn,
+    /// A client that takes the close for the end is not told that the answer broke off.
+    JustCloses,
+    /// What comes behind a response goes down with it.
+    PassesWhatIsBehind,
+}
+
 /// A request, and what became of it.
 #[derive(Debug)]
 pub struct Served {
@@ -112,6 +127,7 @@ pub struct Relay {
     pub served: Vec<Served>,
     /// The client's connection was reset: what it got is no whole answer.
     pub reset: bool,
+    pub planted: Option<Planted>,
     /// Unread bytes of the client.
     client: Vec<u8>,
     client_ended: bool,
@@ -128,6 +144,7 @@ impl Default for Relay {
             down: Vec::new(),
             served: Vec::new(),
             reset: false,
+            planted: None,
             client: Vec::new(),
             client_ended: false,
             idle: None,
@@ -170,12 +187,21 @@ impl Relay {
             }
             State::Exchange(exchange) => match exchange.body.take(bytes, MAX_BODY) {
                 Ok(taken) => {
-                    self.upstreams[exchange.upstream].sent.extend_from_slice(taken.goes_on(bytes));
-                    self.client.extend_from_slice(&bytes[taken.count..]);
+                    let sent = &mut self.upstreams[exchange.upstream].sent;
+                    sent.extend_from_slice(taken.goes_on(bytes));
+                    if self.planted == Some(Planted::PassesWhatFollows) {
+                        sent.extend_from_slice(&bytes[taken.count..]);
+                    } else {
+                        self.client.extend_from_slice(&bytes[taken.count..]);
+                    }
                 }
                 Err(bad) if matches!(exchange.answer, Answer::Awaited { .. }) => {
                     let head_only = exchange.facts.method == Method::Head;
-                    self.answer(body_status(&bad), true, head_only);
+                    let reads_on = self.planted == Some(Planted::ReadsOn);
+                    if reads_on {
+                        self.client.extend_from_slice(bytes);
+                    }
+                    self.answer(body_status(&bad), !reads_on, head_only);
                 }
                 Err(_) => self.give_up(),
             },
@@ -213,7 +239,7 @@ impl Relay {
                 });
             }
             Err(bad) => {
-                let head_only = client.trim_ascii_start().starts_with(b"HEAD ");
+                let head_only = is_head(client);
                 self.served.push(Served { upstream: None, answered: Answered::Nobody, cut: false });
                 match bad {
                     BadRequest::LastHop { status } => self.answer_with(status, &out),
@@ -253,6 +279,16 @@ impl Relay {
 
     /// The answer breaks off.
     fn give_up(&mut self) {
+        let by_close = match &self.state {
+            State::Exchange(Exchange { answer: Answer::Body { left, .. }, .. }) => left.ends_by_close(),
+            _ => false,
+        };
+        self.breaks_off(by_close);
+    }
+
+    /// A client that would take the close for the answer's end is reset.
+    fn breaks_off(&mut self, by_close: bool) {
+        self.reset = by_close && self.planted != Some(Planted::JustCloses);
         if let Some(served) = self.served.last_mut() {
             served.cut = true;
         }
@@ -271,6 +307,9 @@ impl Relay {
     fn from_backend(&mut self, bytes: &[u8]) {
         match &mut self.state {
             // Unasked: the connection is found dead before it is used again.
+            State::Waiting if self.planted == Some(Planted::PassesWhatIsBehind) => {
+                self.down.extend_from_slice(bytes);
+            }
             State::Waiting => self.idle = None,
             State::Closed => {}
             State::Tunnel(upstream) => {
@@ -330,7 +369,7 @@ impl Relay {
             self.state = State::Tunnel(upstream);
             return;
         }
-        let pool = head.pool && count == rest.len();
+        let pool = head.pool && (count == rest.len() || self.planted == Some(Planted::UsesItAgain));
         exchange.answer = Answer::Body { left, close: head.close, pool };
         self.if_whole();
     }
@@ -340,16 +379,12 @@ impl Relay {
         else {
             return;
         };
-        let by_close = left.ends_by_close();
         match left.transform(bytes, &mut self.down) {
             Ok(count) => {
                 *pool &= count == bytes.len();
                 self.if_whole();
             }
-            Err(_) => {
-                self.reset = by_close;
-                self.give_up();
-            }
+            Err(_) => self.give_up(),
         }
     }
 
@@ -391,10 +426,7 @@ impl Relay {
                                 self.down.extend_from_slice(last);
                                 self.if_whole();
                             }
-                            Err(_) => {
-                                self.reset = by_close;
-                                self.give_up();
-                            }
+                            Err(_) => self.breaks_off(by_close),
                         }
                     }
                 }
