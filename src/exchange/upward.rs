@@ -119,6 +119,12 @@ pub fn take_request(
     Ok(Some(Upward { len: head.len + taken.count, body_len: taken.count, body, facts, client, pool }))
 }
 
+/// Whether the request that `bytes` begin with is a HEAD, even if it is refused or not whole: its answer has
+/// no body (RFC 9110 §9.3.2).
+pub fn is_head(bytes: &[u8]) -> bool {
+    bytes.trim_ascii_start().starts_with(b"HEAD ")
+}
+
 /// The methods that are about the way to the server.
 #[cold]
 fn about_the_way(

@@ -5,6 +5,7 @@ use super::peer::Peer;
 use super::refusal::{Ending, Refused};
 use super::request::{Input, Outgoing, take_request};
 use super::service::{ListenerRules, ListenerService, Service, Stage};
+use crate::exchange::is_head;
 use crate::metrics::Refusal;
 use crate::ring::{Chunk, Fault, Send, Stream};
 use crate::time::Instant;
@@ -66,7 +67,8 @@ impl Client {
             Ok(next) => return next,
             Err(refused) => refused,
         };
-        Box::pin(self.refuse(refused, Ending::Close, false)).await;
+        let head_only = is_head(self.input.bytes());
+        Box::pin(self.refuse(refused, Ending::Close, head_only)).await;
         None
     }
 
