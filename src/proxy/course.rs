@@ -128,6 +128,8 @@ pub(super) struct Course {
     reserved: Option<Box<Reserved>>,
     /// A byte of a response has gone to the client, an interim one's too.
     pub(super) answering: Cell<bool>,
+    /// The client is gone: nothing is tried again for it.
+    pub(super) gone: Cell<bool>,
 }
 
 impl Course {
@@ -146,6 +148,7 @@ impl Course {
             afresh: false,
             reserved,
             answering: Cell::new(false),
+            gone: Cell::new(false),
         }
     }
 
@@ -158,6 +161,7 @@ impl Course {
             idempotent: sent.idempotent,
             answering: self.answering.get(),
             overdue: service.now() >= self.ends,
+            gone: self.gone.get(),
             trial: picked.is_trial(),
         }
     }
@@ -199,7 +203,7 @@ impl Course {
     pub(super) fn after_failed(&mut self, service: &Service, failed: Failed, sent: Sent) -> Option<Picked> {
         let Failed { failure, picked, in_flight, reused } = failed;
         let onward = self.onward(service, failure, &picked, Sent { reused, ..sent });
-        let noticed = matches!(onward, Onward::Nowhere);
+        let noticed = matches!(onward, Onward::Nowhere) && !self.gone.get();
         match counted_as(failure) {
             // A pooled connection that had died is no failure of the backend.
             Some(counted) if !matches!(onward, Onward::Afresh(_)) => {

@@ -5,6 +5,7 @@
 //! `shard`). Called by `cli`.
 
 mod activated;
+mod descriptors;
 mod refused;
 mod takeover;
 
@@ -19,8 +20,8 @@ use crate::fleet::World;
 use crate::log;
 use crate::mesh::{Pulse, Receiver, Refused, Sender, ToControl, ToShard, mailbox};
 use crate::ring::{RECOMMENDED, probe};
-use crate::shard::{self, ShardPlan};
-use crate::sys::{clock, cpu, limits};
+use crate::shard::{self, Descriptors, ShardPlan};
+use crate::sys::{clock, cpu};
 use crate::time::Micros;
 use activated::Activated;
 use std::cell::RefCell;
@@ -37,11 +38,6 @@ const SHARD_MAIL: usize = 1024;
 
 /// Messages that control may be behind, from all shards.
 const CONTROL_MAIL: usize = 8192;
-
-/// Descriptors that are no connections: admin, probes, the log; and for each shard its rings, doorbells and
-/// listeners.
-const OTHER_DESCRIPTORS: u64 = 128;
-const OTHER_DESCRIPTORS_PER_SHARD: u64 = 16;
 
 /// How long shards that were told to stop may take, and how often it is looked whether they have.
 const END_WITHIN: Micros = Micros::from_s(2);
@@ -99,7 +95,7 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
         tracing::warn!(%kernel, recommended = %RECOMMENDED, "this kernel has known io_uring faults; a newer one is better");
     }
     let cores = expand(&config.runtime.cores, &cpu::available())?;
-    warn_of_descriptors(&config, cores.len());
+    let descriptors = descriptors::share(&config, cores.len());
     let mut inherited = match begin {
         Begin::Afresh => None,
         Begin::Takeover => Some(inherit(&config)?),
@@ -123,7 +119,7 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
         clock::now(),
     )?;
     let (to_control, mail) = mailbox(CONTROL_MAIL)?;
-    let shards = Shards::start(&config, &world, &cores, &to_control)?;
+    let shards = Shards::start(&config, descriptors, &world, &cores, &to_control)?;
     drop(to_control);
     let listening = Rc::new(RefCell::new(listening));
     let links = shards.links.clone();
@@ -193,23 +189,6 @@ fn tell(addresses: &Addresses, shards: usize) {
     }
 }
 
-fn warn_of_descriptors(config: &Config, shards: usize) {
-    let shards = shards as u64;
-    // One for the client, one for the backend.
-    let other = OTHER_DESCRIPTORS + OTHER_DESCRIPTORS_PER_SHARD * shards;
-    let wanted = config.runtime.max_connections as u64 * shards * 2 + other;
-    match limits::raise_descriptors() {
-        Ok(limit) if limit < wanted => tracing::warn!(
-            limit,
-            wanted,
-            "fewer descriptors than max_connections may need; raise the hard limit (`ulimit -Hn`, LimitNOFILE=) or lower runtime.max_connections to {}",
-            (limit.saturating_sub(other) / shards.max(1) / 2).max(1),
-        ),
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "the limit of descriptors cannot be raised"),
-    }
-}
-
 /// The running shards. Dropped before control has led them to their end, it stops them.
 struct Shards {
     threads: Vec<JoinHandle<()>>,
@@ -221,6 +200,7 @@ impl Shards {
     /// cut off.
     fn start(
         config: &Arc<Config>,
+        descriptors: Descriptors,
         world: &World,
         cores: &[usize],
         to_control: &Sender<ToControl>,
@@ -235,6 +215,7 @@ impl Shards {
                 shards: cores.len(),
                 core: *core,
                 runtime: config.runtime.clone(),
+                descriptors,
                 topology: world.topology().clone(),
                 pulse,
                 sockets: Vec::new(),
