@@ -13,7 +13,7 @@ pub use activated::ActivatedRefused;
 pub use refused::StartError;
 pub use takeover::TakeoverRefused;
 
-use crate::admin::{self, AdminListener};
+use crate::admin::{self, AdminListener, Token};
 use crate::config::{Config, ListenAddress, expand};
 use crate::control::{self, ConfigFile, Desk, Listening, ShardLink, StateFile, Supervisor};
 use crate::fleet::World;
@@ -96,6 +96,7 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
     }
     let cores = expand(&config.runtime.cores, &cpu::available())?;
     let descriptors = descriptors::share(&config, cores.len());
+    let token = Token::of(&config.admin)?;
     let mut inherited = match begin {
         Begin::Afresh => None,
         Begin::Takeover => Some(inherit(&config)?),
@@ -133,7 +134,7 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
         tell(&addresses, links.len());
         on_ready(&addresses);
         desk.supervise(supervisor);
-        surface(desk, admin, listening.clone());
+        surface(desk, admin, token, listening.clone());
     };
     let links = shards.links.clone();
     let setup =
@@ -285,9 +286,9 @@ fn accept(shards: &[ShardLink], listening: &Listening) {
 }
 
 /// What is served beside the data path: the admin surface, and a successor.
-fn surface(desk: Desk, admin: Vec<AdminListener>, listening: Rc<RefCell<Listening>>) {
+fn surface(desk: Desk, admin: Vec<AdminListener>, token: Option<Token>, listening: Rc<RefCell<Listening>>) {
     let sockets = RefCell::new(AdminSockets::of(&admin));
-    let admin_accepts = admin::serve(admin, &desk);
+    let admin_accepts = admin::serve(admin, token, &desk);
     let running = Predecessor { desk, listening, admin: sockets, admin_accepts };
     match MeetingPoint::open() {
         Ok(point) => drop(spawn_local(async {
