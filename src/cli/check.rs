@@ -233,11 +233,26 @@ fn at_worst(config: &Config, shards: usize) -> Vec<Vec<String>> {
         vec!["memory".to_owned(), format!("{} beside the kernel's socket buffers", size(memory))],
         vec!["clients".to_owned(), format!("{clients} connections")],
     ];
+    rows.extend(config.listeners.iter().filter_map(|listener| {
+        let bound = clients_bound(listener)?;
+        Some(vec![listener.name.clone(), bound])
+    }));
     for pool in &config.pools {
         let connections = config::worst_case_connections(config, pool, shards);
         rows.push(vec![pool.name.clone(), format!("{connections} connections to each backend")]);
     }
     rows
+}
+
+/// How many connections with clients `listener` has at most; `None`: it has no limit of its own.
+fn clients_bound(listener: &config::Listener) -> Option<String> {
+    let trusted = if listener.trusted_proxies.is_empty() { "" } else { " that is no trusted proxy" };
+    match (listener.max_connections, listener.max_connections_per_client) {
+        (0, 0) => None,
+        (all, 0) => Some(format!("{all} connections with clients")),
+        (0, each) => Some(format!("{each} connections with each client{trusted}")),
+        (all, each) => Some(format!("{all} connections with clients, {each} with each client{trusted}")),
+    }
 }
 
 /// A number of bytes in the unit that keeps it short: "210.5 MiB".
@@ -291,6 +306,8 @@ state_file = "/var/lib/weir/state.json"
 name = "web"
 address = "127.0.0.1:8080"
 pool = "app"
+max_connections = 900
+max_connections_per_client = 20
 [[listener]]
 name = "local"
 address = "unix:/run/weir.sock"
@@ -363,6 +380,7 @@ path = "/up"
             "2 on cores 0-1",
             "becomes user root (0), group 4242 once it has bound its addresses",
             "clients 2000 connections",
+            "web 900 connections with clients, 20 with each client",
             "app 50 connections to each backend",
             "api 2000 connections to each backend",
         ] {

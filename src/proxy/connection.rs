@@ -6,10 +6,12 @@ use super::refusal::{Ending, Refused};
 use super::request::{Input, Outgoing, take_request};
 use super::service::{ListenerRules, ListenerService, Service, Stage};
 use crate::exchange::is_head;
+use crate::limit::Place;
 use crate::metrics::Refusal;
 use crate::ring::{Chunk, Fault, Send, Stream};
 use crate::time::Instant;
 use std::future::{Future, poll_fn};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -22,18 +24,23 @@ pub(super) struct Client {
     peer: Peer,
     /// The last response's send, which is asked about when the next thing happens.
     pub(super) sending: Option<Send>,
-    _counted: Counted,
+    /// Its number among the shard's [`super::seats::Seats`].
+    pub(super) seat: u32,
+    /// It counts under its listener's limits as long as this lives.
+    _place: Option<Box<Place>>,
 }
 
-/// Serves one connection that `listener` accepted, until it ends.
+/// Serves one connection that `listener` accepted from `peer`, until it ends. It has `place` under the limits.
 ///
 /// Not an `async fn`: that would keep its arguments twice, in every idle connection.
 pub fn serve(
     service: Rc<Service>,
     listener: Rc<ListenerService>,
     stream: Stream,
+    peer: Option<IpAddr>,
+    place: Option<Box<Place>>,
 ) -> impl Future<Output = ()> {
-    let mut client = Client::new(service, listener, stream);
+    let mut client = Client::new(service, listener, stream, peer, place);
     async move {
         loop {
             // No `match`: what it looks at would be kept beside the exchange, in every connection.
@@ -55,10 +62,17 @@ pub fn serve(
 }
 
 impl Client {
-    fn new(service: Rc<Service>, listener: Rc<ListenerService>, stream: Stream) -> Self {
-        let peer = Peer::new(stream.peer());
-        let _counted = Counted::new(&service);
-        Self { service, stream, input: Input::default(), listener, peer, sending: None, _counted }
+    fn new(
+        service: Rc<Service>,
+        listener: Rc<ListenerService>,
+        stream: Stream,
+        address: Option<IpAddr>,
+        place: Option<Box<Place>>,
+    ) -> Self {
+        let peer = Peer::new(address);
+        service.connections.set(service.connections.get() + 1);
+        let seat = service.seats.take(stream.number());
+        Self { service, stream, input: Input::default(), listener, peer, sending: None, seat, _place: place }
     }
 
     /// The next request; `None` when there is none any more. One that is refused was the last.
@@ -74,11 +88,13 @@ impl Client {
 
     async fn read_request(&mut self) -> Result<Option<Outgoing>, Refused> {
         let mut head_due = None;
+        self.service.seats.wait(self.seat, self.service.now());
         loop {
             if !self.input.is_empty() {
                 let rules = self.listener.rules();
                 let taken = take_request(&self.service, &rules, &self.peer, &mut self.input)?;
                 if taken.is_some() {
+                    self.service.seats.work(self.seat);
                     return Ok(taken);
                 }
                 self.input.collect();
@@ -90,7 +106,7 @@ impl Client {
                 Err(Fault::TimedOut) if head_due.is_some() => return Err(Refused::head_timeout()),
                 Err(Fault::TimedOut) => return Ok(None),
                 Ok(None) | Err(Fault::Os(_)) => {
-                    if head_due.is_some() {
+                    if head_due.is_some() && !self.service.seats.ends(self.seat) {
                         self.service.stats.borrow_mut().refused(0, Refusal::ClientGone);
                     }
                     return Ok(None);
@@ -144,18 +160,25 @@ impl Client {
     }
 }
 
-/// Counts a downstream connection while it lives.
-struct Counted(Rc<Service>);
-
-impl Counted {
-    fn new(service: &Rc<Service>) -> Self {
-        service.connections.set(service.connections.get() + 1);
-        Self(service.clone())
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.service.seats.leave(self.seat);
+        self.service.connections.set(self.service.connections.get() - 1);
     }
 }
 
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.connections.set(self.0.connections.get() - 1);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of the future that such a function makes.
+    fn future_of<A, B, C, D, E, F>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_future_of_an_idle_connection_leaves_room_for_its_slots_in_a_kib() {
+        let size = future_of(serve);
+        assert!(size <= 816, "{size} bytes");
     }
 }

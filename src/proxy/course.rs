@@ -123,9 +123,11 @@ pub(super) struct Course {
     afresh: bool,
     reserved: Option<Box<Reserved>>,
     /// A byte of a response has gone to the client, an interim one's too.
-    answering: Cell<bool>,
+    pub(super) answering: Cell<bool>,
     /// Interim responses so far, passed on or not.
     interims: Cell<u8>,
+    /// The client is gone: nothing is tried again for it.
+    pub(super) gone: Cell<bool>,
 }
 
 impl Course {
@@ -140,6 +142,7 @@ impl Course {
             reserved,
             answering: Cell::new(false),
             interims: Cell::new(0),
+            gone: Cell::new(false),
         }
     }
 
@@ -163,6 +166,7 @@ impl Course {
             idempotent: sent.idempotent,
             answering: self.answering.get(),
             overdue: service.now() >= self.ends,
+            gone: self.gone.get(),
             trial: picked.is_trial(),
         }
     }
@@ -204,7 +208,7 @@ impl Course {
     pub(super) fn after_failed(&mut self, service: &Service, failed: Failed, sent: Sent) -> Option<Picked> {
         let Failed { failure, picked, in_flight, reused } = failed;
         let onward = self.onward(service, failure, &picked, Sent { reused, ..sent });
-        let noticed = matches!(onward, Onward::Nowhere);
+        let noticed = matches!(onward, Onward::Nowhere) && !self.gone.get();
         match counted_as(failure) {
             // A pooled connection that had died is no failure of the backend.
             Some(counted) if !matches!(onward, Onward::Afresh(_)) => {

@@ -7,6 +7,7 @@ use super::course::Course;
 use super::request::Input;
 use super::response::{BadResponse, FirstPart, Part, take_response};
 use super::service::Service;
+use super::vanished::{ClientGone, Missed, WATCH_AFTER};
 use crate::exchange::{AttemptFailure, Pace, RequestFacts, ResponseLeft, Taken};
 use crate::metrics::UpstreamFailure;
 use crate::ring::{Chunk, Fault, Payload, PipeLoan, SpliceFault, Stream, give_way};
@@ -28,6 +29,8 @@ pub(super) struct Down<'a> {
     pub(super) service: &'a Service,
     pub(super) stream: &'a Stream,
     pub(super) min_rate_per_s: u64,
+    /// A client that ends its side is taken to have gone.
+    pub(super) half_close_ends: bool,
     /// When the whole exchange must be over.
     pub(super) ends: Instant,
 }
@@ -100,7 +103,14 @@ pub(super) async fn read_final(
         // Half a head is half an answer, which may stall.
         let begun = !input.is_empty();
         let stalls = if begun { down.service.now().deadline(until.between_bytes) } else { Instant::NEVER };
-        match poll_fn(|cx| up.poll_receive(cx, (until.due)().min(stalls))).await {
+        let soon = down.service.now() + WATCH_AFTER;
+        let due = || (until.due)().min(stalls);
+        let mut received = poll_fn(|cx| up.poll_receive(cx, due().min(soon))).await;
+        if matches!(received, Err(Fault::TimedOut)) && down.service.now() < due() {
+            let later = down.unless_gone(poll_fn(|cx| up.poll_receive(cx, due())));
+            received = later.await.map_err(|ClientGone| AnswerFault::Client)?;
+        }
+        match received {
             Ok(Some(chunk)) => input.add(chunk),
             Ok(None) | Err(Fault::Os(_)) => return Err(AnswerFault::Backend(AttemptFailure::NoResponse)),
             Err(Fault::TimedOut) if begun => return Err(AnswerFault::Backend(AttemptFailure::Stalled)),
@@ -155,12 +165,15 @@ async fn pass_body(
         return relay(down, up, part, pipe, between_bytes, pace).await;
     }
     while !part.body.is_done() {
-        let received = up.receive(down.service.now().deadline(between_bytes).min(down.ends)).await;
+        let received = down.receive(up, down.service.now().deadline(between_bytes).min(down.ends)).await;
         let truncated = DownloadFault::Backend(UpstreamFailure::Truncated);
         let chunk = match received {
             Ok(Some(chunk)) => chunk,
-            Err(Fault::TimedOut) => return Err(DownloadFault::Backend(UpstreamFailure::BodyTimeout)),
-            Err(Fault::Os(_)) => return Err(truncated),
+            Err(Missed::ClientGone) => return Err(DownloadFault::Client),
+            Err(Missed::Backend(Fault::TimedOut)) => {
+                return Err(DownloadFault::Backend(UpstreamFailure::BodyTimeout));
+            }
+            Err(Missed::Backend(Fault::Os(_))) => return Err(truncated),
             Ok(None) => {
                 let last = part.body.close().map_err(|_| truncated)?;
                 pace.count(last.len());
@@ -211,16 +224,18 @@ async fn relay(
         let mut ahead = pace;
         ahead.count(max);
         let due = now.deadline(between_bytes).min(down.ends);
-        let moved =
-            up.splice_to(down.stream, &mut pipe, max, due, ahead.due()).await.map_err(
-                |fault| match fault {
-                    SpliceFault::To(_) => DownloadFault::Client,
-                    SpliceFault::From(Some(Fault::TimedOut)) => {
-                        DownloadFault::Backend(UpstreamFailure::BodyTimeout)
-                    }
-                    SpliceFault::From(_) => DownloadFault::Backend(UpstreamFailure::Truncated),
-                },
-            )?;
+        let soon = due.min(now + WATCH_AFTER);
+        let mut moved = up.splice_to(down.stream, &mut pipe, max, soon, ahead.due()).await;
+        if matches!(moved, Err(SpliceFault::From(Some(Fault::TimedOut)))) && soon < due {
+            // It has taken nothing.
+            let later = down.unless_gone(up.splice_to(down.stream, &mut pipe, max, due, ahead.due()));
+            moved = later.await.map_err(|ClientGone| DownloadFault::Client)?;
+        }
+        let moved = moved.map_err(|fault| match fault {
+            SpliceFault::To(_) => DownloadFault::Client,
+            SpliceFault::From(Some(Fault::TimedOut)) => DownloadFault::Backend(UpstreamFailure::BodyTimeout),
+            SpliceFault::From(_) => DownloadFault::Backend(UpstreamFailure::Truncated),
+        })?;
         pace.count(moved);
         part.body_bytes += moved as u64;
         let left = left.saturating_sub(moved as u64);

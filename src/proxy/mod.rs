@@ -19,6 +19,8 @@
 //! | `response.rs` | a response's head and first bytes, ready to go down |
 //! | `download.rs` | the rest of a response's body |
 //! | `refusal.rs` | weir's own answers |
+//! | `seats.rs` | which connections wait for their client, and who makes room |
+//! | `vanished.rs` | clients that go away while their answer is awaited |
 //! | `tunnel.rs` | raw bytes both ways after 101 |
 
 mod attempt;
@@ -31,9 +33,11 @@ mod peer;
 mod refusal;
 mod request;
 mod response;
+mod seats;
 mod service;
 mod tunnel;
 mod upload;
+mod vanished;
 
 pub use connection::serve;
 pub use service::{ListenerRules, ListenerService, Service, Stage};

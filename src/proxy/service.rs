@@ -1,7 +1,9 @@
 //! What the connections of a shard share: ring, upstreams, listeners, statistics, scratch memory.
 
-use crate::config::{Forwarded, ListenAddress, TrustedProxies};
+use super::seats::Seats;
+use crate::config::{Forwarded, ListenAddress, OnHalfClose, TrustedProxies};
 use crate::http1::{Fields, HeadLimits, Via};
+use crate::limit::{ClientKey, ConnectionLimits, Exceeded, Place};
 use crate::metrics::ShardStats;
 use crate::ring::Ring;
 use crate::route::Router;
@@ -9,6 +11,7 @@ use crate::time::{Instant, Micros};
 use crate::topology::{ListenerKey, ListenerPlan, Topology};
 use crate::upstream::{Pool, Upstreams};
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -49,6 +52,8 @@ pub struct ListenerRules {
     pub via: Option<Via>,
     /// Changes whenever the rules do, and is never 0.
     pub(super) edition: u32,
+    /// What is done when a client ends its side while its answer is awaited.
+    pub on_half_close: OnHalfClose,
     /// The pools that the router gives places among, if those are not the topology's any more.
     left_with: Option<Vec<Rc<Pool>>>,
 }
@@ -69,6 +74,7 @@ impl ListenerRules {
             trusted_proxies: TrustedProxies { unix, ..listener.trusted_proxies.clone() },
             via: listener.via.as_deref().map(Via::new),
             edition,
+            on_half_close: listener.on_half_close,
             left_with: None,
         }
     }
@@ -103,6 +109,30 @@ impl ListenerService {
     /// Its lasting number.
     pub fn key(&self) -> ListenerKey {
         self.key
+    }
+
+    /// Its name in logs.
+    pub fn name(&self) -> String {
+        self.plan.borrow().rules.name.clone()
+    }
+
+    /// Connections that may wait in its queue.
+    pub fn backlog(&self) -> usize {
+        self.plan.borrow().rules.backlog as usize
+    }
+
+    /// A place for a connection of this peer under the listener's limits; `None`: there are none. A proxy that
+    /// is trusted carries many clients and has as many connections as it wants, and so has a Unix socket's peer.
+    ///
+    /// # Errors
+    /// The limit that leaves no place.
+    pub fn admit(&self, peer: Option<IpAddr>) -> Result<Option<Box<Place>>, Exceeded> {
+        let plan = self.plan.borrow();
+        let rules = &plan.rules;
+        let limits =
+            ConnectionLimits { all: rules.max_connections, per_client: rules.max_connections_per_client };
+        let counted = peer.filter(|_| limits.per_client > 0 && !rules.trusted_proxies.trusts(peer));
+        plan.connections.admit(limits, counted.map(ClientKey::of))
     }
 
     /// What holds now.
@@ -156,6 +186,7 @@ pub struct Service {
     pub stage: Cell<Stage>,
     /// Downstream connections.
     pub connections: Cell<usize>,
+    pub(super) seats: Seats,
     /// Bytes that exchanges keep so that they can be made again, and how many they may be.
     pub(super) kept: Rc<Cell<usize>>,
     pub(super) kept_max: usize,
@@ -174,6 +205,7 @@ impl Service {
             stats: RefCell::new(Box::new(ShardStats::new(0))),
             stage: Cell::new(Stage::Serving),
             connections: Cell::new(0),
+            seats: Seats::default(),
             kept: Rc::default(),
             kept_max,
             scratch: RefCell::default(),
@@ -208,6 +240,13 @@ impl Service {
     /// The listener with this number, if the topology has it.
     pub fn listener(&self, key: ListenerKey) -> Option<Rc<ListenerService>> {
         self.listeners.borrow().iter().find(|listener| listener.key == key).cloned()
+    }
+
+    /// Has at most `count` connections end that have waited for their client longest; how many.
+    pub fn make_room(&self, count: usize) -> usize {
+        let ended = self.seats.make_room(self.now(), count);
+        self.stats.borrow_mut().evicted(ended);
+        ended
     }
 
     /// The time as of this turn.

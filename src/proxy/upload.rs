@@ -105,6 +105,7 @@ impl Client {
             service: &self.service,
             stream: &self.stream,
             min_rate_per_s: listener.body_min_rate_per_s,
+            half_close_ends: self.half_close_ends(),
             ends: way.times.ends,
         };
         let attempted = Attempted {
@@ -177,6 +178,9 @@ impl Attempted<'_> {
             Ok(Err(AnswerFault::Backend(failure))) => return Ended::NoAnswer(failure),
             Err(ended) => return ended,
         };
+        if may_try_again(picked, part.status) {
+            course.gone.set(down.is_gone());
+        }
         if let Some(other) = course.after_status(self.service, part.status, picked, sent()) {
             return Ended::Again(other);
         }
@@ -219,7 +223,7 @@ impl Attempted<'_> {
         let max = course.may_hold(self.service, self.connection.picked(), sent());
         if !tried_again && let Some(room) = room_for(self.service, &part, max) {
             let between_bytes = rules.timeouts.between_bytes;
-            hold(room, up, &mut part, between_bytes, down.ends).await.map_err(AnswerFault::Backend)?;
+            hold(room, *down, up, &mut part, between_bytes).await.map_err(AnswerFault::Backend)?;
         }
         Ok(part)
     }

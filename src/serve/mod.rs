@@ -5,11 +5,13 @@
 //! `shard`). Called by `cli`.
 
 mod activated;
+mod descriptors;
 mod privileges;
 mod refused;
 mod takeover;
 
 pub use activated::ActivatedRefused;
+pub use descriptors::descriptors_wanted;
 pub use privileges::{Account, PrivilegesRefused};
 pub use refused::StartError;
 pub use takeover::TakeoverRefused;
@@ -21,8 +23,8 @@ use crate::fleet::World;
 use crate::log;
 use crate::mesh::{Pulse, Receiver, Refused, Sender, ToControl, ToShard, mailbox};
 use crate::ring::{RECOMMENDED, probe};
-use crate::shard::{self, ShardPlan};
-use crate::sys::{clock, cpu, limits};
+use crate::shard::{self, Descriptors, ShardPlan};
+use crate::sys::{clock, cpu};
 use crate::time::Micros;
 use activated::Activated;
 use std::cell::RefCell;
@@ -40,11 +42,6 @@ const SHARD_MAIL: usize = 1024;
 
 /// Messages that control may be behind, from all shards.
 const CONTROL_MAIL: usize = 8192;
-
-/// Descriptors that are no connections: admin, probes, the log; and for each shard its rings, doorbells and
-/// listeners.
-const OTHER_DESCRIPTORS: u64 = 128;
-const OTHER_DESCRIPTORS_PER_SHARD: u64 = 16;
 
 /// How long shards that were told to stop may take, and how often it is looked whether they have.
 const END_WITHIN: Micros = Micros::from_s(2);
@@ -104,7 +101,7 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
     let cores = expand(&config.runtime.cores, &cpu::available())?;
     let account = Account::of(&config.runtime)?;
     account.as_ref().map_or(Ok(()), Account::prepare)?;
-    warn_of_descriptors(&config, cores.len());
+    let descriptors = descriptors::share(&config, cores.len());
     let token = Token::of(&config.admin)?;
     let mut inherited = match begin {
         Begin::Afresh => None,
@@ -131,7 +128,7 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
         clock::now(),
     )?;
     let (to_control, mail) = mailbox(CONTROL_MAIL)?;
-    let shards = Shards::start(&config, &world, &cores, &to_control)?;
+    let shards = Shards::start(&config, descriptors, &world, &cores, &to_control)?;
     drop(to_control);
     let listening = Rc::new(RefCell::new(listening));
     let links = shards.links.clone();
@@ -213,33 +210,6 @@ fn tell(addresses: &Addresses, shards: usize) {
     }
 }
 
-/// The descriptors that `shards` shards may need at once: one for each client and one for its backend, and
-/// some that are no connections.
-pub fn descriptors_wanted(max_connections: usize, shards: usize) -> u64 {
-    let connections = (max_connections as u64).saturating_mul(shards as u64).saturating_mul(2);
-    connections.saturating_add(other_descriptors(shards as u64))
-}
-
-fn other_descriptors(shards: u64) -> u64 {
-    OTHER_DESCRIPTORS + OTHER_DESCRIPTORS_PER_SHARD * shards
-}
-
-fn warn_of_descriptors(config: &Config, shards: usize) {
-    let wanted = descriptors_wanted(config.runtime.max_connections, shards);
-    let shards = shards as u64;
-    let other = other_descriptors(shards);
-    match limits::raise_descriptors() {
-        Ok(limit) if limit < wanted => tracing::warn!(
-            limit,
-            wanted,
-            "fewer descriptors than max_connections may need; raise the hard limit (`ulimit -Hn`, LimitNOFILE=) or lower runtime.max_connections to {}",
-            (limit.saturating_sub(other) / shards.max(1) / 2).max(1),
-        ),
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "the limit of descriptors cannot be raised"),
-    }
-}
-
 /// The running shards. Dropped before control has led them to their end, it stops them.
 struct Shards {
     threads: Vec<JoinHandle<()>>,
@@ -251,6 +221,7 @@ impl Shards {
     /// cut off.
     fn start(
         config: &Arc<Config>,
+        descriptors: Descriptors,
         world: &World,
         cores: &[usize],
         to_control: &Sender<ToControl>,
@@ -265,6 +236,7 @@ impl Shards {
                 shards: cores.len(),
                 core: *core,
                 runtime: config.runtime.clone(),
+                descriptors,
                 topology: world.topology().clone(),
                 pulse,
                 sockets: Vec::new(),

@@ -4,6 +4,7 @@
 //! | file | what |
 //! |---|---|
 //! | `shares.rs` | how each policy shares the traffic |
+//! | `bounds.rs` | limits of connections, who makes room, floods |
 //! | `clients.rs` | ip_hash: the same client, the same backend |
 //! | `usable.rs` | backups, and what happens when nobody is left |
 //! | `checks.rs` | every key of a health check |
@@ -38,6 +39,7 @@
 mod harness;
 
 mod admin;
+mod bounds;
 mod checks;
 mod clients;
 mod command_line;

@@ -7,7 +7,7 @@
 use std::fmt;
 use weir::config::Forwarded;
 use weir::exchange::{
-    BadBody, BadRequest, Downward, FinalHead, RequestFacts, RequestLeft, RequestRules, ResponseLeft,
+    BadBody, BadRequest, Downward, FinalHead, RequestFacts, RequestLeft, RequestRules, ResponseLeft, is_head,
     take_request, take_response,
 };
 use weir::http1::{Fields, Method, RequestRewrite, reason_phrase, write_error};
@@ -169,15 +169,15 @@ impl Relay {
     /// Something happens.
     pub fn event(&mut self, event: Event<'_>) {
         match event {
-            Event::Client(bytes) if !self.client_ended => self.from_client(bytes),
+            Event::Client(bytes) if !self.client_ended => self.client_sent(bytes),
             Event::ClientEnds => self.client_ends(),
-            Event::Backend(bytes) => self.from_backend(bytes),
+            Event::Backend(bytes) => self.backend_sent(bytes),
             Event::BackendEnds => self.backend_ends(),
             Event::Client(_) => {}
         }
     }
 
-    fn from_client(&mut self, bytes: &[u8]) {
+    fn client_sent(&mut self, bytes: &[u8]) {
         match &mut self.state {
             State::Closed => {}
             State::Tunnel(upstream) => self.upstreams[*upstream].sent.extend_from_slice(bytes),
@@ -213,11 +213,14 @@ impl Relay {
         let rewrite = RequestRewrite {
             forwarded: Forwarded::Replace,
             trusted: false,
-            client: b"192.0.2.17",
+            peer: Some(b"192.0.2.17"),
+            client: Some(b"192.0.2.17"),
+            via: None,
             proto: b"http",
             upgrade: false,
         };
-        let rules = RequestRules { limits: &super::LIMITS, router, max_body: MAX_BODY, rewrite };
+        let rules =
+            RequestRules { limits: &super::LIMITS, router, max_body: MAX_BODY, believed: None, rewrite };
         let mut out = Vec::new();
         match take_request(client, &rules, fields, &mut out) {
             _ if client.is_empty() => {}
@@ -304,7 +307,7 @@ impl Relay {
         }
     }
 
-    fn from_backend(&mut self, bytes: &[u8]) {
+    fn backend_sent(&mut self, bytes: &[u8]) {
         match &mut self.state {
             // Unasked: the connection is found dead before it is used again.
             State::Waiting if self.planted == Some(Planted::PassesWhatIsBehind) => {

@@ -58,7 +58,9 @@ fn rewrites() -> impl Iterator<Item = RequestRewrite<'static>> {
         [false, true].into_iter().map(move |upgrade| RequestRewrite {
             forwarded,
             trusted,
-            client: CLIENT,
+            peer: Some(CLIENT),
+            client: Some(CLIENT),
+            via: None,
             proto: b"http",
             upgrade,
         })

@@ -69,7 +69,7 @@ fn a_nominated_length_still_frames_the_body() {
 
 #[test]
 fn a_response_passes_byte_for_byte_but_for_what_is_of_the_hop() {
-    for (from_backend, to_client) in [
+    for (backend_sent, to_client) in [
         (
             "HTTP/1.1 200 Very Well\r\nserver: s\r\nX-B: 2\r\nSET-Cookie: a\r\nSet-Cookie: b\r\nContent-Length: 2\r\n\r\n",
             "HTTP/1.1 200 Very Well\r\nserver: s\r\nX-B: 2\r\nSET-Cookie: a\r\nSet-Cookie: b\r\nContent-Length: 2\r\n\r\n",
@@ -83,7 +83,7 @@ fn a_response_passes_byte_for_byte_but_for_what_is_of_the_hop() {
             "HTTP/1.1 599 \r\nContent-Length: 2\r\n\r\n",
         ),
     ] {
-        let backend = Backend::http(answers::fixed(format!("{from_backend}ok")));
+        let backend = Backend::http(answers::fixed(format!("{backend_sent}ok")));
         let weir = in_front_of(&backend);
         let response = weir.client().get("/");
         assert_eq!(String::from_utf8_lossy(&response.head), to_client);

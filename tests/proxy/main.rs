@@ -18,6 +18,7 @@
 //! | `failures.rs` | backends that answer badly or not at all |
 //! | `slow.rs` | time limits |
 //! | `memory.rs` | slow readers and writers, and who else is affected |
+//! | `vanished.rs` | clients that go away while their answer is awaited |
 //! | `tunnel.rs` | upgrades |
 //! | `addresses.rs` | Unix sockets and IPv6 |
 //! | `chaos.rs` | everybody misbehaves at once: no answer is another's, nothing is left over |
@@ -46,6 +47,7 @@ mod reuse;
 mod slow;
 mod splits;
 mod tunnel;
+mod vanished;
 
 use harness::{Backend, Weir, one_pool};
 
