@@ -9,7 +9,7 @@ use super::request::Outgoing;
 use super::service::Service;
 use crate::exchange::{AttemptFailure, is_failure};
 use crate::metrics::{Phase, UpstreamFailure};
-use crate::ring::{Chunk, Fault, Payload};
+use crate::ring::{Chunk, Counted, Fault, Payload};
 use crate::time::Micros;
 use crate::upstream::{self, Connection, InFlight, Picked};
 
@@ -74,7 +74,14 @@ impl Client {
         drop(picked);
         let due = service.now().deadline(response).min(times.ends);
         let bytes = std::mem::take(&mut outgoing.bytes);
-        let send = connection.stream.send(Payload::Bytes(bytes), due).quiet();
+        let send = match outgoing.only_sent() {
+            None => connection.stream.send(Payload::Bytes(bytes), due).quiet(),
+            // Too many large ones are under way for this to be kept until the answer comes.
+            Some(taken) => {
+                let bytes = Payload::Counted(Counted::new(bytes, taken));
+                connection.stream.send(bytes, due).quiet_and_done()
+            }
+        };
         let sent_at = times.pause();
         let first = if outgoing.body.is_done() {
             // The answer says that the send went well: it is asked about only then.

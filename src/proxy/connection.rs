@@ -30,6 +30,9 @@ impl Write for AddressText {
     }
 }
 
+/// What a wait for the rest of a head ends with when its memory is needed for others.
+const GIVEN_UP: Fault = Fault::Os(libc::ENOMEM);
+
 /// A downstream connection.
 pub(super) struct Client {
     pub(super) service: Rc<Service>,
@@ -99,18 +102,21 @@ impl Client {
     async fn read_request(&mut self) -> Result<Option<Outgoing>, Refused> {
         let mut head_due = None;
         loop {
-            if !self.input.is_empty() {
+            if !self.input.is_empty() && self.input.is_worth_a_look(self.rules().limits.max_head) {
                 let text = &self.text.bytes[..usize::from(self.text.len)];
                 let taken = take_request(&self.service, &self.listener.rules(), text, &mut self.input)?;
                 if taken.is_some() {
                     return Ok(taken);
                 }
-                self.input.collect();
+                self.input.collect(&self.service.heads).map_err(|_| Refused::head_memory())?;
                 head_due = head_due.or(Some(self.service.now().deadline(self.rules().head_timeout)));
             }
             let due = head_due.unwrap_or_else(|| self.service.now().deadline(self.rules().idle_timeout));
             match poll_fn(|cx| self.poll_next(cx, due)).await {
-                Ok(Some(chunk)) => self.input.add(chunk),
+                Ok(Some(chunk)) => {
+                    self.input.add(chunk, &self.service.heads).map_err(|_| Refused::head_memory())?;
+                }
+                Err(GIVEN_UP) => return Err(Refused::head_memory()),
                 Err(Fault::TimedOut) if head_due.is_some() => return Err(Refused::head_timeout()),
                 Err(Fault::TimedOut) => return Ok(None),
                 Ok(None) | Err(Fault::Os(_)) => {
@@ -129,11 +135,17 @@ impl Client {
             && let Poll::Ready(sent) = sending.poll_failed(cx)
         {
             self.sending = None;
-            sent.outcome?;
+            if let Err(fault) = sent.outcome {
+                self.lost(fault);
+                return Poll::Ready(Err(Fault::Os(libc::EPIPE)));
+            }
         }
         // A last send that went well is still there: it woke nobody. One that has not is waited for after this.
         if self.input.is_empty() {
             return self.stream.poll_receive_next(cx, due);
+        }
+        if self.input.is_given_up(cx) {
+            return Poll::Ready(Err(GIVEN_UP));
         }
         self.stream.poll_receive(cx, due)
     }

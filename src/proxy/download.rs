@@ -12,6 +12,7 @@ use crate::ring::{Chunk, Fault, Payload, PipeLoan, SpliceFault, Stream, give_way
 use crate::time::{Instant, Micros};
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::task::Poll;
 
 /// Chunks that leave by one send.
 const GATHERED_MAX: usize = 16;
@@ -58,8 +59,8 @@ impl Down<'_> {
 /// Why there is no final head to pass on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AnswerFault {
-    /// The client is gone.
-    Client,
+    /// The client is gone, or reads too slowly.
+    Client(Fault),
     /// The backend's fault.
     Backend(AttemptFailure),
 }
@@ -68,7 +69,7 @@ pub(super) enum AnswerFault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DownloadFault {
     /// The client is gone or reads too slowly.
-    Client,
+    Client(Fault),
     /// The backend's fault.
     Backend(UpstreamFailure),
 }
@@ -91,17 +92,25 @@ pub(super) async fn read_final(
             Ok(Some(Part::Final(part))) => return Ok(part),
             Ok(Some(Part::Interim(bytes))) => {
                 answering.set(answering.get() || !bytes.is_empty());
-                down.send(Payload::Bytes(bytes)).await.map_err(|_| AnswerFault::Client)?;
+                down.send(Payload::Bytes(bytes)).await.map_err(AnswerFault::Client)?;
                 continue;
             }
-            Ok(None) => input.collect(),
+            Ok(None) => {
+                let collected = input.collect(&down.service.answers);
+                collected.map_err(|_| AnswerFault::Backend(AttemptFailure::BadResponse))?;
+            }
             Err(_) => return Err(AnswerFault::Backend(AttemptFailure::BadResponse)),
         }
         // Half a head is half an answer, which may stall.
         let begun = !input.is_empty();
         let stalls = if begun { down.service.now().deadline(until.between_bytes) } else { Instant::NEVER };
-        match poll_fn(|cx| up.poll_receive(cx, (until.due)().min(stalls))).await {
-            Ok(Some(chunk)) => input.add(chunk),
+        let given_up = AnswerFault::Backend(AttemptFailure::BadResponse);
+        let next = poll_fn(|cx| match input.is_given_up(cx) {
+            true => Poll::Ready(None),
+            false => up.poll_receive(cx, (until.due)().min(stalls)).map(Some),
+        });
+        match next.await.ok_or(given_up)? {
+            Ok(Some(chunk)) => input.add(chunk, &down.service.answers).map_err(|_| given_up)?,
             Ok(None) | Err(Fault::Os(_)) => return Err(AnswerFault::Backend(AttemptFailure::NoResponse)),
             Err(Fault::TimedOut) if begun => return Err(AnswerFault::Backend(AttemptFailure::Stalled)),
             Err(Fault::TimedOut) => return Err(AnswerFault::Backend(AttemptFailure::ResponseTimeout)),
@@ -148,7 +157,7 @@ async fn pass_body(
     let mut pace = Pace::new(down.service.now(), down.min_rate_per_s);
     let first = std::mem::replace(&mut part.payload, Payload::Static(b""));
     pace.count(first.as_slice().len());
-    down.send_by(first, pace.due()).await.map_err(|_| DownloadFault::Client)?;
+    down.send_by(first, pace.due()).await.map_err(DownloadFault::Client)?;
     if let ResponseLeft::Length(SPLICE_MIN..) = part.body
         && let Some(pipe) = down.service.ring.pipe()
     {
@@ -167,13 +176,13 @@ async fn pass_body(
                 return down
                     .send_by(Payload::Static(last), pace.due())
                     .await
-                    .map_err(|_| DownloadFault::Client);
+                    .map_err(DownloadFault::Client);
             }
         };
         let step = if part.body.is_verbatim() {
             gather(down.service, up, chunk, part)
         } else {
-            transform(down.service, &chunk, part)
+            transform(down.service, chunk, part)
         };
         let leaving = step.map_err(|_| DownloadFault::Backend(UpstreamFailure::BadResponse))?;
         send_leaving(down, leaving, &mut pace).await?;
@@ -187,7 +196,7 @@ async fn send_leaving(down: Down<'_>, leaving: Leaving, pace: &mut Pace) -> Resu
         Leaving::One(payload) => down.send_by(payload, pace.due()).await,
         Leaving::Many(chunks) => down.stream.send_gathered(chunks, pace.due()).await.map(drop),
     };
-    sent.map_err(|_| DownloadFault::Client)
+    sent.map_err(DownloadFault::Client)
 }
 
 /// Moves the rest of a long body down without copying it.
@@ -214,7 +223,7 @@ async fn relay(
         let moved =
             up.splice_to(down.stream, &mut pipe, max, due, ahead.due()).await.map_err(
                 |fault| match fault {
-                    SpliceFault::To(_) => DownloadFault::Client,
+                    SpliceFault::To(fault) => DownloadFault::Client(fault),
                     SpliceFault::From(Some(Fault::TimedOut)) => {
                         DownloadFault::Backend(UpstreamFailure::BodyTimeout)
                     }
@@ -281,13 +290,16 @@ fn gather(
     Ok(Leaving::Many(chunks))
 }
 
-/// What of `chunk` goes down in another framing.
-fn transform(service: &Service, chunk: &Chunk, part: &mut FirstPart) -> Result<Leaving, BadResponse> {
-    let mut out = service.spare();
-    let count = part.body.transform(chunk, &mut out)?;
+/// What of `chunk` goes down in another framing. It takes the place of what came, so that no client makes
+/// weir hold both.
+fn transform(service: &Service, mut chunk: Chunk, part: &mut FirstPart) -> Result<Leaving, BadResponse> {
+    let mut scratch = service.scratch.borrow_mut();
+    let out = &mut scratch.head;
+    out.clear();
+    let count = part.body.transform(&chunk, out)?;
     part.body_bytes += count as u64;
     if count < chunk.len() {
         part.pool = false;
     }
-    Ok(Leaving::One(Payload::Bytes(out)))
+    Ok(Leaving::One(if chunk.replace(out) { Payload::Chunk(chunk) } else { Payload::Bytes(out.clone()) }))
 }

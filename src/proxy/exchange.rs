@@ -17,7 +17,7 @@ use crate::balance::BackendId;
 use crate::exchange::{AttemptFailure, Pace};
 use crate::http1::Method;
 use crate::metrics::{Phase, Refusal, UpstreamFailure};
-use crate::ring::{Chunk, Payload};
+use crate::ring::{Chunk, Fault, Payload};
 use crate::sys::clock;
 use crate::time::{Instant, Micros};
 use crate::upstream::{InFlight, Picked};
@@ -216,7 +216,7 @@ impl Client {
             Err(failed) => return Answered::Later(Rest::Failed(failed)),
         };
         let mut input = Input::default();
-        input.add(first);
+        input.begin(first);
         let part = match take_response(&self.service, &mut input, &outgoing.facts, self.closing()) {
             Ok(Some(Part::Final(part))) => part,
             Ok(interim) => return Answered::Later(Rest::Head(begun, input, interim)),
@@ -240,14 +240,14 @@ impl Client {
     ) -> Step {
         let ends = way.times.ends;
         // In any case: what is still to come may be an interim response, which must not overtake.
-        if self.sent_before().await.is_err() {
-            return Step::Done(self.client_gone());
+        if let Err(fault) = self.sent_before().await {
+            return Step::Done(self.lost(fault));
         }
         if let Some(Part::Interim(bytes)) = interim {
             // Empty: an HTTP/1.0 client gets none.
             way.course.answering.set(way.course.answering.get() || !bytes.is_empty());
-            if self.down(ends).send(Payload::Bytes(bytes)).await.is_err() {
-                return Step::Done(self.client_gone());
+            if let Err(fault) = self.down(ends).send(Payload::Bytes(bytes)).await {
+                return Step::Done(self.lost(fault));
             }
         }
         let rules = begun.connection.picked().pool().rules();
@@ -260,7 +260,7 @@ impl Client {
         way.times.resume(self.service.now());
         match read {
             Ok(part) => self.pass(way, part, begun).await,
-            Err(AnswerFault::Client) => Step::Done(self.client_gone()),
+            Err(AnswerFault::Client(fault)) => Step::Done(self.lost(fault)),
             Err(AnswerFault::Backend(failure)) => self.failed(way, begun.failed(failure)).await,
         }
     }
@@ -286,8 +286,8 @@ impl Client {
                 return self.failed(way, begun.failed(failure)).await;
             }
         }
-        if self.sent_before().await.is_err() {
-            return Step::Done(self.client_gone());
+        if let Err(fault) = self.sent_before().await {
+            return Step::Done(self.lost(fault));
         }
         way.times.resume(self.service.now());
         Step::Done(self.pass_down(way, part, begun).await)
@@ -354,7 +354,7 @@ impl Client {
     /// A response broke off after its head had gone down: all that is left is to close.
     pub(super) fn cut(&self, id: BackendId, in_flight: InFlight, fault: DownloadFault) -> After {
         match fault {
-            DownloadFault::Client => self.client_gone(),
+            DownloadFault::Client(fault) => self.lost(fault),
             DownloadFault::Backend(failure) => {
                 self.service.stats.borrow_mut().failed(id, failure);
                 in_flight.failed(failure.label(), true);
@@ -373,9 +373,13 @@ impl Client {
         }
     }
 
-    /// The client went away before its answer was whole.
-    pub(super) fn client_gone(&self) -> After {
-        self.service.stats.borrow_mut().refused(0, Refusal::ClientGone);
+    /// The client went away before its answer was whole, or reads it too slowly.
+    pub(super) fn lost(&self, fault: Fault) -> After {
+        let cause = match fault {
+            Fault::TimedOut => Refusal::SlowReader,
+            Fault::Os(_) => Refusal::ClientGone,
+        };
+        self.service.stats.borrow_mut().refused(0, cause);
         After::Close
     }
 }

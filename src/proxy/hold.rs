@@ -31,10 +31,22 @@ pub(super) struct Room {
     taken: Taken,
 }
 
-/// What a room has taken. It can go with the bytes to the kernel, since it holds on to nothing else.
-struct Taken {
+/// What has been taken of a shard's memory. It can go with the bytes to the kernel, since it holds on to
+/// nothing else.
+pub(super) struct Taken {
     kept: Rc<Cell<usize>>,
     bytes: usize,
+}
+
+impl Taken {
+    /// `bytes` of what `kept` counts; `None` if that would be more than `max`.
+    pub(super) fn take(kept: &Rc<Cell<usize>>, bytes: usize, max: usize) -> Option<Self> {
+        let sum = kept.get().saturating_add(bytes);
+        (sum <= max).then(|| {
+            kept.set(sum);
+            Self { kept: kept.clone(), bytes }
+        })
+    }
 }
 
 impl Room {

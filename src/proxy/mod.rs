@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `service.rs` | what the connections of a shard share |
 //! | `connection.rs` | one connection: request after request |
+//! | `collecting.rs` | memory for heads that come in pieces |
 //! | `request.rs` | a request's head, from the client's bytes to those that go upstream |
 //! | `exchange.rs` | attempts at backends until one answers |
 //! | `attempt.rs` | one attempt, up to the first bytes of its answer |
@@ -21,6 +22,7 @@
 //! | `tunnel.rs` | raw bytes both ways after 101 |
 
 mod attempt;
+mod collecting;
 mod connection;
 mod course;
 mod download;

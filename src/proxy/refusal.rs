@@ -47,6 +47,14 @@ impl Refused {
         Self::new(408, Refusal::HeadTimeout, "the request head did not come in time")
     }
 
+    pub(super) fn head_memory() -> Self {
+        Self::new(503, Refusal::HeadMemory, "too many incomplete request heads, and this one waits longest")
+    }
+
+    pub(super) fn request_memory() -> Self {
+        Self::new(503, Refusal::RequestMemory, "too many large requests are on their way to backends")
+    }
+
     pub(super) fn body_timeout() -> Self {
         Self::new(408, Refusal::BodyTimeout, "the request body comes too slowly")
     }

@@ -260,5 +260,11 @@ fn first_payload(
     let mut out = Vec::with_capacity(new_head.len() + rest.len() + 32);
     out.extend_from_slice(new_head);
     let count = body.transform(rest, &mut out)?;
+    if let Some(mut chunk) = input.take_chunk()
+        && chunk.replace(&out)
+    {
+        // As in `download.rs`: one of them is held while the client reads, not both.
+        return Ok((Payload::Chunk(chunk), count));
+    }
     Ok((Payload::Bytes(out), count))
 }

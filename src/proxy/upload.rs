@@ -48,8 +48,8 @@ enum Ended {
     Again(Picked),
     /// The answer broke off.
     Cut(DownloadFault),
-    /// The client is gone.
-    ClientGone,
+    /// The client is gone, or reads too slowly.
+    ClientLost(Fault),
 }
 
 /// What the two directions tell each other.
@@ -85,8 +85,8 @@ struct Attempted<'a> {
 impl Client {
     /// Sends the rest of the body and passes the answer down, whichever comes first.
     pub(super) async fn upload_and_answer(&mut self, way: &mut Way, begun: Begun) -> Step {
-        if self.sent_before().await.is_err() {
-            return Step::Done(self.client_gone());
+        if let Err(fault) = self.sent_before().await {
+            return Step::Done(self.lost(fault));
         }
         way.times.pause();
         let rules = begun.connection.picked().pool().rules();
@@ -145,7 +145,7 @@ impl Client {
                 After::Close
             }
             Ended::Cut(fault) => self.cut(id, begun.in_flight, fault),
-            Ended::ClientGone => self.client_gone(),
+            Ended::ClientLost(fault) => self.lost(fault),
         };
         Step::Done(after)
     }
@@ -173,7 +173,7 @@ impl Attempted<'_> {
         };
         let mut part = match uploading.beside(self.hear(course, &sent), down.service, progress).await {
             Ok(Ok(part)) => part,
-            Ok(Err(AnswerFault::Client)) => return Ended::ClientGone,
+            Ok(Err(AnswerFault::Client(fault))) => return Ended::ClientLost(fault),
             Ok(Err(AnswerFault::Backend(failure))) => return Ended::NoAnswer(failure),
             Err(ended) => return ended,
         };
@@ -249,7 +249,7 @@ impl<F: Future<Output = Result<(), UploadFault>>> Uploading<'_, F> {
                         return Poll::Ready(Err(Ended::Refused(refused)));
                     }
                     Err(UploadFault::Client(_) | UploadFault::ClientGone) => {
-                        return Poll::Ready(Err(Ended::ClientGone));
+                        return Poll::Ready(Err(Ended::ClientLost(Fault::Os(libc::EPIPE))));
                     }
                 }
             }
@@ -341,15 +341,13 @@ async fn upload(
         let count = body.take(&chunk, max_body).map_err(UploadFault::Client)?;
         progress.body_bytes.set(progress.body_bytes.get() + count as u64);
         replay.keep(&chunk[..count]);
-        let payload = if count < chunk.len() {
-            // What follows the body is the next request.
-            let part = chunk[..count].to_vec();
-            chunk.advance(count);
-            input.add(chunk);
-            Payload::Bytes(part)
-        } else {
-            Payload::Chunk(chunk)
-        };
+        if count < chunk.len() {
+            // What follows the body is the next request. It waits in memory that is counted.
+            let kept = input.keep(&chunk[count..], &service.heads);
+            kept.map_err(|_| UploadFault::Client(Refused::head_memory()))?;
+            chunk.truncate(count);
+        }
+        let payload = Payload::Chunk(chunk);
         let sent_from = service.now();
         let sent = up.send(payload, sent_from.deadline(progress.response)).await;
         sent.outcome.map_err(|_| UploadFault::Backend)?;

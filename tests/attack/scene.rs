@@ -1,0 +1,99 @@
+//! weir on a core of its own, in front of a backend that does what the path says; everybody else elsewhere.
+
+use crate::harness::{Backend, Weir, Wire};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// One measurement at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Where an attack takes place.
+pub struct Scene {
+    pub weir: Weir,
+    pub backend: Backend,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// The cores that this process could use when it began: the first is weir's shard's.
+fn cores() -> Vec<usize> {
+    static CORES: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    let mut cores = CORES.lock().unwrap_or_else(PoisonError::into_inner);
+    if cores.is_empty() {
+        let all = sched_getaffinity(Pid::from_raw(0)).unwrap();
+        cores.extend((0..CpuSet::count()).filter(|core| all.is_set(*core).unwrap()));
+    }
+    cores.clone()
+}
+
+/// Keeps the calling thread, and all threads that it will start, off the shard's core, if there is another.
+fn keep_off(cores: &[usize]) {
+    let mut others = CpuSet::new();
+    let rest = if cores.len() > 1 { &cores[1..] } else { cores };
+    rest.iter().for_each(|core| others.set(*core).unwrap());
+    sched_setaffinity(Pid::from_raw(0), &others).unwrap();
+}
+
+impl Scene {
+    /// `runtime`, `listener`: further lines of these sections; `pool`: of the pool, and sections.
+    pub fn new(runtime: &str, listener: &str, pool: &str) -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let cores = cores();
+        keep_off(&cores);
+        let backend = Backend::raw(|wire, _| serve(wire));
+        let config = format!(
+            "[runtime]\ncores = \"{}\"\n{runtime}\n[[listener]]\nname = \"web\"\n\
+             address = \"127.0.0.1:{{web}}\"\npool = \"app\"\n{listener}\n[pool.app]\n{pool}\n\
+             [[pool.app.backend]]\naddress = \"{}\"\n",
+            cores[0],
+            backend.address()
+        );
+        // weir itself may use them all again.
+        let all: Vec<String> = cores.iter().map(usize::to_string).collect();
+        let mut command = Command::new("taskset");
+        command.args(["-c", &all.join(",")]).arg(env!("CARGO_BIN_EXE_weir"));
+        Self { weir: Weir::start_by(command, &config), backend, _turn: turn }
+    }
+
+    /// What weir refused for this cause so far.
+    pub fn refused(&self, cause: &str) -> u64 {
+        self.weir.metric("weir_refusals_total", &[("cause", cause)]) as u64
+    }
+
+    /// Connections with clients now.
+    pub fn connections(&self) -> u64 {
+        self.weir.metric("weir_connections", &[]) as u64
+    }
+}
+
+/// What the backend does: `/hang` is never answered, `/big` has 50 MB, `/upload` is read as fast as it comes
+/// and never answered, all else is "ok". No request has a body but those to `/upload`.
+fn serve(mut wire: Wire) {
+    while let Ok(Some(head)) = wire.head() {
+        let path = head.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+        match path {
+            b"/hang" | b"/upload" => {
+                // Until the other side has had enough.
+                while wire.bytes(1).is_ok() {
+                    let _ = wire.bytes(wire.buffered().len());
+                }
+                return;
+            }
+            b"/big" => {
+                let piece = vec![b'x'; 100_000];
+                if wire.send("HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n").is_err() {
+                    return;
+                }
+                if (0..500).any(|_| wire.send(&piece).is_err()) {
+                    return;
+                }
+            }
+            _ => {
+                if wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
