@@ -14,7 +14,7 @@ fn ms(length: u64) -> Duration {
 #[test]
 fn idle_connections_are_bounded_by_idle_timeout() {
     let scene = Scene::new("", "idle_timeout = \"800ms\"\n", "");
-    let tactic = Tactic { connections: 2_000, opens_per_s: 8_000, ..Tactic::default() };
+    let tactic = Tactic { connections: 2_000, opens_per_s: 4_000, ..Tactic::default() };
     let seen = attacked(&scene, &[tactic], &|seen| seen[0].ended > 100);
     assert!(seen[0].statuses.is_empty(), "without a word: {seen:?}");
     wait_until("all are gone", || scene.connections() == 0);
@@ -40,21 +40,21 @@ fn connections_that_are_opened_and_closed_at_once_leave_nothing() {
 #[test]
 fn requests_whose_clients_vanish_leave_nothing() {
     let scene = Scene::new("", "", "");
-    let flood = |path: &str, leaves| Tactic {
+    let flood = |path: &str, opens_per_s, leaves| Tactic {
         connections: 100,
-        opens_per_s: 100,
+        opens_per_s,
         opening: format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").into_bytes(),
         leaves,
         reads: false,
         ..Tactic::default()
     };
     let tactics = [
-        flood("/", Leaves::Resetting(ms(0))),
-        flood("/", Leaves::Closing(ms(0))),
-        flood("/big", Leaves::Resetting(ms(30))),
-        flood("/big", Leaves::Closing(ms(30))),
+        flood("/", 100, Leaves::Resetting(ms(0))),
+        flood("/", 100, Leaves::Closing(ms(0))),
+        flood("/big", 10, Leaves::Resetting(ms(30))),
+        flood("/big", 10, Leaves::Closing(ms(30))),
     ];
-    attacked(&scene, &tactics, &|seen| seen.iter().all(|seen| seen.opened > 20));
+    attacked(&scene, &tactics, &|seen| seen.iter().all(|seen| seen.opened > 5));
     wait_until("all are gone", || scene.connections() == 0);
     wait_until("no exchange is in flight", || scene.weir.metric("weir_in_flight", &[]) == 0.0);
 }

@@ -1,10 +1,15 @@
 //! weir on a core of its own, in front of a backend that does what the path says; everybody else elsewhere.
+//!
+//! Other work on the host would drown what is measured: a client that waits for its turn behind a compiler
+//! sees that, and not weir. So weir, the backend and the measuring clients run before everybody else
+//! (SCHED_FIFO), attackers do not, and where the host does not allow it all run as they are.
 
 use crate::harness::{Backend, Weir, Wire};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::spawn;
 
 /// One measurement at a time.
 static TURN: Mutex<()> = Mutex::new(());
@@ -35,13 +40,26 @@ fn keep_off(cores: &[usize]) {
     sched_setaffinity(Pid::from_raw(0), &others).unwrap();
 }
 
+/// Has the calling thread, and all that it will start, run before everybody else.
+pub fn foremost() {
+    let thread = nix::unistd::gettid().to_string();
+    let told = Command::new("chrt").args(["-f", "-p", "1", &thread]).stderr(Stdio::null()).status();
+    if !told.is_ok_and(|status| status.success()) {
+        println!("this host gives no priority: what is measured is its noise too");
+    }
+}
+
 impl Scene {
     /// `runtime`, `listener`: further lines of these sections; `pool`: of the pool, and sections.
     pub fn new(runtime: &str, listener: &str, pool: &str) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let cores = cores();
         keep_off(&cores);
-        let backend = Backend::raw(|wire, _| serve(wire));
+        let backend = spawn(|| {
+            foremost();
+            Backend::raw(|wire, _| serve(wire))
+        });
+        let backend = backend.join().unwrap();
         let config = format!(
             "[runtime]\ncores = \"{}\"\n{runtime}\n[[listener]]\nname = \"web\"\n\
              address = \"127.0.0.1:{{web}}\"\npool = \"app\"\n{listener}\n[pool.app]\n{pool}\n\
@@ -51,8 +69,13 @@ impl Scene {
         );
         // weir itself may use them all again.
         let all: Vec<String> = cores.iter().map(usize::to_string).collect();
+        let first = Command::new("chrt").args(["-f", "1", "true"]).stderr(Stdio::null()).status();
         let mut command = Command::new("taskset");
-        command.args(["-c", &all.join(",")]).arg(env!("CARGO_BIN_EXE_weir"));
+        command.args(["-c", &all.join(",")]);
+        if first.is_ok_and(|status| status.success()) {
+            command.args(["chrt", "-f", "1"]);
+        }
+        command.arg(env!("CARGO_BIN_EXE_weir"));
         Self { weir: Weir::start_by(command, &config), backend, _turn: turn }
     }
 

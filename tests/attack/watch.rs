@@ -7,7 +7,7 @@
 //! neighbour may well work through all the attacked spells and rest in the quiet ones.
 
 use crate::harness::{Socket, Wire};
-use crate::scene::Scene;
+use crate::scene::{Scene, foremost};
 use crate::swarm::{Seen, Swarm, Tactic};
 use std::net::{SocketAddr, TcpStream};
 use std::thread::{sleep, spawn};
@@ -57,6 +57,7 @@ pub fn spell(address: SocketAddr, length: Duration) -> [Duration; 2] {
 }
 
 fn work(address: SocketAddr, length: Duration, keeps: bool) -> Latencies {
+    foremost();
     let end = Instant::now() + length;
     let mut latencies = Latencies::default();
     let mut kept: Option<Wire> = None;
