@@ -71,8 +71,10 @@ pub fn serve(
                 }
             }
         }
-        // What was sent last must have left before the socket closes; if it cannot, there is nothing to do.
-        let _ = client.sent_before().await;
+        // What was sent last must have left before the socket closes.
+        if let Err(fault) = client.sent_before().await {
+            client.lost(fault);
+        }
     }
 }
 

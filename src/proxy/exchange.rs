@@ -376,7 +376,11 @@ impl Client {
     /// The client went away before its answer was whole, or reads it too slowly.
     pub(super) fn lost(&self, fault: Fault) -> After {
         let cause = match fault {
-            Fault::TimedOut => Refusal::SlowReader,
+            Fault::TimedOut => {
+                // An end would queue behind what it does not read, and the kernel keep all of it for long.
+                self.stream.reset_on_close();
+                Refusal::SlowReader
+            }
             Fault::Os(_) => Refusal::ClientGone,
         };
         self.service.stats.borrow_mut().refused(0, cause);

@@ -85,7 +85,8 @@ impl Client {
         let body = format!("{} {}: {}\n", refused.status, reason_phrase(refused.status), refused.text);
         let close = ending == Ending::Close;
         write_error(refused.status, reason_phrase(refused.status), &body, close, head_only, &mut out);
-        if self.sent_before().await.is_err() {
+        if let Err(fault) = self.sent_before().await {
+            self.lost(fault);
             return;
         }
         let due = self.service.now() + ANSWER_TIMEOUT;

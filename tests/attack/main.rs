@@ -36,10 +36,14 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod admin;
+mod backends;
 mod bodies;
 mod connections;
 mod heads;
+mod memory;
 mod requests;
 mod scene;
 mod swarm;
+mod tool;
 mod watch;

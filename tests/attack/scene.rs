@@ -17,7 +17,7 @@ static TURN: Mutex<()> = Mutex::new(());
 /// Where an attack takes place.
 pub struct Scene {
     pub weir: Weir,
-    pub backend: Backend,
+    _backend: Backend,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -67,16 +67,21 @@ impl Scene {
             cores[0],
             backend.address()
         );
-        // weir itself may use them all again.
-        let all: Vec<String> = cores.iter().map(usize::to_string).collect();
         let first = Command::new("chrt").args(["-f", "1", "true"]).stderr(Stdio::null()).status();
-        let mut command = Command::new("taskset");
-        command.args(["-c", &all.join(",")]);
+        let mut command = Self::everywhere();
         if first.is_ok_and(|status| status.success()) {
             command.args(["chrt", "-f", "1"]);
         }
         command.arg(env!("CARGO_BIN_EXE_weir"));
-        Self { weir: Weir::start_by(command, &config), backend, _turn: turn }
+        Self { weir: Weir::start_by(command, &config), _backend: backend, _turn: turn }
+    }
+
+    /// A command that runs what its next argument says, on all cores.
+    pub fn everywhere() -> Command {
+        let all: Vec<String> = cores().iter().map(usize::to_string).collect();
+        let mut command = Command::new("taskset");
+        command.args(["-c", &all.join(",")]);
+        command
     }
 
     /// What weir refused for this cause so far.
@@ -90,16 +95,56 @@ impl Scene {
     }
 }
 
-/// What the backend does: `/hang` is never answered, `/big` has 50 MB, `/upload` is read as fast as it comes
-/// and never answered, all else is "ok". No request has a body but those to `/upload`.
+/// What the backend does: `/hang` is never answered, `/big` has 50 MB, `/page` 200 KB, `/chunks` no end, `/upload` is read as
+/// fast as it comes and never answered, half of `/held` comes, `/endless` is a head that is not whole,
+/// `/endless/flood` one that grows and grows; all else is "ok". No request has a body but those to `/upload`.
 fn serve(mut wire: Wire) {
     while let Ok(Some(head)) = wire.head() {
         let path = head.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
         match path {
-            b"/hang" | b"/upload" => {
+            b"/hang" | b"/upload" if !head.starts_with(b"GET /upload ") => {
                 // Until the other side has had enough.
                 while wire.bytes(1).is_ok() {
                     let _ = wire.bytes(wire.buffered().len());
+                }
+                return;
+            }
+            b"/page" => {
+                let page = "p".repeat(200_000);
+                if wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n{page}")).is_err() {
+                    return;
+                }
+            }
+            b"/chunks" => {
+                let piece = format!("3e80\r\n{}\r\n", "x".repeat(16_000)).repeat(6);
+                if wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").is_err() {
+                    return;
+                }
+                while wire.send(&piece).is_ok() {}
+                return;
+            }
+            b"/held" => {
+                let half = "x".repeat(8_000);
+                let _ = wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 16000\r\n\r\n{half}"));
+                let _ = wire.rest();
+                return;
+            }
+            b"/endless" => {
+                // Until weir has had enough; a backend's head may have 64 KiB.
+                let _ = wire.send("HTTP/1.1 200 OK\r\n");
+                let field = format!("X-Field: {}\r\n", "v".repeat(400));
+                for _ in 0..140 {
+                    if wire.send(&field).is_err() {
+                        return;
+                    }
+                }
+                let _ = wire.rest();
+                return;
+            }
+            b"/endless/flood" => {
+                let _ = wire.send("HTTP/1.1 200 OK\r\nX-Field: ");
+                if (0..40).all(|_| wire.send([b'v'; 2_048]).is_ok()) {
+                    let _ = wire.rest();
                 }
                 return;
             }

@@ -14,7 +14,7 @@ use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
 /// What the scheduler adds on a core that attackers, clients and backends share, attack or not.
-const NOISE: Duration = Duration::from_millis(2);
+const NOISE: Duration = Duration::from_millis(1);
 
 /// Between two requests of one client.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -91,6 +91,11 @@ fn request(address: SocketAddr, wire: Option<Wire>) -> std::io::Result<Option<Wi
     Ok((!closes).then_some(wire))
 }
 
+/// Whether no p99 is more than twice the quiet one.
+pub fn within(quiet: &[Duration; 2], under: &[Duration; 2]) -> bool {
+    quiet.iter().zip(under).all(|(quiet, under)| *under <= *quiet * 2 + NOISE)
+}
+
 fn median(mut all: Vec<Duration>) -> Duration {
     all.sort_unstable();
     all[all.len() / 2]
@@ -127,7 +132,7 @@ pub fn attacked(scene: &Scene, tactics: &[Tactic], stands: &dyn Fn(&[Seen]) -> b
             ratios[0].0, ratios[0].1, ratios[1].0, ratios[1].1
         );
         println!("{told}");
-        if ratios.iter().all(|(quiet, under)| *under <= *quiet * 2 + NOISE) {
+        if within(&ratios.map(|(quiet, _)| quiet), &ratios.map(|(_, under)| under)) {
             return seen;
         }
     }
