@@ -16,6 +16,7 @@
 //! | [`route`] ★ | listener + host + path → pool |
 //! | [`exchange`] ★ | the decisions of one exchange |
 //! | [`topology`] ★ | what a shard serves: pools, backends, listeners, as control decided |
+//! | [`fleet`] ★ | the backends of all pools: which there are, what state each is in, what a change does |
 //! | [`sys`] | the kernel's surface: sockets, CPU sets, limits, the clock |
 //! | [`ring`] | one io_uring per shard as safe async operations |
 //! | [`metrics`] | counters, histograms, exact merge, exposition |
@@ -35,6 +36,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod exchange;
+pub mod fleet;
 pub mod health;
 pub mod http1;
 pub mod log;

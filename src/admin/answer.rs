@@ -5,7 +5,9 @@ use super::target::Target;
 use super::{Life, Surface, changes, pages};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
 
@@ -20,6 +22,9 @@ pub(super) async fn answer(
         if let Some(allow) = problem.allow {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
         }
+        if problem.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         response
     })
 }
@@ -30,6 +35,10 @@ async fn answered(
     life: &Life<'_>,
 ) -> Result<Response<Full<Bytes>>, Problem> {
     let path = request.uri().path();
+    // Before anything is told, even which paths there are.
+    if !Target::is_open(path) {
+        surface.door.may_ask(request.headers())?;
+    }
     let target = Target::of(path)?;
     if !target.takes(request.method()) {
         return Err(Problem::method(path, target.methods()));

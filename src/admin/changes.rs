@@ -4,14 +4,15 @@
 //! may be asked at all (`guard`), and whether it can be done (`control`).
 
 use super::answer::json;
-use super::guard::{self, Way};
+use super::guard::Door;
 use super::inject::{inject, inject_into_control};
 use super::pages::{BackendPage, backend_page};
 use super::problem::Problem;
 use super::target::{Manner, Target, Verb};
 use super::{Life, Surface};
-use crate::control::status::BackendStatus;
-use crate::control::{Change, ChangeRefused, Changed, Desk, ReloadRefused, Reloaded};
+use crate::control::Desk;
+use crate::fleet::status::BackendStatus;
+use crate::fleet::{Change, ChangeRefused, Changed, ReloadRefused, Reloaded};
 use crate::time::Micros;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes, Incoming};
@@ -90,10 +91,10 @@ pub(super) async fn make(
     surface: &Surface,
     life: &Life<'_>,
 ) -> Result<Response<Full<Bytes>>, Problem> {
-    guard::may_change(request.headers(), surface.way)?;
+    surface.door.may_change(request.headers())?;
     let manner = Manner::of(request.uri().query(), &target)?;
     let takes_body = matches!(target, Target::Backends { .. } | Target::Verb { verb: Verb::Weight, .. });
-    let body = read(request, surface.way).await?;
+    let body = read(request, &surface.door).await?;
     if !takes_body && !body.is_empty() {
         return Err(Problem::bad_request("this takes no body", "leave the body out"));
     }
@@ -198,9 +199,9 @@ async fn reload(desk: &Desk, manner: Manner) -> Result<Response<Full<Bytes>>, Pr
 }
 
 /// A request's whole body; empty if it has none.
-async fn read(request: Request<Incoming>, way: Way) -> Result<Bytes, Problem> {
+async fn read(request: Request<Incoming>, door: &Door) -> Result<Bytes, Problem> {
     if !request.body().is_end_stream() {
-        guard::is_json(request.headers(), way)?;
+        door.is_json(request.headers())?;
     }
     match Limited::new(request.into_body(), BODY_MAX).collect().await {
         Ok(body) => Ok(body.to_bytes()),

@@ -3,7 +3,7 @@
 //! `metrics` is a room below `control` and cannot read its types; so they are told over here.
 
 use crate::control::Desk;
-use crate::control::status::{BackendStatus, PoolStatus, ShardStatus};
+use crate::fleet::status::{BackendStatus, PoolStatus, ShardStatus};
 use crate::metrics::{BackendFacts, ConfigFacts, Facts, PoolFacts, ShardFacts, page};
 
 /// The whole page.

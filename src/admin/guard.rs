@@ -1,15 +1,20 @@
-//! Who may change something: people and scripts on this host, but no web page in somebody's browser.
+//! Who may ask, and who may change something.
+//!
+//! Through a port whoever shows the token, if there is one. Without one: people and scripts on this host, but
+//! no web page in somebody's browser.
 //!
 //! A browser on this host reaches the loopback port, and any page in it can send requests there: across
 //! origins without reading the answer, and with reading it if the page's own name was made to resolve to
 //! loopback (DNS rebinding). Such requests carry marks that a page cannot leave out: `Origin` on all that
 //! are not GET or HEAD, `Sec-Fetch-Site`, and the page's name in `Host`. And a page cannot send JSON across
 //! origins without being asked for leave first (Fetch, section 4.8), which this surface never gives. On a
-//! Unix socket, which no browser reaches, the file's rights decide. Pure.
+//! Unix socket, which no browser reaches, the file's rights decide. A token proves more than any of this.
 
 use super::problem::Problem;
-use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use super::token::Token;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
 use std::net::{IpAddr, Ipv6Addr};
+use std::rc::Rc;
 
 /// How a request came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,14 +25,59 @@ pub(super) enum Way {
     Unix,
 }
 
-/// Whether a request with these fields may change something.
-///
-/// # Errors
-/// The mark of a browser that it carries, or a `Host` that no tool of ours sends.
-pub(super) fn may_change(fields: &HeaderMap, way: Way) -> Result<(), Problem> {
-    if way == Way::Unix {
-        return Ok(());
+/// What is asked of whoever comes through one listener.
+pub(super) struct Door {
+    pub(super) way: Way,
+    /// What a request through a port must show.
+    pub(super) token: Option<Rc<Token>>,
+}
+
+impl Door {
+    /// Whether a request with these fields may ask for anything.
+    ///
+    /// # Errors
+    /// It has not the token.
+    pub(super) fn may_ask(&self, fields: &HeaderMap) -> Result<(), Problem> {
+        let Some(token) = self.token() else { return Ok(()) };
+        let mut shown = fields.get_all(AUTHORIZATION).iter();
+        match (shown.next().map(HeaderValue::as_bytes), shown.next()) {
+            (Some(shown), None) if bearer(shown).is_some_and(|shown| token.is(shown)) => Ok(()),
+            (None, _) => Err(Problem::unauthorized("the request shows no token")),
+            (Some(_), _) => Err(Problem::unauthorized("the request does not show the right token")),
+        }
     }
+
+    /// Whether a request with these fields, which may ask, may change something.
+    ///
+    /// # Errors
+    /// The mark of a browser that it carries, or a `Host` that no tool of ours sends.
+    pub(super) fn may_change(&self, fields: &HeaderMap) -> Result<(), Problem> {
+        if self.way == Way::Unix || self.token.is_some() { Ok(()) } else { from_no_page(fields) }
+    }
+
+    /// Whether a body of this type may be read. On a port it must say that it is JSON, which no form does.
+    ///
+    /// # Errors
+    /// It says something else, or nothing.
+    pub(super) fn is_json(&self, fields: &HeaderMap) -> Result<(), Problem> {
+        is_json(fields, self.way)
+    }
+
+    fn token(&self) -> Option<&Token> {
+        match self.way {
+            Way::Tcp => self.token.as_deref(),
+            Way::Unix => None,
+        }
+    }
+}
+
+/// What an `Authorization` of the Bearer scheme shows (RFC 6750 §2.1); the scheme's case does not matter.
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, shown) = value.split_at_checked(b"Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| shown.trim_ascii())
+}
+
+fn from_no_page(fields: &HeaderMap) -> Result<(), Problem> {
     for mark in ["origin", "sec-fetch-site"] {
         if fields.contains_key(mark) {
             return Err(Problem::forbidden(
@@ -47,11 +97,7 @@ pub(super) fn may_change(fields: &HeaderMap, way: Way) -> Result<(), Problem> {
     }
 }
 
-/// Whether a body of this type may be read. On a port it must say that it is JSON, which no form does.
-///
-/// # Errors
-/// It says something else, or nothing.
-pub(super) fn is_json(fields: &HeaderMap, way: Way) -> Result<(), Problem> {
+fn is_json(fields: &HeaderMap, way: Way) -> Result<(), Problem> {
     let kind = fields.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
     let essence = kind.split(';').next().unwrap_or("").trim();
     if way == Way::Unix || essence.eq_ignore_ascii_case("application/json") {
@@ -97,6 +143,25 @@ mod tests {
         fields
     }
 
+    fn door(way: Way) -> Door {
+        Door { way, token: None }
+    }
+
+    #[test]
+    fn only_the_bearer_scheme_shows_a_token() {
+        for (value, shown) in [
+            ("Bearer abc", Some("abc")),
+            ("bearer abc", Some("abc")),
+            ("BEARER  abc ", Some("abc")),
+            ("Bearer", None),
+            ("Basic abc", None),
+            ("abc", None),
+            ("", None),
+        ] {
+            assert_eq!(bearer(value.as_bytes()), shown.map(str::as_bytes), "{value:?}");
+        }
+    }
+
     #[test]
     fn what_may_come_from_a_web_page_changes_nothing_over_tcp() {
         let allowed: &[&[(&str, &str)]] = &[
@@ -109,7 +174,7 @@ mod tests {
             &[("host", "10.0.0.7:80"), ("user-agent", "curl/8")],
         ];
         for lines in allowed {
-            assert!(may_change(&fields(lines), Way::Tcp).is_ok(), "{lines:?}");
+            assert!(door(Way::Tcp).may_change(&fields(lines)).is_ok(), "{lines:?}");
         }
         let refused: &[&[(&str, &str)]] = &[
             &[],
@@ -127,9 +192,9 @@ mod tests {
             &[("host", "127.0.0.1:9900"), ("sec-fetch-site", "same-origin")],
         ];
         for lines in refused {
-            let status = may_change(&fields(lines), Way::Tcp).map_err(|problem| problem.status.as_u16());
+            let status = door(Way::Tcp).may_change(&fields(lines)).map_err(|problem| problem.status.as_u16());
             assert_eq!(status, Err(403), "{lines:?}");
-            assert!(may_change(&fields(lines), Way::Unix).is_ok(), "no browser reaches it: {lines:?}");
+            assert!(door(Way::Unix).may_change(&fields(lines)).is_ok(), "no browser reaches it: {lines:?}");
         }
     }
 

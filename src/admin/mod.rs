@@ -10,7 +10,8 @@
 //! | `bind` | its listeners |
 //! | `answer` | from a request to its answer |
 //! | `target` | what a path and a query name |
-//! | `guard` | who may change something: no web page |
+//! | `guard` | who may ask, and who may change something: no web page |
+//! | `token` | what whoever asks through a port must show |
 //! | `changes` | changes and reloads, from JSON and to JSON |
 //! | `pages`, `shards`, `stats`, `exported` | what is only read |
 //! | `problem` | refusals, as JSON with a remedy |
@@ -29,14 +30,16 @@ mod target;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests;
+mod token;
 mod utc;
 
 pub use bind::{AdminListener, BindRefused, bind, bind_around};
 pub use target::{backend_path, backends_path};
+pub use token::{Token, TokenRefused};
 
 use crate::control::Desk;
 use crate::time::{Instant, Micros};
-use guard::Way;
+use guard::{Door, Way};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -68,12 +71,13 @@ const HEAD_WITHIN: Micros = Micros::from_s(5);
 /// How long accepting pauses when it fails, which it does for want of descriptors.
 const PAUSE: Micros = Micros::from_ms(200);
 
-/// Serves on these listeners until control ends; aborting what it gives ends accepting on them, and leaves
+/// Serves on these listeners until control ends, on ports to those alone who show `token`; aborting what it gives ends accepting on them, and leaves
 /// what was accepted to its end. Called by control inside its runtime.
 ///
 /// A listener that the runtime does not take is logged and left out: the data path is worth more than
 /// the view of it.
-pub fn serve(listeners: Vec<AdminListener>, desk: &Desk) -> Vec<AbortHandle> {
+pub fn serve(listeners: Vec<AdminListener>, token: Option<Token>, desk: &Desk) -> Vec<AbortHandle> {
+    let token = token.map(Rc::new);
     let mut accepting = Vec::new();
     for listener in listeners {
         let taken = match listener {
@@ -81,7 +85,9 @@ pub fn serve(listeners: Vec<AdminListener>, desk: &Desk) -> Vec<AbortHandle> {
             AdminListener::Unix(listener) => UnixListener::from_std(listener).map(Listening::Unix),
         };
         match taken {
-            Ok(listening) => accepting.push(spawn_local(accept(listening, desk.clone())).abort_handle()),
+            Ok(listening) => {
+                accepting.push(spawn_local(accept(listening, token.clone(), desk.clone())).abort_handle())
+            }
             Err(error) => tracing::error!(%error, "an admin listener cannot be served"),
         }
     }
@@ -91,7 +97,7 @@ pub fn serve(listeners: Vec<AdminListener>, desk: &Desk) -> Vec<AbortHandle> {
 /// What the connections of one listener share.
 struct Surface {
     desk: Desk,
-    way: Way,
+    door: Door,
     waits: Semaphore,
 }
 
@@ -151,9 +157,10 @@ impl Listening {
     }
 }
 
-async fn accept(listening: Listening, desk: Desk) {
+async fn accept(listening: Listening, token: Option<Rc<Token>>, desk: Desk) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let surface = Rc::new(Surface { desk, way: listening.way(), waits: Semaphore::new(WAITS_MAX) });
+    let door = Door { way: listening.way(), token };
+    let surface = Rc::new(Surface { desk, door, waits: Semaphore::new(WAITS_MAX) });
     // The permit comes first, so what is beyond the bound waits in the backlog and costs us nothing.
     while let Ok(permit) = connections.clone().acquire_owned().await {
         let accepted = match listening.next().await {

@@ -9,7 +9,7 @@ use super::target::Page;
 use super::utc::rfc3339;
 use super::{exported, shards, stats};
 use crate::control::Desk;
-use crate::control::status::BackendStatus;
+use crate::fleet::status::BackendStatus;
 use crate::metrics::{Phase, Series};
 use http_body_util::Full;
 use hyper::body::Bytes;

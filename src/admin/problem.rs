@@ -47,6 +47,13 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "forbidden", error, remedy)
     }
 
+    /// Whoever asks has not shown the token.
+    pub(super) fn unauthorized(error: impl Into<String>) -> Self {
+        let remedy = "send `Authorization: Bearer TOKEN` with what admin.token_file has; \
+                      weir ctl does with --token-file FILE or WEIR_ADMIN_TOKEN_FILE";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", error, remedy)
+    }
+
     /// Nothing has this path.
     pub(super) fn no_such_path(path: &str, remedy: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "no_such_path", format!("there is no {path}"), remedy)

@@ -1,7 +1,7 @@
 //! The page `/shards`: how each shard fares, and whether the process is degraded.
 
 use crate::control::Desk;
-use crate::control::status::ShardStatus;
+use crate::fleet::status::ShardStatus;
 use crate::metrics::ShardTotals;
 use serde::Serialize;
 

@@ -2,7 +2,7 @@
 
 use super::pages::Quantiles;
 use crate::control::Desk;
-use crate::control::status::{BackendStatus, PoolStatus};
+use crate::fleet::status::{BackendStatus, PoolStatus};
 use serde::Serialize;
 use std::collections::BTreeMap;
 

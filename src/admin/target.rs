@@ -69,6 +69,11 @@ impl Target {
         Ok(Self::Page(page))
     }
 
+    /// Whether anybody may ask for it: what stands in front of weir, or runs it, looks there and has no token.
+    pub(super) fn is_open(path: &str) -> bool {
+        matches!(path, "/healthz" | "/readyz")
+    }
+
     fn in_pools(path: &str) -> Result<Self, Problem> {
         let parts: Vec<&str> = path.split('/').collect();
         match parts[..] {

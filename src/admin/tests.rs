@@ -17,7 +17,7 @@ fn surface(rig: &Rig, name: &str) -> (SocketAddr, PathBuf) {
         bind(&Admin { listen: vec![any, ListenAddress::Unix(path.clone())], token_file: None }).unwrap();
     let AdminListener::Tcp(tcp) = &listeners[0] else { panic!("{listeners:?}") };
     let address = tcp.local_addr().unwrap();
-    serve(listeners, &rig.desk);
+    serve(listeners, None, &rig.desk);
     (address, path)
 }
 

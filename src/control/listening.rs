@@ -7,9 +7,10 @@
 //! its key as long as its address stays. Not here: accepting (`shard`), and handing over
 //! (`serve::takeover`).
 
-use crate::config::{ListenAddress, Listener};
+use crate::config::{Config, ListenAddress, Listener};
+use crate::route::Router;
 use crate::sys::socket::{ListenError, Sharing, listening, local_address, resize_queue, shares_address};
-use crate::topology::ListenerKey;
+use crate::topology::{ListenerKey, ListenerPlan};
 use std::io;
 use std::iter::StepBy;
 use std::ops::Range;
@@ -90,13 +91,22 @@ impl Listening {
     }
 
     /// How many shards there were at the start.
-    pub(super) fn shards(&self) -> usize {
+    pub fn shards(&self) -> usize {
         self.shards
     }
 
     /// The key of the listener whose configured address this is.
     pub fn key_of(&self, address: &ListenAddress) -> Option<ListenerKey> {
         self.groups.iter().find(|group| group.asked == *address).map(|group| group.key)
+    }
+
+    /// What a process that begins with `config` serves on these sockets.
+    pub fn plans(&self, config: &Config) -> Vec<Arc<ListenerPlan>> {
+        let plan = |(place, rules): (usize, &Listener)| {
+            let router = Arc::new(Router::new(config, place));
+            Some(Arc::new(ListenerPlan { key: self.key_of(&rules.address)?, rules: rules.clone(), router }))
+        };
+        config.listeners.iter().enumerate().filter_map(plan).collect()
     }
 
     /// Takes in a listener that was opened aside, under a new key.

@@ -3,8 +3,7 @@
 //! Here: [`run`], which checks backends, merges the shards' reports and broadcasts snapshots, carries
 //! transitions to every shard, collects statistics when asked, and leads the process through its life
 //! from signals to the end. Not here: starting shards (`main`), the admin pages (`admin`, which reads a
-//! [`Desk`]), and every decision that can be made without a socket or a clock (`health`, `balance`,
-//! and [`life`] beside this file).
+//! [`Desk`]), and every decision that can be made without a socket or a clock (`fleet`).
 //!
 //! It may use a runtime of its own, since no request waits for it: tokio, one thread. Everything on it
 //! shares the [`Desk`]; one loop, [`serve`], is all that sends to shards. Idle, it sleeps: nothing is
@@ -12,34 +11,18 @@
 //!
 //! | file | what lives there |
 //! |---|---|
-//! | `world` | who gets traffic: everything that is decided about backends, pure |
-//! | `standing` | what is remembered of one backend, and told when it changes |
-//! | `roster`, `ids` | what there is: pools, backends, their numbers, the topology; pure |
-//! | `groups`, `prober`, `probe` | what is checked with whom, when, one check |
+//! | `prober`, `probe` | when checks run, one check |
 //! | `desk` | what is known, what is due; changes, reloads |
 //! | `outbox` | what a shard's mailbox has not yet taken |
 //! | `collector` | statistics, a few boxes at a time |
-//! | `life` | serving, last requests, draining, stopping: a pure state machine |
 //! | `listening` | the listening sockets |
 //! | `names`, `resolve` | names that move, looked up again and again; all of a configuration |
-//! | `change`, `status` | what operators ask, what is told |
-//! | `difference`, `moved` | what differs between two configurations; whom a change moves |
-//! | `carried`, `carry` | what a successor must know, and making it so |
-//! | `merge`, `state` | run-time changes against the configuration, and over a restart |
+//! | `state` | run-time changes over a restart |
 //! | `supervisor` | what the supervisor hears |
 
-mod carried;
-mod carry;
-mod change;
 mod collector;
 mod desk;
-mod difference;
-mod groups;
-mod ids;
-mod life;
 mod listening;
-mod merge;
-mod moved;
 mod names;
 mod outbox;
 mod probe;
@@ -48,10 +31,7 @@ mod resolve;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 pub(crate) mod rig;
-mod roster;
-mod standing;
 mod state;
-pub mod status;
 mod supervisor;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
@@ -65,26 +45,17 @@ mod tests_reload;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests_state;
-mod world;
 
-pub use carried::{
-    Carried, CarriedBackend, CarriedCheck, CarriedEjection, CarriedName, CarriedPool, CarriedReadmission,
-    CarriedRemoval, CarriedState, Configured, VERSION as CARRIED_VERSION,
-};
-pub use change::{Change, ChangeRefused, Changed, ReloadRefused, Reloaded, Unconfirmed};
 pub use desk::{Desk, NotReady};
-pub use life::ExitReason;
 pub use listening::{Group, Listening, spread};
-pub use merge::{Because, Forgotten, configured, merge};
-pub use names::{Found, LookUpFailed, Names, ResolvedAddress};
-pub use probe::BadCheck;
-pub use resolve::{Addresses, ResolveRefused, Unresolved};
+pub use names::{Found, LookUpFailed, Names};
+pub use resolve::{ResolveRefused, Unresolved};
 pub use state::{StateFile, StateRefused};
 pub use supervisor::Supervisor;
-pub use world::World;
 
 use crate::balance::name_hash;
 use crate::config::Config;
+use crate::fleet::{Addresses, Carried, ExitReason, World, known_names};
 use crate::mesh::{Pulse, Receiver, Sender, ToControl, ToShard};
 use crate::time::{Instant, Micros};
 use std::cell::RefCell;
@@ -162,7 +133,7 @@ pub(crate) enum Signal {
 /// # Errors
 /// All names that do not resolve and all checks that are no HTTP, at once.
 pub fn look_up(config: &Config, carried: Option<&Carried>) -> Result<Addresses, ResolveRefused> {
-    let known = carried.map(carry::known_names).unwrap_or_default();
+    let known = carried.map(known_names).unwrap_or_default();
     resolve::resolve_at_start(config, &known)
 }
 

@@ -7,8 +7,8 @@
 //! what there is, where to accept, who gets traffic, a mark that says so far, orders. Snapshots do not wait
 //! here: the next one replaces them.
 
-use super::life::Order;
 use crate::balance::{BackendId, Snapshot, Traffic};
+use crate::fleet::life::Order;
 use crate::mesh::Sender;
 use crate::mesh::{Injected, Refused, ToShard};
 use crate::metrics::ShardStats;

@@ -6,13 +6,11 @@
 //! half of what is asked.
 
 use crate::config::Destination;
-use crate::config::{BackendAddress, Check, Health, HttpCheck};
+use crate::fleet::Prepared;
 use crate::health::{ProbeFailure, body_contains, status_matches};
 use crate::time::Micros;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use std::error::Error;
 use std::io;
@@ -23,52 +21,7 @@ use tokio::task::JoinSet;
 /// How much of an answer's body is searched for `body_contains`.
 const BODY_MAX: usize = 64 << 10;
 
-/// Why a check's request cannot be sent.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{key} = {value:?} cannot be sent in an HTTP request; write it without blanks and control characters"
-)]
-pub struct BadCheck {
-    /// The key of `[pool.NAME.health]`.
-    pub key: &'static str,
-    /// What it says.
-    pub value: String,
-}
-
-/// A check, made ready for one backend.
-#[derive(Clone, Debug)]
-pub(super) enum Prepared {
-    /// Connecting is all.
-    Tcp,
-    /// A request, and what its answer must be.
-    Http { request: Box<Request<Empty<Bytes>>>, expect: Vec<(u16, u16)>, contains: Option<String> },
-}
-
 impl Prepared {
-    /// Makes `check` ready; a Host that it does not name is `backend`'s address as it was configured.
-    pub(super) fn new(check: &Check, backend: &BackendAddress) -> Result<Self, BadCheck> {
-        let Check::Http(check) = check else { return Ok(Self::Tcp) };
-        let mut request = Request::new(Empty::new());
-        *request.method_mut() = Method::from_bytes(check.method.as_bytes())
-            .map_err(|_| BadCheck { key: "method", value: check.method.clone() })?;
-        *request.uri_mut() =
-            check.path.parse::<Uri>().map_err(|_| BadCheck { key: "path", value: check.path.clone() })?;
-        *request.headers_mut() = fields(check, backend)?;
-        Ok(Self::Http {
-            request: Box::new(request),
-            expect: check.expect.clone(),
-            contains: check.body_contains.clone(),
-        })
-    }
-
-    /// Whether the request differs by the backend's address as it is written: in its Host.
-    pub(super) fn names_backend(&self, health: &Health) -> bool {
-        match (self, &health.check) {
-            (Self::Http { .. }, Check::Http(check)) => check.host.is_none(),
-            (Self::Tcp, _) | (_, Check::Tcp) => false,
-        }
-    }
-
     /// Checks once. It ends within `timeout`, whatever the backend does.
     pub(super) async fn run(&self, address: &Destination, timeout: Micros) -> Result<(), ProbeFailure> {
         let verdict = async {
@@ -99,7 +52,10 @@ impl Prepared {
         // Ends with this check: a set aborts its tasks when it is dropped.
         let mut driver = JoinSet::new();
         driver.spawn_local(connection);
-        let response = sender.send_request(Request::clone(request)).await.map_err(failure)?;
+        let response = sender
+            .send_request(request.as_ref().clone().map(|()| Empty::<Bytes>::new()))
+            .await
+            .map_err(failure)?;
         let status = response.status().as_u16();
         if !status_matches(expect, status) {
             return Err(ProbeFailure::status(status, expect));
@@ -109,32 +65,6 @@ impl Prepared {
             Some(_) | None => Ok(()),
         }
     }
-}
-
-/// The check's own fields, and those of ours that it leaves out.
-fn fields(check: &HttpCheck, backend: &BackendAddress) -> Result<HeaderMap, BadCheck> {
-    let mut fields = HeaderMap::new();
-    for (name, value) in &check.headers {
-        let bad = || BadCheck { key: "headers", value: format!("{name}: {value}") };
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
-        fields.append(name, HeaderValue::from_str(value).map_err(|_| bad())?);
-    }
-    let host = match (&check.host, backend) {
-        (Some(host), _) => host.clone(),
-        (None, BackendAddress::Tcp(address)) => address.to_string(),
-        (None, BackendAddress::Name(host, port)) => format!("{host}:{port}"),
-        (None, BackendAddress::Service(name)) => name.clone(),
-        (None, BackendAddress::Unix(_)) => "localhost".to_owned(),
-    };
-    let value = HeaderValue::from_str(&host).map_err(|_| BadCheck { key: "host", value: host })?;
-    if check.host.is_some() {
-        fields.insert(HOST, value);
-    } else {
-        fields.entry(HOST).or_insert(value);
-    }
-    fields.entry(USER_AGENT).or_insert(HeaderValue::from_static("weir-health"));
-    fields.entry(CONNECTION).or_insert(HeaderValue::from_static("close"));
-    Ok(fields)
 }
 
 /// Reads until `needle` was seen, the body ends, or [`BODY_MAX`] bytes were in vain.
@@ -170,6 +100,7 @@ fn failure(error: hyper::Error) -> ProbeFailure {
 mod tests {
     use super::super::rig::*;
     use super::*;
+    use crate::config::{BackendAddress, Check, HttpCheck};
     use std::io::{Read, Write};
     use tokio::task::LocalSet;
 

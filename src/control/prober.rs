@@ -4,7 +4,7 @@
 //! check is due is the group's to say, what came out the world's to judge; here is the waiting.
 
 use super::desk::Desk;
-use super::groups::GroupId;
+use crate::fleet::groups::GroupId;
 use crate::health::first_probe_after;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};

@@ -4,17 +4,14 @@
 //! resolve is an error of the start, or of the reload, and not a surprise in traffic. One look-up, and
 //! looking up again later, is `names`.
 
-use super::names::{Names, ResolvedAddress};
-use super::probe::{BadCheck, Prepared};
+use super::names::Names;
 use crate::config::{BackendAddress, Config};
+use crate::fleet::{Addresses, BadCheck, Prepared, is_name};
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
 use tokio::task::{JoinSet, LocalSet};
-
-/// What names resolve to: only [`BackendAddress::Name`] and [`BackendAddress::Service`].
-pub type Addresses = HashMap<BackendAddress, Vec<ResolvedAddress>>;
 
 /// One reason why a configuration that is right in itself cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -121,10 +118,6 @@ pub(super) fn resolve_at_start(config: &Config, known: &Addresses) -> Result<Add
 pub(super) fn all_names(config: &Config) -> impl Iterator<Item = &BackendAddress> {
     let backends = config.pools.iter().flat_map(|pool| &pool.backends);
     backends.map(|backend| &backend.address).filter(|address| is_name(address))
-}
-
-pub(super) fn is_name(address: &BackendAddress) -> bool {
-    matches!(address, BackendAddress::Name(..) | BackendAddress::Service(_))
 }
 
 fn bad_checks(config: &Config) -> Vec<Unresolved> {

@@ -3,7 +3,6 @@
 //!
 //! Nothing here waits for a length of time: [`until`] waits for a condition, and gives up loudly.
 
-use super::status::BackendStatus;
 use super::{
     Carried, ConfigFile, Desk, ExitReason, Listening, Setup, ShardLink, Signal, StateFile, World, look_up,
     serve,
@@ -14,6 +13,7 @@ use crate::config::{
     Admin, Backend, BackendAddress, Check, Config, Health, HttpCheck, Log, Policy, Pool, Retry, Runtime,
     Timeouts, Upstream,
 };
+use crate::fleet::status::BackendStatus;
 use crate::mesh::{Pulse, Receiver, Sender, ToControl, ToShard, mailbox};
 use crate::metrics::{Phase, ShardStats};
 use crate::time::{Instant, Micros};
@@ -284,7 +284,8 @@ pub(crate) fn with_begun<F: Future>(
 pub(crate) fn setup(config: Config, carried: Option<Carried>, shards: u16) -> (Setup, Vec<Arc<Pulse>>) {
     let found = look_up(&config, carried.as_ref()).unwrap();
     let listening = Listening::bind(&config.listeners, usize::from(shards), |_| Vec::new()).unwrap();
-    let world = World::of(Arc::new(config), found, &listening, carried, clock()).unwrap();
+    let (plans, shards) = (listening.plans(&config), listening.shards());
+    let world = World::of(Arc::new(config), found, plans, shards, carried, clock()).unwrap();
     let listening = Rc::new(RefCell::new(listening));
     let setup = Setup { world, source: None, state: None, listening, links: Vec::new(), clock };
     (setup, (0..shards).map(|_| Arc::default()).collect())

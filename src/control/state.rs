@@ -9,7 +9,7 @@
 //! never. A file that cannot be read is set aside and told of in the log, and weir starts without it: what
 //! serves by the configuration alone is better than what does not serve.
 
-use super::carried::{Carried, VERSION};
+use crate::fleet::carried::{Carried, VERSION};
 use serde::Deserialize;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -308,9 +308,9 @@ fn write_fresh(fresh: &Path, text: &str) -> io::Result<()> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::super::carried::{CarriedBackend, CarriedCheck, CarriedPool};
-    use super::super::status::Will;
     use super::*;
+    use crate::fleet::carried::{CarriedBackend, CarriedCheck, CarriedPool};
+    use crate::fleet::status::Will;
     use std::os::unix::fs::PermissionsExt;
     use std::sync::atomic::{AtomicU32, Ordering};
 

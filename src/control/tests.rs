@@ -1,11 +1,11 @@
 //! Control as a whole: real threads as shards, real servers as backends, the real loop.
 
 use super::rig::*;
-use super::status::BackendState;
 use super::*;
 use crate::balance::{BackendId, Traffic};
 use crate::config::Destination;
 use crate::config::{BackendAddress, Check};
+use crate::fleet::status::BackendState;
 use crate::metrics::Phase;
 use std::sync::Mutex;
 use tracing_subscriber::fmt::MakeWriter;

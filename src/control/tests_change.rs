@@ -1,12 +1,13 @@
 //! Operators' changes, failovers, passive health, and what follows on shards: control as a whole, with
 //! threads as shards.
 
-use super::change::{Change, ChangeRefused};
 use super::rig::*;
-use super::status::{BackendState, Origin};
 use super::*;
 use crate::balance::{Admitted, BackendId, Outcome, Traffic};
 use crate::config::{Check, Eject, Policy};
+use crate::fleet::CarriedReadmission;
+use crate::fleet::change::{Change, ChangeRefused};
+use crate::fleet::status::{BackendState, Origin};
 use std::net::SocketAddr;
 
 const A: BackendId = BackendId(0);

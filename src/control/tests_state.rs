@@ -1,9 +1,9 @@
 //! Run-time changes over a restart: control with a state file, ended and begun again.
 
-use super::change::Change;
 use super::rig::*;
-use super::status::{BackendState, Origin, Will};
 use super::*;
+use crate::fleet::change::Change;
+use crate::fleet::status::{BackendState, Origin, Will};
 use std::path::Path;
 
 /// Begins control with what the file has, as the start of the process does.

@@ -7,14 +7,25 @@
 //! | `attempt.rs` | after a failed attempt: another one, or which answer |
 //! | `budget.rs` | how many retries a pool may make |
 //! | `passing.rs` | how a response goes down: framing, and whether connections live on |
+//! | `upward.rs` | a request: from the client's bytes to those that go up |
+//! | `downward.rs` | a response: from the backend's bytes to those that go down |
 //! | `pace.rs` | until when a body's next bytes must have come or gone |
 
 mod attempt;
+mod bodies;
 mod budget;
+mod downward;
 mod pace;
 mod passing;
+mod upward;
+
+#[cfg(test)]
+mod tests;
 
 pub use attempt::{Attempt, AttemptFailure, Next, after_failure, is_failure};
+pub use bodies::{BadBody, CHUNK_LINE_MAX, RequestLeft, ResponseLeft, TRAILERS_MAX, Taken};
 pub use budget::{Budget, Grant};
+pub use downward::{BadResponse, Downward, FinalHead, take_response};
 pub use pace::Pace;
 pub use passing::{BodyPass, Passing, RequestFacts, may_pool, pass_response};
+pub use upward::{BadRequest, RequestRules, Upward, take_request};

@@ -88,8 +88,9 @@ pub fn pass_response(request: &RequestFacts, response: &ResponseHead, closing: b
     Passing { framing, connection, body, close }
 }
 
-/// Whether the upstream connection may serve another exchange, once the whole request has gone up: the
-/// response ends by its own framing, the backend wants it, and nothing came behind the response.
-pub fn may_pool(response: &ResponseHead, bytes_behind: bool) -> bool {
-    response.keep_alive && response.body != ResponseBody::UntilClose && !bytes_behind
+/// Whether the upstream connection may serve another exchange, once the whole request has gone up and the
+/// whole response has come, with nothing behind it: the response ends by its own framing, and the backend
+/// wants it.
+pub fn may_pool(response: &ResponseHead) -> bool {
+    response.keep_alive && response.body != ResponseBody::UntilClose
 }

@@ -5,10 +5,10 @@
 
 use super::attempt::{Failed, Turn, counted_as};
 use super::exchange::Times;
-use super::request::{BodyLeft, Outgoing};
+use super::request::Outgoing;
 use super::service::Service;
 use crate::balance::BackendId;
-use crate::exchange::{Attempt, AttemptFailure, Grant, Next, after_failure, is_failure};
+use crate::exchange::{Attempt, AttemptFailure, Grant, Next, RequestLeft, after_failure, is_failure};
 use crate::metrics::UpstreamFailure;
 use crate::time::Instant;
 use crate::upstream::{Asking, Picked, Pool};
@@ -56,10 +56,10 @@ pub(super) fn first_pick(
     let rules = outgoing.pool.rules();
     let retry = &rules.retry;
     let can_be_sent_again = match outgoing.body {
-        BodyLeft::Nothing => true,
-        BodyLeft::Length(left) => left.saturating_add(outgoing.body_bytes) <= retry.body_buffer as u64,
+        RequestLeft::Nothing => true,
+        RequestLeft::Length(left) => left.saturating_add(outgoing.body_bytes) <= retry.body_buffer as u64,
         // Perhaps: that is not enough for a trial.
-        BodyLeft::Chunks(_) => false,
+        RequestLeft::Chunks(_) => false,
     };
     let may_retry = retry.attempts > 0 && outgoing.facts.method.is_idempotent() && can_be_sent_again;
     let asking = Asking { client, tried: &[], may_retry };

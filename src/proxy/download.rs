@@ -4,9 +4,9 @@
 //! slow client holds up its backend, and memory stays bounded. Called by `exchange.rs` and `upload.rs`.
 
 use super::request::Input;
-use super::response::{BadResponse, FirstPart, Part, ResponseLeft, take_response};
+use super::response::{BadResponse, FirstPart, Part, take_response};
 use super::service::Service;
-use crate::exchange::{AttemptFailure, Pace, RequestFacts};
+use crate::exchange::{AttemptFailure, Pace, RequestFacts, ResponseLeft, Taken};
 use crate::metrics::UpstreamFailure;
 use crate::ring::{Chunk, Fault, Payload, PipeLoan, SpliceFault, Stream, give_way};
 use crate::time::{Instant, Micros};
@@ -254,16 +254,16 @@ impl Leaving {
     }
 }
 
-/// Cuts a chunk to what of it belongs to the body.
-fn cut(chunk: &mut Chunk, part: &mut FirstPart) -> Result<(), BadResponse> {
-    let count = part.body.take(chunk)?;
+/// Cuts a chunk to what of it belongs to the body. `Some`: what goes down in its place.
+fn cut(chunk: &mut Chunk, part: &mut FirstPart) -> Result<Option<Vec<u8>>, BadResponse> {
+    let Taken { count, instead } = part.body.take(chunk)?;
     part.body_bytes += count as u64;
     if count < chunk.len() {
         // Bytes behind a response are never the next client's.
         part.pool = false;
         chunk.truncate(count);
     }
-    Ok(())
+    Ok(instead)
 }
 
 /// `chunk` and what has come behind it meanwhile.
@@ -273,7 +273,9 @@ fn gather(
     mut chunk: Chunk,
     part: &mut FirstPart,
 ) -> Result<Leaving, BadResponse> {
-    cut(&mut chunk, part)?;
+    if let Some(instead) = cut(&mut chunk, part)? {
+        return Ok(Leaving::One(in_place(chunk, &instead)));
+    }
     let alone = part.body.is_done() || service.ring.buffers_are_scarce();
     let mut next = if alone { None } else { up.received() };
     if next.is_none() {
@@ -282,7 +284,11 @@ fn gather(
     let mut chunks = Vec::with_capacity(GATHERED_MAX);
     chunks.push(chunk);
     while let Some(mut chunk) = next {
-        cut(&mut chunk, part)?;
+        if let Some(instead) = cut(&mut chunk, part)? {
+            let mut bytes: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.iter().copied()).collect();
+            bytes.extend_from_slice(&instead);
+            return Ok(Leaving::One(Payload::Bytes(bytes)));
+        }
         chunks.push(chunk);
         let more = !part.body.is_done() && chunks.len() < GATHERED_MAX;
         next = if more { up.received() } else { None };
@@ -301,5 +307,10 @@ fn transform(service: &Service, mut chunk: Chunk, part: &mut FirstPart) -> Resul
     if count < chunk.len() {
         part.pool = false;
     }
-    Ok(Leaving::One(if chunk.replace(out) { Payload::Chunk(chunk) } else { Payload::Bytes(out.clone()) }))
+    Ok(Leaving::One(in_place(chunk, out)))
+}
+
+/// `bytes` in the place of `chunk`, which they came of.
+fn in_place(mut chunk: Chunk, bytes: &[u8]) -> Payload {
+    if chunk.replace(bytes) { Payload::Chunk(chunk) } else { Payload::Bytes(bytes.to_vec()) }
 }

@@ -7,9 +7,9 @@
 //! answer that is held takes its room until the client has read it, or as many as are read slowly would have
 //! no bound. And what comes in drops for longer than a backend may pause is no small answer: it is let go.
 
-use super::response::{FirstPart, ResponseLeft};
+use super::response::FirstPart;
 use super::service::Service;
-use crate::exchange::AttemptFailure;
+use crate::exchange::{AttemptFailure, ResponseLeft};
 use crate::ring::{Counted, Fault, Payload, Stream};
 use crate::time::{Instant, Micros};
 use std::cell::Cell;
@@ -115,11 +115,10 @@ pub(super) async fn hold(
             Ok(None) | Err(Fault::Os(_)) => return Err(AttemptFailure::Truncated),
             Err(Fault::TimedOut) => return Err(AttemptFailure::Stalled),
         };
-        let count = part.body.take(&chunk).map_err(|_| AttemptFailure::BadResponse)?;
+        let count = part.body.transform(&chunk, &mut whole).map_err(|_| AttemptFailure::BadResponse)?;
         part.body_bytes += count as u64;
         // Bytes behind a response are never the next client's.
         part.pool &= count == chunk.len();
-        whole.extend_from_slice(&chunk[..count]);
     }
     part.payload = Payload::Counted(Counted::new(whole, room.taken));
     Ok(())

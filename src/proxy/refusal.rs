@@ -4,8 +4,8 @@
 //! bytes resets it, and the reset can overtake the answer. Called by `connection.rs` and `exchange.rs`.
 
 use super::connection::Client;
-use crate::exchange::AttemptFailure;
-use crate::http1::{BadChunk, reason_phrase, write_error};
+use crate::exchange::{AttemptFailure, BadBody, BadRequest};
+use crate::http1::{BadHead, reason_phrase, write_error};
 use crate::metrics::Refusal;
 use crate::ring::Payload;
 use crate::time::Micros;
@@ -33,14 +33,35 @@ impl Refused {
         Self { status, refusal, text: text.to_owned() }
     }
 
-    pub(super) fn body_too_large(max_body: u64) -> Self {
-        let text = format!("the body is larger than {max_body} bytes");
-        Self { status: 413, refusal: Refusal::BodyTooLarge, text }
+    /// A request that cannot go up.
+    pub(super) fn request(bad: &BadRequest) -> Self {
+        let (status, refusal) = match bad {
+            BadRequest::Head(head) => return Self::head(head),
+            BadRequest::Body(body) => return Self::body(body),
+            BadRequest::Connect => (501, Refusal::Unsupported),
+            BadRequest::UpgradeWithBody => (400, Refusal::Unsupported),
+            BadRequest::NoRoute => (404, Refusal::NoRoute),
+            BadRequest::AmbiguousPath => (400, Refusal::BadHead),
+        };
+        Self { status, refusal, text: bad.to_string() }
     }
 
-    pub(super) fn bad_chunk(bad: &BadChunk) -> Self {
-        let text = format!("the chunked body is malformed: {} (byte {} of this piece)", bad.why, bad.at);
-        Self { status: 400, refusal: Refusal::BadBody, text }
+    fn head(bad: &BadHead) -> Self {
+        let refusal = match bad.status() {
+            414 | 431 => Refusal::HeadTooLarge,
+            501 => Refusal::Unsupported,
+            _ => Refusal::BadHead,
+        };
+        Self { status: bad.status(), refusal, text: format!("{} (byte {} of the request)", bad.why, bad.at) }
+    }
+
+    /// A request's body that cannot go up to its end.
+    pub(super) fn body(bad: &BadBody) -> Self {
+        let (status, refusal) = match bad {
+            BadBody::TooLarge { .. } => (413, Refusal::BodyTooLarge),
+            BadBody::Malformed(_) | BadBody::Truncated => (400, Refusal::BadBody),
+        };
+        Self { status, refusal, text: bad.to_string() }
     }
 
     pub(super) fn head_timeout() -> Self {

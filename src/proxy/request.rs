@@ -1,4 +1,4 @@
-//! A request: the client's unread bytes, its head found in them, and what goes upstream for it.
+//! The client's unread bytes, and a request taken out of them (`exchange` says what goes up for it).
 //!
 //! A head that comes in one piece is parsed where the ring received it. One that comes in several is
 //! collected in memory of its own, so that a slow client holds no receive buffer (`collecting.rs`). Called
@@ -8,25 +8,12 @@ use super::collecting::{NoRoom, Share, Shelf};
 use super::hold::Taken;
 use super::refusal::Refused;
 use super::service::{ListenerRules, SPARE_BYTES_MAX, Service};
-use crate::exchange::RequestFacts;
-use crate::http1::{
-    BadHead, ChunkDecoder, Method, Parse, RequestBody, RequestHead, RequestRewrite, Target, parse_request,
-    write_request,
-};
-use crate::metrics::Refusal;
+use crate::exchange::{self, RequestFacts, RequestLeft, RequestRules, Upward};
+use crate::http1::RequestRewrite;
 use crate::ring::{Chunk, Counted, Payload};
 use crate::upstream::Pool;
 use std::rc::Rc;
 use std::task::Context;
-
-/// Bytes by which a head grows at most when it is rewritten: forwarding fields, twice the host among them.
-const ADDED_MAX: usize = 1024;
-
-/// Bytes of a chunk's size line, extensions included.
-pub(super) const CHUNK_LINE_MAX: usize = 4096;
-
-/// Bytes of a trailer section.
-pub(super) const TRAILERS_MAX: usize = 16 << 10;
 
 /// The client's bytes that have come and have not been taken yet.
 #[derive(Default)]
@@ -151,49 +138,6 @@ impl Input {
     }
 }
 
-/// What of a request's body has not gone upstream yet.
-pub(super) enum BodyLeft {
-    /// Nothing.
-    Nothing,
-    /// So many bytes.
-    Length(u64),
-    /// Chunks; the decoder knows where they stand.
-    Chunks(Box<ChunkDecoder>),
-}
-
-impl BodyLeft {
-    /// Takes what of `bytes` belongs to the body: how many bytes.
-    ///
-    /// # Errors
-    /// Chunks that are none, or more payload than `max_body` bytes.
-    pub(super) fn take(&mut self, bytes: &[u8], max_body: u64) -> Result<usize, Refused> {
-        let (count, done) = match self {
-            Self::Nothing => return Ok(0),
-            Self::Length(left) => {
-                let count = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
-                *left -= count as u64;
-                (count, *left == 0)
-            }
-            Self::Chunks(decoder) => {
-                let chunks = decoder.decode(bytes, |_| ()).map_err(|bad| Refused::bad_chunk(&bad))?;
-                if max_body > 0 && decoder.payload_len() > max_body {
-                    return Err(Refused::body_too_large(max_body));
-                }
-                (chunks.consumed, chunks.done)
-            }
-        };
-        if done {
-            *self = Self::Nothing;
-        }
-        Ok(count)
-    }
-
-    /// Whether the whole body has been taken.
-    pub(super) fn is_done(&self) -> bool {
-        matches!(self, Self::Nothing)
-    }
-}
-
 /// A request on its way upstream.
 pub(super) struct Outgoing {
     /// The new head and what of the body came with it, or has gone up since: all that was taken from the
@@ -201,7 +145,7 @@ pub(super) struct Outgoing {
     pub(super) bytes: Vec<u8>,
     pub(super) facts: RequestFacts,
     pub(super) pool: Rc<Pool>,
-    pub(super) body: BodyLeft,
+    pub(super) body: RequestLeft,
     /// Bytes of the body that came with the head, as the client framed them.
     pub(super) body_bytes: u64,
     /// Counts `bytes`, if they are many.
@@ -232,37 +176,31 @@ pub(super) fn take_request(
     client: &[u8],
     input: &mut Input,
 ) -> Result<Option<Outgoing>, Refused> {
-    let mut scratch = service.scratch.borrow_mut();
-    let fields = &mut scratch.fields;
-    let bytes = input.bytes();
-    let head = match parse_request(bytes, &rules.limits, fields).map_err(|bad| refused_head(&bad))? {
-        Parse::Complete(head) => head,
-        Parse::Partial => return Ok(None),
+    let rewrite = RequestRewrite {
+        forwarded: rules.forwarded,
+        trusted: false,
+        client,
+        proto: b"http",
+        // Decided with the head.
+        upgrade: false,
     };
-    let pool = route(rules, &head, bytes)?;
-    // The router is of the same topology as the pools.
-    let pool = rules.pool(&service.upstreams, pool).ok_or_else(Refused::no_backend)?;
-    let mut body = match head.body {
-        RequestBody::None | RequestBody::Length(0) => BodyLeft::Nothing,
-        RequestBody::Length(length) if rules.max_body > 0 && length > rules.max_body => {
-            return Err(Refused::body_too_large(rules.max_body));
-        }
-        RequestBody::Length(length) => BodyLeft::Length(length),
-        RequestBody::Chunked => BodyLeft::Chunks(Box::new(ChunkDecoder::new(CHUNK_LINE_MAX, TRAILERS_MAX))),
-    };
-    let upgrade = head.upgrade && head.body == RequestBody::None;
+    let asked =
+        RequestRules { limits: &rules.limits, router: &rules.router, max_body: rules.max_body, rewrite };
     let mut out = service.spare();
-    let large = reserve(service, &mut out, bytes.len())?;
-    let rewrite =
-        RequestRewrite { forwarded: rules.forwarded, trusted: false, client, proto: b"http", upgrade };
-    write_request(bytes, &head, fields, &rewrite, &mut out);
-    let rest = &bytes[head.len..];
-    let taken = body.take(rest, rules.max_body)?;
-    out.extend_from_slice(&rest[..taken]);
-    let mut facts = RequestFacts::of(&head);
-    facts.upgrade = upgrade;
-    let len = head.len + taken;
-    input.consume(len);
+    let fields = &mut service.scratch.borrow_mut().fields;
+    let upward = match exchange::take_request(input.bytes(), &asked, fields, &mut out) {
+        Ok(Some(upward)) => upward,
+        Ok(None) => {
+            service.give_spare(out);
+            return Ok(None);
+        }
+        Err(bad) => return Err(Refused::request(&bad)),
+    };
+    // The router is of the same topology as the pools.
+    let pool = rules.pool(&service.upstreams, upward.pool).ok_or_else(Refused::no_backend)?;
+    let large = if out.capacity() > SPARE_BYTES_MAX { Some(count(service, &out)?) } else { None };
+    input.consume(upward.len);
+    let Upward { body, mut facts, body_len, .. } = upward;
     if !input.is_empty() && service.ring.buffers_are_scarce() {
         // What was sent ahead waits for an answer that may take long: not in a receive buffer.
         if input.collect(&service.heads).is_err() {
@@ -270,59 +208,16 @@ pub(super) fn take_request(
             facts.keep_alive = false;
         }
     }
-    Ok(Some(Outgoing { bytes: out, facts, pool, body, body_bytes: taken as u64, large }))
+    Ok(Some(Outgoing { bytes: out, facts, pool, body, body_bytes: body_len as u64, large }))
 }
 
-/// Room in `out` for a request that came in `len` bytes. It is counted if it is much.
+/// Counts a large request, which is kept for another attempt as long as there are few of them.
 ///
 /// # Errors
-/// Too many large requests are on their way.
-#[inline]
-fn reserve(service: &Service, out: &mut Vec<u8>, len: usize) -> Result<Option<Box<Large>>, Refused> {
-    let capacity = len + ADDED_MAX;
-    if capacity <= SPARE_BYTES_MAX {
-        return Ok(None);
-    }
-    let requests = &service.requests;
-    let keeps = requests.get() + capacity <= service.requests_max / 2;
-    let taken = Taken::take(requests, capacity, service.requests_max).ok_or_else(Refused::request_memory)?;
-    out.reserve_exact(capacity);
-    Ok(Some(Box::new(Large { taken, keeps })))
-}
-
-/// The pool for a request.
-fn route(rules: &ListenerRules, head: &RequestHead, bytes: &[u8]) -> Result<usize, Refused> {
-    if head.method == Method::Connect {
-        return Err(Refused::new(501, Refusal::Unsupported, "weir does not do CONNECT"));
-    }
-    if head.upgrade && head.body != RequestBody::None {
-        return Err(Refused::new(
-            400,
-            Refusal::Unsupported,
-            "a request with a body cannot ask for an upgrade",
-        ));
-    }
-    let router = &rules.router;
-    if let Some(pool) = router.only() {
-        return Ok(pool);
-    }
-    let path = match head.target {
-        Target::Origin(path) | Target::Absolute { path, .. } if !path.is_empty() => path.of(bytes),
-        Target::Asterisk => b"*",
-        Target::Origin(_) | Target::Absolute { .. } | Target::Authority(_) => b"/",
-    };
-    match router.find(head.host.map(|host| host.of(bytes)), path) {
-        Ok(Some(pool)) => Ok(pool),
-        Ok(None) => Err(Refused::new(404, Refusal::NoRoute, "no route for this host and path")),
-        Err(_) => Err(Refused::new(400, Refusal::BadHead, "the path can be read in two ways")),
-    }
-}
-
-fn refused_head(bad: &BadHead) -> Refused {
-    let refusal = match bad.status() {
-        414 | 431 => Refusal::HeadTooLarge,
-        501 => Refusal::Unsupported,
-        _ => Refusal::BadHead,
-    };
-    Refused { status: bad.status(), refusal, text: format!("{} (byte {} of the request)", bad.why, bad.at) }
+/// Too many are on their way.
+fn count(service: &Service, out: &Vec<u8>) -> Result<Box<Large>, Refused> {
+    let (requests, max) = (&service.requests, service.requests_max);
+    let keeps = requests.get() + out.capacity() <= max / 2;
+    let taken = Taken::take(requests, out.capacity(), max).ok_or_else(Refused::request_memory)?;
+    Ok(Box::new(Large { taken, keeps }))
 }

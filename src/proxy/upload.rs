@@ -5,16 +5,17 @@
 //! the rest of the body would stand before the next request. Called by `exchange.rs`, in a box of its own.
 
 use super::attempt::{Begun, tell_answered};
+use super::collecting::NoRoom;
 use super::connection::Client;
 use super::course::{Course, Sent, may_try_again};
 use super::download::{AnswerFault, Down, DownloadFault, Until, download, read_final};
 use super::exchange::{After, Step, Way};
 use super::hold::{Keeps, Room, hold, room_for};
 use super::refusal::{Ending, Refused};
-use super::request::{BodyLeft, Input, Outgoing};
+use super::request::{Input, Outgoing};
 use super::response::FirstPart;
 use super::service::Service;
-use crate::exchange::{AttemptFailure, Pace, RequestFacts};
+use crate::exchange::{AttemptFailure, Pace, RequestFacts, RequestLeft, Taken};
 use crate::http1::Method;
 use crate::metrics::{Phase, UpstreamFailure};
 use crate::ring::{Chunk, Fault, Payload, Stream};
@@ -275,13 +276,13 @@ impl<'a> Replay<'a> {
     fn new(
         service: &'a Rc<Service>,
         bytes: &'a mut Vec<u8>,
-        (there, body): (u64, &BodyLeft),
+        (there, body): (u64, &RequestLeft),
         room: &'a mut Option<Room>,
         max: usize,
         replayable: &'a Cell<bool>,
     ) -> Self {
         let left = (max as u64).saturating_sub(there);
-        let too_long = matches!(body, BodyLeft::Length(length) if *length > left);
+        let too_long = matches!(body, RequestLeft::Length(length) if *length > left);
         let mut replay = Self { service, bytes, left, room, replayable };
         if max == 0 || too_long || replay.bytes.is_empty() {
             replay.give_up();
@@ -324,7 +325,7 @@ async fn upload(
     down: Down<'_>,
     input: &mut Input,
     up: &Stream,
-    body: &mut BodyLeft,
+    body: &mut RequestLeft,
     mut replay: Replay<'_>,
     max_body: u64,
     progress: &Progress,
@@ -332,22 +333,22 @@ async fn upload(
     let service = down.service;
     let mut pace = Pace::new(service.now(), down.min_rate_per_s);
     while !body.is_done() {
-        let mut chunk = match next_chunk(input, down.stream, pace.due()).await {
+        let chunk = match next_chunk(input, down.stream, pace.due()).await {
             Ok(Some(chunk)) => chunk,
             Ok(None) | Err(Fault::Os(_)) => return Err(UploadFault::ClientGone),
             Err(Fault::TimedOut) => return Err(UploadFault::Client(Refused::body_timeout())),
         };
         pace.count(chunk.len());
-        let count = body.take(&chunk, max_body).map_err(UploadFault::Client)?;
-        progress.body_bytes.set(progress.body_bytes.get() + count as u64);
-        replay.keep(&chunk[..count]);
-        if count < chunk.len() {
-            // What follows the body is the next request. It waits in memory that is counted.
-            let kept = input.keep(&chunk[count..], &service.heads);
-            kept.map_err(|_| UploadFault::Client(Refused::head_memory()))?;
-            chunk.truncate(count);
+        let refused = |bad| UploadFault::Client(Refused::body(&bad));
+        let taken = body.take(&chunk, max_body).map_err(refused)?;
+        progress.body_bytes.set(progress.body_bytes.get() + taken.count as u64);
+        let payload = going_up(taken, chunk, input, service)
+            .map_err(|_| UploadFault::Client(Refused::head_memory()))?;
+        if payload.as_slice().is_empty() {
+            // It was in the middle of a chunk's extension.
+            continue;
         }
-        let payload = Payload::Chunk(chunk);
+        replay.keep(payload.as_slice());
         let sent_from = service.now();
         let sent = up.send(payload, sent_from.deadline(progress.response)).await;
         sent.outcome.map_err(|_| UploadFault::Backend)?;
@@ -355,6 +356,23 @@ async fn upload(
         pace.pardon(service.now().since(sent_from));
     }
     Ok(())
+}
+
+/// What of `chunk` goes up, where it lies. What follows the body in it is the next request, and stays in
+/// `input`, in memory that is counted.
+///
+/// # Errors
+/// There is no such memory.
+fn going_up(taken: Taken, mut chunk: Chunk, input: &mut Input, service: &Service) -> Result<Payload, NoRoom> {
+    let Taken { count, instead } = taken;
+    if count < chunk.len() {
+        input.keep(&chunk[count..], &service.heads)?;
+        chunk.truncate(count);
+    }
+    Ok(match instead {
+        Some(instead) if !chunk.replace(&instead) => Payload::Bytes(instead),
+        Some(_) | None => Payload::Chunk(chunk),
+    })
 }
 
 /// The client's next bytes: unread ones first.

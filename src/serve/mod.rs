@@ -12,9 +12,10 @@ pub use activated::ActivatedRefused;
 pub use refused::StartError;
 pub use takeover::TakeoverRefused;
 
-use crate::admin::{self, AdminListener};
+use crate::admin::{self, AdminListener, Token};
 use crate::config::{Config, ListenAddress, expand};
-use crate::control::{self, ConfigFile, Desk, Listening, ShardLink, StateFile, Supervisor, World};
+use crate::control::{self, ConfigFile, Desk, Listening, ShardLink, StateFile, Supervisor};
+use crate::fleet::World;
 use crate::log;
 use crate::mesh::{Pulse, Receiver, Refused, Sender, ToControl, ToShard, mailbox};
 use crate::ring::{RECOMMENDED, probe};
@@ -99,6 +100,7 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
     }
     let cores = expand(&config.runtime.cores, &cpu::available())?;
     warn_of_descriptors(&config, cores.len());
+    let token = Token::of(&config.admin)?;
     let mut inherited = match begin {
         Begin::Afresh => None,
         Begin::Takeover => Some(inherit(&config)?),
@@ -113,7 +115,14 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
         admin: admin.iter().filter_map(AdminListener::address).collect(),
     };
     let config = Arc::new(config);
-    let world = World::of(config.clone(), found, &listening, carried, clock::now())?;
+    let world = World::of(
+        config.clone(),
+        found,
+        listening.plans(&config),
+        listening.shards(),
+        carried,
+        clock::now(),
+    )?;
     let (to_control, mail) = mailbox(CONTROL_MAIL)?;
     let shards = Shards::start(&config, &world, &cores, &to_control)?;
     drop(to_control);
@@ -129,7 +138,7 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
         tell(&addresses, links.len());
         on_ready(&addresses);
         desk.supervise(supervisor);
-        surface(desk, admin, listening.clone());
+        surface(desk, admin, token, listening.clone());
     };
     let links = shards.links.clone();
     let setup =
@@ -296,9 +305,9 @@ fn accept(shards: &[ShardLink], listening: &Listening) {
 }
 
 /// What is served beside the data path: the admin surface, and a successor.
-fn surface(desk: Desk, admin: Vec<AdminListener>, listening: Rc<RefCell<Listening>>) {
+fn surface(desk: Desk, admin: Vec<AdminListener>, token: Option<Token>, listening: Rc<RefCell<Listening>>) {
     let sockets = RefCell::new(AdminSockets::of(&admin));
-    let admin_accepts = admin::serve(admin, &desk);
+    let admin_accepts = admin::serve(admin, token, &desk);
     let running = Predecessor { desk, listening, admin: sockets, admin_accepts };
     match MeetingPoint::open() {
         Ok(point) => drop(spawn_local(async {

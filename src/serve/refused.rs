@@ -2,9 +2,10 @@
 
 use super::ActivatedRefused;
 use super::takeover::TakeoverRefused;
-use crate::admin::BindRefused;
+use crate::admin::{BindRefused, TokenRefused};
 use crate::config::CoresRefused;
-use crate::control::{BadCheck, ControlRefused, ResolveRefused};
+use crate::control::{ControlRefused, ResolveRefused};
+use crate::fleet::BadCheck;
 use crate::ring::RingRefused;
 use crate::shard::ShardRefused;
 use crate::sys::socket::ListenError;
@@ -34,6 +35,9 @@ pub enum StartError {
     /// An admin address cannot be had.
     #[error(transparent)]
     Admin(#[from] BindRefused),
+    /// The admin surface has no token to ask for.
+    #[error(transparent)]
+    Token(#[from] TokenRefused),
     /// Nothing can be taken over.
     #[error(transparent)]
     Takeover(#[from] TakeoverRefused),

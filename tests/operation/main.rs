@@ -24,6 +24,7 @@
 //! | `ctl_changes.rs` | what its changes do, under load too |
 //! | `demo.rs` | `weir demo` from its greeting to its end |
 //! | `admin.rs` | the pages, against what was sent |
+//! | `token.rs` | the admin token, and that secrets stay out of the log |
 //! | `exposition.rs` | a strict reader of the Prometheus text |
 //! | `peers.rs` | other people's servers and clients |
 //! | `idle.rs` | what weir costs when nothing happens |
@@ -56,6 +57,7 @@ mod sharing;
 mod shutdown;
 mod systemd;
 mod takeover;
+mod token;
 mod transitions;
 mod usable;
 

@@ -6,7 +6,7 @@
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -119,12 +119,13 @@ fn remedy(cause: &io::Error) -> &'static str {
     }
 }
 
-/// Asks once.
+/// Asks once; `token` is shown through a port.
 ///
 /// # Errors
 /// Why there is no answer of weir's.
 pub(super) fn ask(
     to: &Where,
+    token: Option<&str>,
     method: Method,
     path: &str,
     body: Option<&Value>,
@@ -140,12 +141,12 @@ pub(super) fn ask(
                 let stream = connected.map_err(|_| late())?.map_err(connect)?;
                 // By its address, whatever name led there: a name in Host might be a web page's.
                 let host = stream.peer_addr().map_err(connect)?.to_string();
-                converse(to, stream, &host, method, path, body).await
+                converse(to, stream, &host, token, method, path, body).await
             }
             Where::Unix(file) => {
                 let connected = timeout(CONNECT_WITHIN, UnixStream::connect(file)).await;
                 let stream = connected.map_err(|_| late())?.map_err(connect)?;
-                converse(to, stream, "localhost", method, path, body).await
+                converse(to, stream, "localhost", None, method, path, body).await
             }
         }
     })
@@ -155,6 +156,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     to: &Where,
     stream: S,
     host: &str,
+    token: Option<&str>,
     method: Method,
     path: &str,
     body: Option<&Value>,
@@ -163,6 +165,9 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let mut request = Request::builder().method(method).uri(path).header(HOST, host);
     if body.is_some() {
         request = request.header(CONTENT_TYPE, "application/json");
+    }
+    if let Some(token) = token {
+        request = request.header(AUTHORIZATION, format!("Bearer {token}"));
     }
     let sent = body.map(Value::to_string).unwrap_or_default();
     let request = request.body(Full::new(Bytes::from(sent))).map_err(|error| broken(&error))?;

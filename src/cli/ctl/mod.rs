@@ -14,7 +14,9 @@ use clap::{Args, Subcommand};
 use client::{Answer, Unreachable, Where, ask};
 use hyper::Method;
 use serde_json::{Value, json};
+use std::fs;
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use table::Paint;
 
 /// The admin surface cannot be reached.
@@ -37,6 +39,9 @@ pub(super) struct Ctl {
     /// Where the admin surface listens: 127.0.0.1:9900, or unix:/run/weir/admin.sock
     #[arg(long, global = true, value_name = "ADDR", env = "WEIR_ADMIN", default_value = "127.0.0.1:9900")]
     admin: Where,
+    /// The file with the admin surface's token, where it asks for one
+    #[arg(long, global = true, value_name = "FILE", env = "WEIR_ADMIN_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
     /// Print the answer as it came, in JSON
     #[arg(long, global = true)]
     json: bool,
@@ -151,7 +156,11 @@ enum Show {
 /// Does what was asked for; the exit code.
 pub(super) fn ctl(ctl: &Ctl) -> u8 {
     let asked = asked(&ctl.command);
-    match answered(&ctl.admin, &asked) {
+    let token = match ctl.token_file.as_deref().map(token).transpose() {
+        Ok(token) => token,
+        Err(code) => return code,
+    };
+    match answered(&ctl.admin, token.as_deref(), &asked) {
         Ok(answer) if answer.status < 400 => {
             if ctl.json {
                 print(&answer.text);
@@ -177,11 +186,30 @@ pub(super) fn ctl(ctl: &Ctl) -> u8 {
     }
 }
 
+/// What `file` has, which is not shown.
+fn token(file: &Path) -> Result<String, u8> {
+    match fs::read_to_string(file).map(|text| text.trim_ascii_end().to_owned()) {
+        Ok(token) if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(token),
+        Ok(_) => {
+            let file = file.display();
+            tell(format_args!(
+                "{file} has no token; it must be the file that admin.token_file names, or a copy"
+            ));
+            Err(WRONG)
+        }
+        Err(error) => {
+            let file = file.display();
+            tell(format_args!("the token cannot be read: {file}: {error}; give a file that you may read"));
+            Err(WRONG)
+        }
+    }
+}
+
 /// Asks, and goes on asking while a backend is to be waited for and is still out. If somebody has made it
 /// ready meanwhile it is not taken out again.
-fn answered(admin: &Where, asked: &Asked) -> Result<Answer, Unreachable> {
+fn answered(admin: &Where, token: Option<&str>, asked: &Asked) -> Result<Answer, Unreachable> {
     loop {
-        let answer = ask(admin, asked.method.clone(), &asked.path, asked.body.as_ref())?;
+        let answer = ask(admin, token, asked.method.clone(), &asked.path, asked.body.as_ref())?;
         let backend = &answer.page["backend"];
         let out = backend.is_null() || backend["state"] == "draining";
         if answer.page["drained"] != false || !out {

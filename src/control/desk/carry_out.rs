@@ -6,8 +6,8 @@
 
 use super::Desk;
 use crate::balance::{BackendId, Report};
-use crate::control::groups::GroupId;
-use crate::control::standing::{Effects, Named, Notice};
+use crate::fleet::groups::GroupId;
+use crate::fleet::standing::{Effects, Named, Notice};
 use crate::health::{Condition, Failover, ProbeFailure};
 use crate::time::{Instant, Micros};
 

@@ -1,9 +1,9 @@
 //! An operator's changes: decided by the roster, carried out, and answered when the last shard has confirmed.
 
 use super::Desk;
-use crate::control::change::{Change, ChangeRefused, Changed};
-use crate::control::moved::moved;
-use crate::control::roster::Operated;
+use crate::fleet::change::{Change, ChangeRefused, Changed};
+use crate::fleet::moved::moved;
+use crate::fleet::roster::Operated;
 use crate::time::Micros;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};

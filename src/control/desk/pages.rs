@@ -3,10 +3,10 @@
 use super::Desk;
 use super::shards::STALLED_AFTER;
 use crate::balance::{Admitted, Traffic};
-use crate::control::roster::{Member, Pool};
-use crate::control::standing::Standing;
-use crate::control::status::{BackendState, BackendStatus, ConfigStatus, PoolStatus, ShardStatus};
-use crate::control::world::World;
+use crate::fleet::roster::{Member, Pool};
+use crate::fleet::standing::Standing;
+use crate::fleet::status::{BackendState, BackendStatus, ConfigStatus, PoolStatus, ShardStatus};
+use crate::fleet::world::World;
 use crate::health::{Condition, State};
 use crate::time::Instant;
 

@@ -1,11 +1,11 @@
 //! What is due to the shards, and their confirmations.
 
 use super::Desk;
-use crate::control::Unconfirmed;
-use crate::control::life::Order;
 use crate::control::listening::Group;
 use crate::control::outbox::Outbox;
 use crate::control::supervisor::Supervisor;
+use crate::fleet::Unconfirmed;
+use crate::fleet::life::Order;
 use crate::time::{Instant, Micros};
 use crate::topology::ListenerKey;
 use tokio::time::timeout;

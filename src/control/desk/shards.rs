@@ -7,7 +7,7 @@
 
 use super::Desk;
 use crate::config::OnShardLoss;
-use crate::control::Carried;
+use crate::fleet::Carried;
 use crate::mesh::{Doing, Injected, Pulse};
 use crate::time::{Instant, Micros};
 use crate::topology::ListenerKey;

@@ -4,8 +4,9 @@
 //! "localhost" (RFC 6761, section 6.3), then the DNS. Nothing is cached here: the names are looked up when
 //! their TTL is over, or because what is known is doubted. Called by [`super::Names`].
 
-use super::{LookUpFailed, ResolvedAddress, TTL_MAX};
+use super::{LookUpFailed, TTL_MAX};
 use crate::config::{BackendAddress, Destination};
+use crate::fleet::ResolvedAddress;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;

@@ -12,7 +12,8 @@ mod look_up;
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests;
 
-use crate::config::{BackendAddress, Destination};
+use crate::config::BackendAddress;
+use crate::fleet::ResolvedAddress;
 use look_up::LookUps;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -31,17 +32,6 @@ const TTL_MAX: Duration = Duration::from_secs(300);
 /// After the first look-up that failed, and after many.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
-
-/// One address that a name has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ResolvedAddress {
-    /// Where to connect.
-    pub address: Destination,
-    /// What an SRV record says, 1 to 256; `None`: as configured.
-    pub weight: Option<u16>,
-    /// An SRV record says that it is only for when those of a lower priority number do not answer.
-    pub backup: bool,
-}
 
 /// A name could not be looked up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -16,7 +16,7 @@
 //! [`Hello::weir`], so it can say what is wrong. Pure: bytes in and out; [`super::give`] and
 //! [`super::take`] read and write them.
 
-use crate::control::Carried;
+use crate::fleet::Carried;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 

@@ -7,7 +7,7 @@
 use super::meeting;
 use super::protocol::{self, FromNew, FromOld, Hello, Malformed, Offer, Offered, PREFIX, PROTOCOL};
 use crate::config::ListenAddress;
-use crate::control::Carried;
+use crate::fleet::Carried;
 use crate::sys::handoff::{Peer, listens, own_uid, peer, receive_descriptors};
 use crate::sys::socket::local_address;
 use crate::time::Micros;

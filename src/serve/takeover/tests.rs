@@ -6,7 +6,7 @@ use super::protocol::{self, FromNew, FromOld, Hello, Offer, Offered, PROTOCOL};
 use super::take::{TakeoverRefused, take_from};
 use crate::config::ListenAddress;
 use crate::control::spread;
-use crate::control::{Carried, CarriedPool};
+use crate::fleet::{Carried, CarriedPool};
 use crate::sys::handoff::{Peer, connect_at_once};
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};

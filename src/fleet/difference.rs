@@ -6,7 +6,7 @@
 use crate::config::{Config, Listener, Pool, Runtime};
 
 /// What a reload changes beside backends.
-pub(super) fn changes(old: &Config, new: &Config) -> Vec<String> {
+pub(crate) fn changes(old: &Config, new: &Config) -> Vec<String> {
     let mut words = pools(old, new);
     words.extend(listeners(old, new));
     words.extend(routes(old, new));
@@ -22,7 +22,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Vec<String> {
 }
 
 /// What of `new` has no effect before a restart of a process that was started with `started`.
-pub(super) fn needs_restart(started: &Config, new: &Config) -> Vec<String> {
+pub(crate) fn needs_restart(started: &Config, new: &Config) -> Vec<String> {
     // Taken apart, so that a new key does not go unnoticed.
     let Runtime {
         cores,

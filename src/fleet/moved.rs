@@ -14,7 +14,7 @@ const SAMPLE: u32 = 4096;
 
 /// Share of clients, 0 to 1, that go to another backend; `None` where no hash decides. `traffic` is what a
 /// backend gets now.
-pub(super) fn moved(
+pub(crate) fn moved(
     policy: Policy,
     before: &[Member],
     after: &[Member],

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::config;
-use crate::control::change::Change;
-use crate::control::names::ResolvedAddress;
-use crate::control::status::{Origin, Will};
+use crate::fleet::addresses::ResolvedAddress;
+use crate::fleet::change::Change;
+use crate::fleet::status::{Origin, Will};
 
 /// A configuration of the pools in `text`.
 fn config(text: &str) -> Arc<Config> {

@@ -13,30 +13,30 @@ use std::collections::BTreeMap;
 
 /// What control knows of a backend beside its check.
 #[derive(Clone, Debug)]
-pub(super) struct Standing {
+pub(crate) struct Standing {
     /// `None`: it was not judged yet.
-    pub(super) condition: Option<Condition>,
+    pub(crate) condition: Option<Condition>,
     /// When it entered it.
-    pub(super) since: Instant,
+    pub(crate) since: Instant,
     /// Why.
-    pub(super) why: String,
+    pub(crate) why: String,
     /// What the shards were told last.
-    pub(super) traffic: Traffic,
-    pub(super) slow: SlowStart,
-    pub(super) transitions: u64,
-    pub(super) ejections: u64,
-    pub(super) failovers: Failovers,
+    pub(crate) traffic: Traffic,
+    pub(crate) slow: SlowStart,
+    pub(crate) transitions: u64,
+    pub(crate) ejections: u64,
+    pub(crate) failovers: Failovers,
     /// The first failure of those that are taking it out of traffic.
-    pub(super) first_failed: Option<Instant>,
+    pub(crate) first_failed: Option<Instant>,
     /// What the ejector said last.
     ruled: String,
     /// Its last exchanges failed for want of a connection.
-    pub(super) cannot_connect: bool,
+    pub(crate) cannot_connect: bool,
 }
 
 /// A line for the log.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Notice {
+pub(crate) enum Notice {
     /// A backend entered another state. `failed_over`: it served, and failures took it out, so the line
     /// waits for what that cost.
     Transition {
@@ -55,24 +55,24 @@ pub(super) enum Notice {
 
 /// A backend in the log.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Named {
-    pub(super) pool: String,
-    pub(super) name: String,
-    pub(super) address: Destination,
+pub(crate) struct Named {
+    pub(crate) pool: String,
+    pub(crate) name: String,
+    pub(crate) address: Destination,
 }
 
 /// What follows from a call.
 #[derive(Default)]
-pub(super) struct Effects {
+pub(crate) struct Effects {
     /// What shards are to be told.
-    pub(super) traffic: Vec<(BackendId, Traffic)>,
+    pub(crate) traffic: Vec<(BackendId, Traffic)>,
     /// Backends that failures take out, and when the first of those was.
-    pub(super) failing: Vec<(BackendId, Instant)>,
-    pub(super) notices: Vec<Notice>,
+    pub(crate) failing: Vec<(BackendId, Instant)>,
+    pub(crate) notices: Vec<Notice>,
     /// Groups of which a check is due at once.
-    pub(super) hurry: Vec<GroupId>,
+    pub(crate) hurry: Vec<GroupId>,
     /// Names none of whose addresses can be connected to.
-    pub(super) doubted: Vec<BackendAddress>,
+    pub(crate) doubted: Vec<BackendAddress>,
 }
 
 impl Named {
@@ -83,7 +83,7 @@ impl Named {
 
 impl Standing {
     /// Of one that is new: what the first topology says of one that is checked.
-    pub(super) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             condition: None,
             since: now,
@@ -101,12 +101,12 @@ impl Standing {
     }
 
     /// What the ejector said, in another process.
-    pub(super) fn rule(&mut self, why: &str) {
+    pub(crate) fn rule(&mut self, why: &str) {
         why.clone_into(&mut self.ruled);
     }
 
     /// It is in the state `to` and gets `traffic`; `check_says`: why its check says what it says.
-    pub(super) fn enter(
+    pub(crate) fn enter(
         &mut self,
         (pool, member): (&Pool, &Member),
         to: Condition,
@@ -139,7 +139,7 @@ impl Standing {
 }
 
 /// Remembers what the ejector said.
-pub(super) fn note(
+pub(crate) fn note(
     pool: &Pool,
     changes: &[health::Change],
     standings: &mut BTreeMap<BackendId, Standing>,

@@ -4,22 +4,20 @@
 //! rules of `health`; each call says what follows: traffic to be carried to the shards, lines for the log,
 //! checks to be hurried. No socket and no clock: the desk carries and logs, and hands `now` in.
 
+use super::addresses::{Addresses, is_name};
 use super::carried::Carried;
+use super::check::BadCheck;
 use super::groups::{GroupId, Groups};
-use super::listening::Listening;
 use super::merge::merge;
-use super::probe::BadCheck;
-use super::resolve::{Addresses, is_name};
 use super::roster::{Next, Operated, Pool, Roster, Told};
 use super::standing::{Effects, Notice, Standing, note};
 use super::status::Will;
 use crate::balance::{Admitted, BackendId, Outcome, Outcomes, Traffic};
-use crate::config::{Config, Eject, Listener};
+use crate::config::{Config, Eject};
 use crate::health::{
     self, Condition, Ejector, Exchanges, Facts, Failover, FailoverMeter, ProbeFailure, State, TRIAL_GAP,
     judge,
 };
-use crate::route::Router;
 use crate::time::{Instant, Micros};
 use crate::topology::{ListenerPlan, Topology};
 use std::collections::BTreeMap;
@@ -27,18 +25,18 @@ use std::sync::Arc;
 
 /// A pool's passive health.
 #[derive(Default)]
-pub(super) struct PoolHealth {
-    pub(super) ejector: Option<Ejector>,
+pub(crate) struct PoolHealth {
+    pub(crate) ejector: Option<Ejector>,
     /// So few are healthy that all get traffic.
-    pub(super) panic: bool,
+    pub(crate) panic: bool,
 }
 
 /// All that control decides about.
 pub struct World {
-    pub(super) roster: Roster,
-    pub(super) groups: Groups,
-    pub(super) pools: BTreeMap<String, PoolHealth>,
-    pub(super) standings: BTreeMap<BackendId, Standing>,
+    pub(crate) roster: Roster,
+    pub(crate) groups: Groups,
+    pub(crate) pools: BTreeMap<String, PoolHealth>,
+    pub(crate) standings: BTreeMap<BackendId, Standing>,
     outcomes: Outcomes,
     meter: FailoverMeter,
     /// Shards that serve: trials are spread over them.
@@ -46,7 +44,7 @@ pub struct World {
 }
 
 impl World {
-    /// The world of a process that begins: this configuration with these addresses, on these sockets; what
+    /// The world of a process that begins: this configuration with these addresses and listeners; what
     /// was carried from another process holds as far as the configuration says what it said then.
     ///
     /// # Errors
@@ -54,18 +52,13 @@ impl World {
     pub fn of(
         config: Arc<Config>,
         addresses: Addresses,
-        listening: &Listening,
+        listeners: Vec<Arc<ListenerPlan>>,
+        shards: usize,
         carried: Option<Carried>,
         now: Instant,
     ) -> Result<Self, BadCheck> {
-        let plan = |(place, rules): (usize, &Listener)| {
-            let router = Arc::new(Router::new(&config, place));
-            let key = listening.key_of(&rules.address)?;
-            Some(Arc::new(ListenerPlan { key, rules: rules.clone(), router }))
-        };
-        let listeners = config.listeners.iter().enumerate().filter_map(plan).collect();
         let next = Next { config: config.clone(), names: addresses, listeners };
-        let mut world = Self::new(next, listening.shards(), now)?;
+        let mut world = Self::new(next, shards, now)?;
         if let Some(carried) = carried {
             let (carried, forgotten) = merge(carried, &config.pools);
             forgotten.iter().for_each(|forgotten| tracing::warn!("{forgotten}"));
@@ -96,7 +89,7 @@ impl World {
     }
 
     /// Makes the first topology say what its backends get.
-    pub(super) fn begin(&mut self, now: Instant) {
+    pub(crate) fn begin(&mut self, now: Instant) {
         self.judge_all(now, &mut Effects::default());
         let standings = &self.standings;
         self.roster.begin_with(|id| standings.get(&id).map_or(Traffic::NOTHING, |standing| standing.traffic));
@@ -106,7 +99,7 @@ impl World {
     ///
     /// # Errors
     /// A check whose request is no HTTP.
-    pub(super) fn follow(
+    pub(crate) fn follow(
         &mut self,
         next: Next,
         told: Told<'_>,
@@ -123,7 +116,7 @@ impl World {
     ///
     /// # Errors
     /// A check whose request is no HTTP.
-    pub(super) fn operate(
+    pub(crate) fn operate(
         &mut self,
         operated: Operated,
         told: Told<'_>,
@@ -162,7 +155,7 @@ impl World {
     }
 
     /// Groups, ejectors and standings become those of the roster.
-    pub(super) fn settle(&mut self, now: Instant) -> Result<(), BadCheck> {
+    pub(crate) fn settle(&mut self, now: Instant) -> Result<(), BadCheck> {
         let served = |id| {
             use Condition::{Ejected, NoCheck, Trial};
             let condition = self.standings.get(&id).and_then(|standing| standing.condition);
@@ -184,7 +177,7 @@ impl World {
     }
 
     /// A group's check ended.
-    pub(super) fn checked(
+    pub(crate) fn checked(
         &mut self,
         number: GroupId,
         outcome: &Result<(), ProbeFailure>,
@@ -211,7 +204,7 @@ impl World {
     }
 
     /// A shard said what its exchanges came to.
-    pub(super) fn outcomes(
+    pub(crate) fn outcomes(
         &mut self,
         shard: u16,
         outcomes: Vec<(BackendId, Outcome)>,
@@ -254,7 +247,7 @@ impl World {
     }
 
     /// Does what is due.
-    pub(super) fn tick(&mut self, now: Instant) -> Effects {
+    pub(crate) fn tick(&mut self, now: Instant) -> Effects {
         let mut effects = Effects::default();
         if now < self.next() {
             return effects;
@@ -272,13 +265,13 @@ impl World {
     }
 
     /// When [`tick`](Self::tick) has something to do.
-    pub(super) fn next(&self) -> Instant {
+    pub(crate) fn next(&self) -> Instant {
         let ejectors = self.pools.values().filter_map(|health| health.ejector.as_ref());
         ejectors.map(Ejector::next).min().unwrap_or(Instant::NEVER)
     }
 
     /// A shard has ended: so many serve on.
-    pub(super) fn shard_ended(&mut self, shard: u16, serving: usize, now: Instant) -> Effects {
+    pub(crate) fn shard_ended(&mut self, shard: u16, serving: usize, now: Instant) -> Effects {
         self.outcomes.forget_shard(shard);
         self.roster.ids().shard_ended(shard);
         self.shards = serving.max(1);
@@ -288,12 +281,12 @@ impl World {
     }
 
     /// The shards are told of a failing backend's traffic before the mark `mark`.
-    pub(super) fn stopping(&mut self, id: BackendId, first_failed: Instant, mark: u64) {
+    pub(crate) fn stopping(&mut self, id: BackendId, first_failed: Instant, mark: u64) {
         self.meter.stopping(id.0, first_failed, mark);
     }
 
     /// Every shard has marked `mark`: what failovers that ends.
-    pub(super) fn marked(&mut self, mark: u64, now: Instant) -> Vec<Failover> {
+    pub(crate) fn marked(&mut self, mark: u64, now: Instant) -> Vec<Failover> {
         let ended = self.meter.marked(mark, now);
         for failover in &ended {
             if let Some(standing) = self.standings.get_mut(&BackendId(failover.backend)) {
@@ -308,7 +301,7 @@ impl World {
     }
 
     /// These numbers are free: nothing of their last holders may count for the next.
-    pub(super) fn freed(&mut self, ids: &[BackendId]) {
+    pub(crate) fn freed(&mut self, ids: &[BackendId]) {
         for id in ids {
             self.outcomes.forget(*id);
             self.meter.forget(id.0);

@@ -2,38 +2,38 @@
 
 use crate::balance::{BackendId, Traffic};
 use crate::config::{self, BackendAddress, Destination};
-use crate::control::carried::Configured;
-use crate::control::merge::configured;
-use crate::control::resolve::Addresses;
-use crate::control::status::{Origin, Will};
+use crate::fleet::addresses::Addresses;
+use crate::fleet::carried::Configured;
+use crate::fleet::merge::configured;
+use crate::fleet::status::{Origin, Will};
 
 /// A backend.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::control) struct Member {
-    pub(in crate::control) id: BackendId,
+pub(crate) struct Member {
+    pub(crate) id: BackendId,
     /// Unique in its pool.
-    pub(in crate::control) name: String,
+    pub(crate) name: String,
     /// Its name in the configuration, which is another one for an address of a host name.
-    pub(in crate::control) entry: String,
+    pub(crate) entry: String,
     /// As written.
-    pub(in crate::control) written: BackendAddress,
+    pub(crate) written: BackendAddress,
     /// Never changes: a backend that moves is another one.
-    pub(in crate::control) address: Destination,
+    pub(crate) address: Destination,
     /// What holds.
-    pub(in crate::control) weight: u16,
+    pub(crate) weight: u16,
     /// What would hold without an operator.
-    pub(in crate::control) base_weight: u16,
-    pub(in crate::control) backup: bool,
+    pub(crate) base_weight: u16,
+    pub(crate) backup: bool,
     /// What the configuration says; `None`: added at run time.
-    pub(in crate::control) configured: Option<Configured>,
-    pub(in crate::control) will: Will,
+    pub(crate) configured: Option<Configured>,
+    pub(crate) will: Will,
     /// What a shard that hears of it for the first time gives it, before it hears anything else.
     pub(super) initial: Traffic,
 }
 
 impl Member {
     /// Where it comes from.
-    pub(in crate::control) fn origin(&self) -> Origin {
+    pub(crate) fn origin(&self) -> Origin {
         match (&self.configured, &self.written) {
             (None, _) => Origin::Added,
             (Some(_), BackendAddress::Name(..) | BackendAddress::Service(_)) => Origin::Resolved,

@@ -8,7 +8,7 @@
 //! from now on takes nobody out by being new: who was up is up until it has failed `fall` times. No socket and no clock here:
 //! `prober` has the tasks, `probe` the checks, `health` the judgement.
 
-use super::probe::{BadCheck, Prepared};
+use super::check::{BadCheck, Prepared};
 use super::roster::{Member, Roster};
 use super::status::Will;
 use crate::balance::BackendId;
@@ -19,13 +19,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
 /// Between two checks of a backend whose exchanges fail.
-pub(super) const HURRY: Micros = Micros::from_ms(100);
+pub(crate) const HURRY: Micros = Micros::from_ms(100);
 
 /// Why a backend counts as up that is in traffic and has a check now.
-pub(super) const SERVED: &str = "it served before it was checked";
+pub(crate) const SERVED: &str = "it served before it was checked";
 
 /// A group's number, never given twice.
-pub(super) type GroupId = u64;
+pub(crate) type GroupId = u64;
 
 /// What is checked, and how.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,15 +45,15 @@ impl Series {
 }
 
 /// Backends that one series of checks answers for.
-pub(super) struct Group {
+pub(crate) struct Group {
     series: Series,
     prepared: Prepared,
-    pub(super) members: Vec<BackendId>,
-    pub(super) checked: Checked,
-    pub(super) passed: u64,
-    pub(super) failed: u64,
+    pub(crate) members: Vec<BackendId>,
+    pub(crate) checked: Checked,
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
     /// How long the last check took.
-    pub(super) took: Option<Micros>,
+    pub(crate) took: Option<Micros>,
     /// Checks come in quick succession.
     hurried: bool,
     /// Checks that may still come beyond the schedule in this interval.
@@ -64,17 +64,17 @@ pub(super) struct Group {
 
 impl Group {
     /// What a check needs: the request, where it goes, and how long it may take.
-    pub(super) fn errand(&self) -> (Prepared, Destination, Micros) {
+    pub(crate) fn errand(&self) -> (Prepared, Destination, Micros) {
         (self.prepared.clone(), self.series.address.clone(), self.series.health.timeout)
     }
 
     /// Between two checks.
-    pub(super) fn interval(&self) -> Micros {
+    pub(crate) fn interval(&self) -> Micros {
         self.series.health.interval
     }
 
     /// A check begins.
-    pub(super) fn begins(&mut self, now: Instant, draw: u64) {
+    pub(crate) fn begins(&mut self, now: Instant, draw: u64) {
         if now >= self.scheduled {
             self.scheduled = now + self.checked.next_in(draw);
             self.beyond = self.series.health.fall.max(1);
@@ -84,7 +84,7 @@ impl Group {
     }
 
     /// Takes in how a check ended.
-    pub(super) fn observe(
+    pub(crate) fn observe(
         &mut self,
         outcome: &Result<(), ProbeFailure>,
         began: Instant,
@@ -102,12 +102,12 @@ impl Group {
     }
 
     /// When the next check is due after one that began at `began`.
-    pub(super) fn next(&self, began: Instant) -> Instant {
+    pub(crate) fn next(&self, began: Instant) -> Instant {
         if self.hurried { self.scheduled.min(began + HURRY) } else { self.scheduled }
     }
 
     /// An exchange failed. `true`: a check is due at once.
-    pub(super) fn suspect(&mut self) -> bool {
+    pub(crate) fn suspect(&mut self) -> bool {
         let begins = !self.hurried && self.checked.state() == State::Up && self.beyond > 0;
         self.hurried |= begins;
         begins
@@ -116,7 +116,7 @@ impl Group {
 
 /// All groups.
 #[derive(Default)]
-pub(super) struct Groups {
+pub(crate) struct Groups {
     groups: BTreeMap<GroupId, Group>,
     of: BTreeMap<BackendId, GroupId>,
     last: GroupId,
@@ -124,22 +124,22 @@ pub(super) struct Groups {
 
 impl Groups {
     /// The group that answers for a backend; `None`: it is not checked.
-    pub(super) fn of(&self, id: BackendId) -> Option<&Group> {
+    pub(crate) fn of(&self, id: BackendId) -> Option<&Group> {
         self.groups.get(self.of.get(&id)?)
     }
 
     /// The number of the group that answers for a backend.
-    pub(super) fn number_of(&self, id: BackendId) -> Option<GroupId> {
+    pub(crate) fn number_of(&self, id: BackendId) -> Option<GroupId> {
         self.of.get(&id).copied()
     }
 
     /// A group, if it is still there.
-    pub(super) fn get_mut(&mut self, id: GroupId) -> Option<&mut Group> {
+    pub(crate) fn get_mut(&mut self, id: GroupId) -> Option<&mut Group> {
         self.groups.get_mut(&id)
     }
 
     /// All that are there.
-    pub(super) fn numbers(&self) -> impl Iterator<Item = GroupId> {
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = GroupId> {
         self.groups.keys().copied()
     }
 
@@ -148,7 +148,7 @@ impl Groups {
     ///
     /// # Errors
     /// A check whose request is no HTTP; `resolve` has found those before.
-    pub(super) fn follow(
+    pub(crate) fn follow(
         &mut self,
         roster: &Roster,
         served: impl Fn(BackendId) -> bool,

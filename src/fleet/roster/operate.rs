@@ -3,26 +3,26 @@
 use super::{Member, Roster, Told, no_backend};
 use crate::balance::Traffic;
 use crate::config::{BackendAddress, Destination};
-use crate::control::carried::CarriedRemoval;
-use crate::control::change::{Change, ChangeRefused};
-use crate::control::status::Will;
+use crate::fleet::carried::CarriedRemoval;
+use crate::fleet::change::{Change, ChangeRefused};
+use crate::fleet::status::Will;
 use std::fmt::Display;
 
 /// What a change came to, or would.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::control) struct Operated {
+pub(crate) struct Operated {
     /// The pool's place.
-    pub(in crate::control) pool: usize,
+    pub(crate) pool: usize,
     /// Its members afterwards; one that is new has the number 0 in a dry run.
-    pub(in crate::control) members: Vec<Member>,
+    pub(crate) members: Vec<Member>,
     /// Names of the members that it is about.
-    pub(in crate::control) about: Vec<String>,
+    pub(crate) about: Vec<String>,
     /// It held already.
-    pub(in crate::control) unchanged: bool,
+    pub(crate) unchanged: bool,
     /// Shards need another topology for it.
-    pub(in crate::control) structural: bool,
+    pub(crate) structural: bool,
     /// What holds afterwards.
-    pub(in crate::control) words: String,
+    pub(crate) words: String,
     /// Configured backends that are removed by an operator afterwards.
     removed: Vec<CarriedRemoval>,
 }
@@ -32,7 +32,7 @@ impl Roster {
     ///
     /// # Errors
     /// Why it cannot be made.
-    pub(in crate::control) fn consider(&self, change: &Change) -> Result<Operated, ChangeRefused> {
+    pub(crate) fn consider(&self, change: &Change) -> Result<Operated, ChangeRefused> {
         match change {
             Change::Add { pool, address, name, weight } => {
                 self.consider_adding(pool, address, name.as_deref(), weight.unwrap_or(1))
@@ -50,7 +50,7 @@ impl Roster {
     }
 
     /// Makes it so. `initial`: what one that is new gets until shards hear otherwise.
-    pub(in crate::control) fn operate(&mut self, operated: Operated, initial: Traffic, told: Told<'_>) {
+    pub(crate) fn operate(&mut self, operated: Operated, initial: Traffic, told: Told<'_>) {
         let generation = self.topology.generation + 1;
         let pool = &mut self.pools[operated.pool];
         let old = std::mem::replace(&mut pool.members, operated.members);

@@ -3,12 +3,12 @@
 use super::{Member, Pool, Roster};
 use crate::balance::{BackendId, Traffic};
 use crate::config::{BackendAddress, Destination};
-use crate::control::carried::{Carried, CarriedBackend};
+use crate::fleet::carried::{Carried, CarriedBackend};
 
 impl Roster {
     /// Weights, wills, removals and additions as they were carried, where the configuration of the backend
     /// says what it said then. To be called before any shard knows of this roster.
-    pub(in crate::control) fn restore(&mut self, carried: &Carried) {
+    pub(crate) fn restore(&mut self, carried: &Carried) {
         let generation = self.topology.generation;
         for from in &carried.pools {
             let Some(at) = self.pools.iter().position(|pool| pool.name == from.name) else { continue };
@@ -27,7 +27,7 @@ impl Roster {
     }
 }
 
-fn remove(pool: &mut Pool, from: &crate::control::carried::CarriedPool, mut leave: impl FnMut(BackendId)) {
+fn remove(pool: &mut Pool, from: &crate::fleet::carried::CarriedPool, mut leave: impl FnMut(BackendId)) {
     for removed in &from.removed {
         let gone = |member: &Member| {
             member.answers_to(&removed.name) && member.configured.as_ref() == Some(&removed.configured)

@@ -3,14 +3,14 @@
 //! Where the configuration of a backend is another one now, nothing that an operator did to it is restored;
 //! what checks and exchanges found out is, if it is the same address.
 
+use super::addresses::Addresses;
+use super::addresses::ResolvedAddress;
 use super::carried::{
     Carried, CarriedBackend, CarriedCheck, CarriedEjection, CarriedName, CarriedPool, CarriedReadmission,
     CarriedState, VERSION,
 };
+use super::check::BadCheck;
 use super::groups::SERVED;
-use super::names::ResolvedAddress;
-use super::probe::BadCheck;
-use super::resolve::Addresses;
 use super::roster::Member;
 use super::world::World;
 use crate::balance::BackendId;
@@ -21,7 +21,7 @@ use std::path::PathBuf;
 
 impl World {
     /// Everything that a successor must know.
-    pub(super) fn export(&self, now: Instant) -> Carried {
+    pub(crate) fn export(&self, now: Instant) -> Carried {
         let pools = self.roster.pools().iter().map(|pool| {
             let ejector = self.pools.get(&pool.name).and_then(|health| health.ejector.as_ref());
             let backends = pool.members.iter().map(|member| {
@@ -88,7 +88,7 @@ impl World {
     ///
     /// # Errors
     /// A check whose request is no HTTP.
-    pub(super) fn restore(&mut self, carried: &Carried, now: Instant) -> Result<(), BadCheck> {
+    pub(crate) fn restore(&mut self, carried: &Carried, now: Instant) -> Result<(), BadCheck> {
         if carried.version != VERSION {
             return Ok(());
         }
@@ -187,7 +187,7 @@ fn names(names: &Addresses) -> Vec<CarriedName> {
 }
 
 /// What names resolved to when it was written: known without asking, if nobody can be asked now.
-pub(super) fn known_names(carried: &Carried) -> Addresses {
+pub(crate) fn known_names(carried: &Carried) -> Addresses {
     let known = carried.names.iter().filter_map(|name| {
         let written = BackendAddress::parse(&name.name).ok()?;
         let found = name.found.iter().filter_map(|(address, weight)| {

@@ -37,7 +37,7 @@ impl ExitReason {
 
 /// What all shards are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub(crate) enum Order {
     LastRequests,
     Drain,
     Stop,
@@ -68,7 +68,7 @@ enum Stage {
 }
 
 /// Where the process is in its life.
-pub(super) struct Life {
+pub(crate) struct Life {
     shutdown_delay: Micros,
     grace: Micros,
     stage: Stage,
@@ -78,7 +78,7 @@ pub(super) struct Life {
 }
 
 impl Life {
-    pub(super) fn new(shards: usize, shutdown_delay: Micros, grace: Micros) -> Self {
+    pub(crate) fn new(shards: usize, shutdown_delay: Micros, grace: Micros) -> Self {
         Self {
             shutdown_delay,
             grace,
@@ -89,7 +89,7 @@ impl Life {
     }
 
     /// SIGTERM or SIGINT came.
-    pub(super) fn signal(&mut self, now: Instant) -> Option<Order> {
+    pub(crate) fn signal(&mut self, now: Instant) -> Option<Order> {
         match self.stage {
             Stage::Serving if self.shutdown_delay.is_zero() => self.drain(now),
             Stage::Serving => {
@@ -102,7 +102,7 @@ impl Life {
     }
 
     /// A successor process accepts in this one's place: nobody has to be told before.
-    pub(super) fn succeeded(&mut self, now: Instant) -> Option<Order> {
+    pub(crate) fn succeeded(&mut self, now: Instant) -> Option<Order> {
         match self.stage {
             Stage::Serving | Stage::Leaving { .. } => self.drain(now),
             Stage::Draining { .. } | Stage::Stopping { .. } => None,
@@ -110,18 +110,18 @@ impl Life {
     }
 
     /// Other lengths hold for what has not begun yet.
-    pub(super) fn set_lengths(&mut self, shutdown_delay: Micros, grace: Micros) {
+    pub(crate) fn set_lengths(&mut self, shutdown_delay: Micros, grace: Micros) {
         (self.shutdown_delay, self.grace) = (shutdown_delay, grace);
     }
 
     /// A shard died, and the process is to leave for it: it drains, and says so by its exit status.
-    pub(super) fn shard_lost(&mut self, now: Instant) -> Option<Order> {
+    pub(crate) fn shard_lost(&mut self, now: Instant) -> Option<Order> {
         self.shard_lost = true;
         self.succeeded(now)
     }
 
     /// Time has passed.
-    pub(super) fn tick(&mut self, now: Instant) -> Option<Order> {
+    pub(crate) fn tick(&mut self, now: Instant) -> Option<Order> {
         match self.stage {
             Stage::Leaving { until } if now >= until => self.drain(now),
             Stage::Draining { until } if now >= until => self.stop(now, ExitReason::GraceOver),
@@ -130,7 +130,7 @@ impl Life {
     }
 
     /// A shard has no connection left.
-    pub(super) fn drained(&mut self, shard: u16, now: Instant) -> Option<Order> {
+    pub(crate) fn drained(&mut self, shard: u16, now: Instant) -> Option<Order> {
         if let Some(standing @ Standing::Serving) = self.shards.get_mut(usize::from(shard)) {
             *standing = Standing::Drained;
         }
@@ -138,7 +138,7 @@ impl Life {
     }
 
     /// A shard's thread is over.
-    pub(super) fn ended(&mut self, shard: u16, now: Instant) -> Option<Order> {
+    pub(crate) fn ended(&mut self, shard: u16, now: Instant) -> Option<Order> {
         if let Some(standing) = self.shards.get_mut(usize::from(shard)) {
             *standing = Standing::Ended;
         }
@@ -146,7 +146,7 @@ impl Life {
     }
 
     /// When [`tick`](Self::tick) and [`over`](Self::over) must be asked again at the latest.
-    pub(super) fn next(&self) -> Instant {
+    pub(crate) fn next(&self) -> Instant {
         match self.stage {
             Stage::Serving => Instant::NEVER,
             Stage::Leaving { until } | Stage::Draining { until } | Stage::Stopping { until, .. } => until,
@@ -154,7 +154,7 @@ impl Life {
     }
 
     /// Why the process ends, once it does.
-    pub(super) fn over(&self, now: Instant) -> Option<ExitReason> {
+    pub(crate) fn over(&self, now: Instant) -> Option<ExitReason> {
         match self.stage {
             Stage::Stopping { until, reason } if now >= until || self.serving() == 0 => Some(reason),
             Stage::Serving | Stage::Leaving { .. } | Stage::Draining { .. } | Stage::Stopping { .. } => None,
@@ -162,17 +162,17 @@ impl Life {
     }
 
     /// Whether no signal came yet.
-    pub(super) fn is_serving(&self) -> bool {
+    pub(crate) fn is_serving(&self) -> bool {
         self.stage == Stage::Serving
     }
 
     /// Shards whose thread is not over.
-    pub(super) fn serving(&self) -> usize {
+    pub(crate) fn serving(&self) -> usize {
         self.shards.iter().filter(|standing| **standing != Standing::Ended).count()
     }
 
     /// Whether this shard's thread is not over.
-    pub(super) fn is_alive(&self, shard: u16) -> bool {
+    pub(crate) fn is_alive(&self, shard: u16) -> bool {
         self.shards.get(usize::from(shard)).is_some_and(|standing| *standing != Standing::Ended)
     }
 

@@ -8,22 +8,22 @@ use super::member::{Wanted, wanted};
 use super::{Member, Pool, Roster, Told, plan};
 use crate::balance::Traffic;
 use crate::config::Config;
-use crate::control::resolve::Addresses;
-use crate::control::status::Will;
+use crate::fleet::addresses::Addresses;
+use crate::fleet::status::Will;
 use crate::topology::ListenerPlan;
 use std::sync::Arc;
 
 /// What is to hold.
-pub(in crate::control) struct Next {
-    pub(in crate::control) config: Arc<Config>,
-    pub(in crate::control) names: Addresses,
+pub(crate) struct Next {
+    pub(crate) config: Arc<Config>,
+    pub(crate) names: Addresses,
     /// In the configuration's order; the last ones where nothing differs.
-    pub(in crate::control) listeners: Vec<Arc<ListenerPlan>>,
+    pub(crate) listeners: Vec<Arc<ListenerPlan>>,
 }
 
 impl Roster {
     /// Makes it hold. Returns what changed among the backends, in words.
-    pub(in crate::control) fn follow(&mut self, next: Next, told: Told<'_>) -> Vec<String> {
+    pub(crate) fn follow(&mut self, next: Next, told: Told<'_>) -> Vec<String> {
         let generation = self.topology.generation + 1;
         let mut words = Vec::new();
         let mut old = std::mem::take(&mut self.pools);

@@ -28,18 +28,18 @@ enum Slot {
 
 /// All numbers that were ever given.
 #[derive(Debug, Default)]
-pub(super) struct Ids {
+pub(crate) struct Ids {
     slots: Vec<Slot>,
 }
 
 impl Ids {
     /// All numbers are below this.
-    pub(super) fn end(&self) -> usize {
+    pub(crate) fn end(&self) -> usize {
         self.slots.len()
     }
 
     /// A number for a backend that is new in the topology of `generation`: the lowest that is free.
-    pub(super) fn take(&mut self, generation: u64) -> BackendId {
+    pub(crate) fn take(&mut self, generation: u64) -> BackendId {
         let free = self.slots.iter().position(|slot| *slot == Slot::Free);
         let at = free.unwrap_or_else(|| {
             self.slots.push(Slot::Free);
@@ -51,7 +51,7 @@ impl Ids {
 
     /// A backend is in no topology from now on. `told` are the live shards, each with the generation
     /// that was last sent to it: one that never heard of the backend need not say that it is gone.
-    pub(super) fn leave(&mut self, id: BackendId, told: impl Iterator<Item = (u16, u64)>) {
+    pub(crate) fn leave(&mut self, id: BackendId, told: impl Iterator<Item = (u16, u64)>) {
         let Some(slot @ Slot::Taken { .. }) = self.slots.get_mut(id.0 as usize) else { return };
         let Slot::Taken { since } = *slot else { return };
         let shards: BTreeSet<u16> =
@@ -60,24 +60,24 @@ impl Ids {
     }
 
     /// A shard has nothing to do with it any more.
-    pub(super) fn gone(&mut self, id: BackendId, shard: u16) {
+    pub(crate) fn gone(&mut self, id: BackendId, shard: u16) {
         if let Some(slot) = self.slots.get_mut(id.0 as usize) {
             done(slot, shard);
         }
     }
 
     /// A shard has ended, and with it all that it had.
-    pub(super) fn shard_ended(&mut self, shard: u16) {
+    pub(crate) fn shard_ended(&mut self, shard: u16) {
         self.slots.iter_mut().for_each(|slot| done(slot, shard));
     }
 
     /// Whether a round of statistics would free a number.
-    pub(super) fn wait_for_a_round(&self) -> bool {
+    pub(crate) fn wait_for_a_round(&self) -> bool {
         self.slots.iter().any(|slot| matches!(slot, Slot::Gone { .. }))
     }
 
     /// A round of statistics begins.
-    pub(super) fn round_begins(&mut self) {
+    pub(crate) fn round_begins(&mut self) {
         for slot in &mut self.slots {
             if let Slot::Gone { counted } = slot {
                 *counted = true;
@@ -87,7 +87,7 @@ impl Ids {
 
     /// It ended; `complete`: every live shard handed over what it had. Returns the numbers that are free
     /// now, whose counts the caller forgets.
-    pub(super) fn round_ended(&mut self, complete: bool) -> Vec<BackendId> {
+    pub(crate) fn round_ended(&mut self, complete: bool) -> Vec<BackendId> {
         let mut free = Vec::new();
         for (id, slot) in (0..).map(BackendId).zip(&mut self.slots) {
             match slot {

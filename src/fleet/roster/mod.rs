@@ -21,33 +21,33 @@ mod restore;
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests;
 
-pub(super) use follow::Next;
-pub(super) use member::Member;
-pub(super) use operate::Operated;
+pub(crate) use follow::Next;
+pub(crate) use member::Member;
+pub(crate) use operate::Operated;
 
+use super::addresses::Addresses;
 use super::carried::CarriedRemoval;
 use super::change::ChangeRefused;
 use super::ids::Ids;
-use super::resolve::Addresses;
 use crate::balance::{BackendId, Traffic};
 use crate::config::{self, Config};
 use crate::topology::{ListenerPlan, PoolPlan, Topology};
 use std::sync::Arc;
 
 /// Shards that are alive, each with the generation that it was told last.
-pub(super) type Told<'a> = &'a [(u16, u64)];
+pub(crate) type Told<'a> = &'a [(u16, u64)];
 
 /// A pool: its place in the roster is its place in the configuration.
-pub(super) struct Pool {
-    pub(super) name: String,
-    pub(super) members: Vec<Member>,
+pub(crate) struct Pool {
+    pub(crate) name: String,
+    pub(crate) members: Vec<Member>,
     /// Configured backends that an operator removed.
-    pub(super) removed: Vec<CarriedRemoval>,
+    pub(crate) removed: Vec<CarriedRemoval>,
     plan: Arc<PoolPlan>,
 }
 
 /// All there is.
-pub(super) struct Roster {
+pub(crate) struct Roster {
     config: Arc<Config>,
     names: Addresses,
     pools: Vec<Pool>,
@@ -60,7 +60,7 @@ pub(super) struct Roster {
 
 impl Roster {
     /// Nothing, before the first configuration.
-    pub(super) fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         let runtime = config::Runtime::default();
         let config = Config {
             runtime,
@@ -82,42 +82,42 @@ impl Roster {
     }
 
     /// The configuration that holds.
-    pub(super) fn config(&self) -> &Arc<Config> {
+    pub(crate) fn config(&self) -> &Arc<Config> {
         &self.config
     }
 
     /// What names resolve to.
-    pub(super) fn names(&self) -> &Addresses {
+    pub(crate) fn names(&self) -> &Addresses {
         &self.names
     }
 
     /// What shards are told.
-    pub(super) fn topology(&self) -> &Arc<Topology> {
+    pub(crate) fn topology(&self) -> &Arc<Topology> {
         &self.topology
     }
 
     /// The listeners, in the configuration's order.
-    pub(super) fn listeners(&self) -> &[Arc<ListenerPlan>] {
+    pub(crate) fn listeners(&self) -> &[Arc<ListenerPlan>] {
         &self.listeners
     }
 
     /// The pools, in the configuration's order.
-    pub(super) fn pools(&self) -> &[Pool] {
+    pub(crate) fn pools(&self) -> &[Pool] {
         &self.pools
     }
 
     /// Each pool with what the configuration says of it.
-    pub(super) fn configured(&self) -> impl Iterator<Item = (&Pool, &config::Pool)> {
+    pub(crate) fn configured(&self) -> impl Iterator<Item = (&Pool, &config::Pool)> {
         self.pools.iter().zip(&self.config.pools)
     }
 
     /// Who has which number.
-    pub(super) fn ids(&mut self) -> &mut Ids {
+    pub(crate) fn ids(&mut self) -> &mut Ids {
         &mut self.ids
     }
 
     /// Places of the pool and of the backend in it: asked for with every report.
-    pub(super) fn place(&self, id: BackendId) -> Option<(usize, usize)> {
+    pub(crate) fn place(&self, id: BackendId) -> Option<(usize, usize)> {
         self.places.get(id.0 as usize).copied().flatten()
     }
 
@@ -125,7 +125,7 @@ impl Roster {
     ///
     /// # Errors
     /// There is none of this name.
-    pub(super) fn pool(&self, name: &str) -> Result<usize, ChangeRefused> {
+    pub(crate) fn pool(&self, name: &str) -> Result<usize, ChangeRefused> {
         self.pools.iter().position(|pool| pool.name == name).ok_or_else(|| ChangeRefused::NoPool {
             pool: name.to_owned(),
             known: self.pools.iter().map(|pool| pool.name.clone()).collect(),
@@ -136,14 +136,14 @@ impl Roster {
     ///
     /// # Errors
     /// There is no such pool or backend.
-    pub(super) fn members(&self, pool: &str, name: &str) -> Result<Vec<&Member>, ChangeRefused> {
+    pub(crate) fn members(&self, pool: &str, name: &str) -> Result<Vec<&Member>, ChangeRefused> {
         let at = &self.pools[self.pool(pool)?];
         let found: Vec<&Member> = at.members.iter().filter(|member| member.answers_to(name)).collect();
         if found.is_empty() { Err(no_backend(at, name)) } else { Ok(found) }
     }
 
     /// What the members get at the start, for the first topology, which no shard has seen yet.
-    pub(super) fn begin_with(&mut self, traffic: impl Fn(BackendId) -> Traffic) {
+    pub(crate) fn begin_with(&mut self, traffic: impl Fn(BackendId) -> Traffic) {
         self.pools.iter_mut().flat_map(|pool| &mut pool.members).for_each(|member| {
             member.initial = traffic(member.id);
         });

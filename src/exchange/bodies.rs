@@ -1,0 +1,241 @@
+//! What of a body is still to pass, in either direction, and what of each piece goes on.
+//!
+//! A body ends where its head said; whatever comes behind it is another message, and is left to the caller.
+//! What belongs to it goes on as it came, so that nobody copies it, but for two cases: where a chunk had an
+//! extension, which is for us alone (RFC 9112 §7.1.1), and where the other side needs another framing.
+//! Here: that, as state machines fed with slices of any length. Not here: when to read and to send
+//! (`proxy`), the chunked coding itself (`http1`), which framing it is (`passing.rs`). Called by `proxy` for
+//! each piece of a body.
+
+use super::passing::BodyPass;
+use crate::http1::{BadChunk, CHUNK_END, ChunkDecoder, LAST_CHUNK, RequestBody, write_chunk_head};
+
+/// Bytes of a chunk's size line, extensions included.
+pub const CHUNK_LINE_MAX: usize = 4096;
+
+/// Bytes of a trailer section.
+pub const TRAILERS_MAX: usize = 16 << 10;
+
+/// Why a body is not passed on to its end. The connection it came over must be closed: where the next
+/// message begins is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadBody {
+    /// Chunks that are none.
+    #[error("the chunked body is malformed: {0}")]
+    Malformed(#[from] BadChunk),
+    /// More payload than the listener's `max_body`.
+    #[error("the body is larger than {max} bytes")]
+    TooLarge {
+        /// The limit.
+        max: u64,
+    },
+    /// The sender closed before the end.
+    #[error("the body was cut off")]
+    Truncated,
+}
+
+/// What of a piece belongs to the body.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// So many bytes of it; what follows is another message.
+    pub count: usize,
+    /// What goes on in place of these bytes, if it is not just they.
+    pub instead: Option<Vec<u8>>,
+}
+
+impl Taken {
+    /// What goes on; `piece` is what was taken from.
+    pub fn goes_on<'a>(&'a self, piece: &'a [u8]) -> &'a [u8] {
+        self.instead.as_deref().unwrap_or(&piece[..self.count])
+    }
+
+    const fn as_it_is(count: usize) -> Self {
+        Self { count, instead: None }
+    }
+}
+
+/// What of a request's body has not been taken yet.
+#[derive(Debug)]
+pub enum RequestLeft {
+    /// Nothing.
+    Nothing,
+    /// So many bytes.
+    Length(u64),
+    /// Chunks; the decoder knows where they stand.
+    Chunks(Box<ChunkDecoder>),
+}
+
+impl RequestLeft {
+    /// Before the first byte of a body that is framed so. `max_body`: bytes of payload; 0: any number.
+    ///
+    /// # Errors
+    /// Its length says that it is larger.
+    pub fn of(body: RequestBody, max_body: u64) -> Result<Self, BadBody> {
+        match body {
+            RequestBody::None | RequestBody::Length(0) => Ok(Self::Nothing),
+            RequestBody::Length(length) if max_body > 0 && length > max_body => {
+                Err(BadBody::TooLarge { max: max_body })
+            }
+            RequestBody::Length(length) => Ok(Self::Length(length)),
+            RequestBody::Chunked => {
+                Ok(Self::Chunks(Box::new(ChunkDecoder::new(CHUNK_LINE_MAX, TRAILERS_MAX))))
+            }
+        }
+    }
+
+    /// Takes what of `piece` belongs to the body.
+    ///
+    /// # Errors
+    /// Chunks that are none, or more payload than `max_body` bytes. Nothing of this piece may go on.
+    pub fn take(&mut self, piece: &[u8], max_body: u64) -> Result<Taken, BadBody> {
+        let (taken, done) = match self {
+            Self::Nothing => return Ok(Taken::as_it_is(0)),
+            Self::Length(left) => take_length(left, piece),
+            Self::Chunks(decoder) => {
+                let taken = take_chunks(decoder, piece)?;
+                if max_body > 0 && decoder.payload_len() > max_body {
+                    return Err(BadBody::TooLarge { max: max_body });
+                }
+                taken
+            }
+        };
+        if done {
+            *self = Self::Nothing;
+        }
+        Ok(taken)
+    }
+
+    /// Whether the whole body has been taken.
+    pub const fn is_done(&self) -> bool {
+        matches!(self, Self::Nothing)
+    }
+}
+
+/// What of a response's body has not been taken yet, and how it goes down.
+#[derive(Debug)]
+pub enum ResponseLeft {
+    /// Nothing is left.
+    Nothing,
+    /// So many bytes.
+    Length(u64),
+    /// Chunks, as they come.
+    Chunks(Box<ChunkDecoder>),
+    /// The payload of chunks.
+    Unchunk(Box<ChunkDecoder>),
+    /// Until the backend closes, in chunks of ours.
+    Chunk,
+    /// Until the backend closes.
+    UntilClose,
+}
+
+impl ResponseLeft {
+    /// Before the first byte of a body that is passed so.
+    pub fn of(body: BodyPass) -> Self {
+        let decoder = || Box::new(ChunkDecoder::new(CHUNK_LINE_MAX, TRAILERS_MAX));
+        match body {
+            BodyPass::Nothing => Self::Nothing,
+            BodyPass::Length(length) => Self::Length(length),
+            BodyPass::Chunks => Self::Chunks(decoder()),
+            BodyPass::Unchunk => Self::Unchunk(decoder()),
+            BodyPass::Chunk => Self::Chunk,
+            BodyPass::UntilClose => Self::UntilClose,
+        }
+    }
+
+    /// Whether the body goes down as it comes up (extensions apart), so that it need not be copied.
+    pub const fn is_verbatim(&self) -> bool {
+        match self {
+            Self::Nothing | Self::Length(_) | Self::Chunks(_) | Self::UntilClose => true,
+            Self::Unchunk(_) | Self::Chunk => false,
+        }
+    }
+
+    /// Takes what of `piece` belongs to the body.
+    ///
+    /// # Errors
+    /// Chunks that are none. Nothing of this piece may go on.
+    pub fn take(&mut self, piece: &[u8]) -> Result<Taken, BadBody> {
+        let (taken, done) = match self {
+            Self::Nothing => return Ok(Taken::as_it_is(0)),
+            Self::UntilClose => return Ok(Taken::as_it_is(piece.len())),
+            Self::Length(left) => take_length(left, piece),
+            Self::Chunks(decoder) => take_chunks(decoder, piece)?,
+            Self::Unchunk(_) | Self::Chunk => {
+                let mut out = Vec::with_capacity(piece.len() + 16);
+                let count = self.transform(piece, &mut out)?;
+                return Ok(Taken { count, instead: Some(out) });
+            }
+        };
+        if done {
+            *self = Self::Nothing;
+        }
+        Ok(taken)
+    }
+
+    /// [`Self::take`], into memory of the caller's: what goes down is appended to `out`. Returns how many
+    /// bytes of `piece` belong to the body.
+    ///
+    /// # Errors
+    /// Chunks that are none.
+    pub fn transform(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<usize, BadBody> {
+        match self {
+            Self::Chunk if piece.is_empty() => Ok(0),
+            Self::Chunk => {
+                write_chunk_head(piece.len(), out);
+                out.extend_from_slice(piece);
+                out.extend_from_slice(CHUNK_END);
+                Ok(piece.len())
+            }
+            Self::Unchunk(decoder) => {
+                let chunks = decoder.decode(piece, |range| out.extend_from_slice(&piece[range]))?;
+                if chunks.done {
+                    *self = Self::Nothing;
+                }
+                Ok(chunks.consumed)
+            }
+            Self::Nothing | Self::Length(_) | Self::Chunks(_) | Self::UntilClose => {
+                let taken = self.take(piece)?;
+                out.extend_from_slice(taken.goes_on(piece));
+                Ok(taken.count)
+            }
+        }
+    }
+
+    /// The backend has closed: what still goes down, if this is how the body ends.
+    ///
+    /// # Errors
+    /// It is not: the response is truncated.
+    pub fn close(&mut self) -> Result<&'static [u8], BadBody> {
+        match std::mem::replace(self, Self::Nothing) {
+            Self::Nothing | Self::UntilClose => Ok(b""),
+            Self::Chunk => Ok(LAST_CHUNK),
+            Self::Length(_) | Self::Chunks(_) | Self::Unchunk(_) => Err(BadBody::Truncated),
+        }
+    }
+
+    /// Whether the whole body has been taken.
+    pub const fn is_done(&self) -> bool {
+        matches!(self, Self::Nothing)
+    }
+
+    /// Whether the close of the client's connection is all that tells it that the body is whole.
+    pub const fn ends_by_close(&self) -> bool {
+        match self {
+            Self::Unchunk(_) | Self::UntilClose => true,
+            Self::Nothing | Self::Length(_) | Self::Chunks(_) | Self::Chunk => false,
+        }
+    }
+}
+
+/// What of `piece` is within the `left` bytes, and whether that is all of them.
+fn take_length(left: &mut u64, piece: &[u8]) -> (Taken, bool) {
+    let count = usize::try_from(*left).unwrap_or(usize::MAX).min(piece.len());
+    *left -= count as u64;
+    (Taken::as_it_is(count), *left == 0)
+}
+
+/// What of `piece` the decoder takes, and whether that is the end.
+fn take_chunks(decoder: &mut ChunkDecoder, piece: &[u8]) -> Result<(Taken, bool), BadChunk> {
+    let chunks = decoder.decode(piece, |_| ())?;
+    Ok((Taken::as_it_is(chunks.consumed), chunks.done))
+}

@@ -1,0 +1,106 @@
+//! A response out of the backend's bytes: its head for the client, and how its body goes down.
+//!
+//! From bytes to bytes, as in `upward.rs`. Not here: putting the new head in front of the body where that
+//! was received (`proxy`). Called by `proxy` for each response head, interim ones included.
+
+use super::bodies::ResponseLeft;
+use super::passing::{RequestFacts, may_pool, pass_response};
+use crate::http1::{
+    BadHead, ConnectionField, DownstreamFraming, Fields, HeadLimits, Parse, ResponseRewrite, Version,
+    parse_response, write_response,
+};
+use crate::time::Micros;
+
+/// Limits of a backend's response head: backends are trusted more than clients, but not with all memory.
+const LIMITS: HeadLimits = HeadLimits { max_head: 64 << 10, max_headers: 256 };
+
+/// Why a response does not go down. Its connection must be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadResponse {
+    /// Its head is refused.
+    #[error(transparent)]
+    Head(#[from] BadHead),
+    /// It changes the protocol, and nobody asked for that.
+    #[error("the backend switches protocols unasked")]
+    UnaskedUpgrade,
+}
+
+/// A response head that was taken.
+#[derive(Debug)]
+pub enum Downward {
+    /// An interim response (1xx), to be passed on at once. Its head, of so many bytes, has been written
+    /// anew, unless the client must not have it.
+    Interim {
+        /// Bytes that were taken.
+        len: usize,
+    },
+    /// The response.
+    Final(FinalHead),
+}
+
+/// A final response's head.
+#[derive(Debug)]
+pub struct FinalHead {
+    /// Bytes that were taken: the head alone.
+    pub len: usize,
+    /// 200 to 999, or 101 that was asked for.
+    pub status: u16,
+    /// Its body, of which nothing has been taken yet.
+    pub body: ResponseLeft,
+    /// The client's connection ends with this response.
+    pub close: bool,
+    /// The backend's connection may be kept, once the body is whole and if nothing came behind it.
+    pub pool: bool,
+    /// How long the backend says that it keeps it.
+    pub keep_alive_timeout: Option<Micros>,
+    /// It is a 101 that was asked for: raw bytes follow.
+    pub tunnel: bool,
+}
+
+/// Takes one response head out of `bytes`, and appends to `out` what the client gets for it; `None` if it
+/// is not whole yet. `closing`: the client's connection ends with this response, for weir's own reasons.
+/// `fields` is scratch memory, and filled for whoever looks fields up.
+///
+/// # Errors
+/// Why it is refused.
+pub fn take_response(
+    bytes: &[u8],
+    facts: &RequestFacts,
+    closing: bool,
+    fields: &mut Fields,
+    out: &mut Vec<u8>,
+) -> Result<Option<Downward>, BadResponse> {
+    let head = match parse_response(bytes, &LIMITS, fields, facts.method)? {
+        Parse::Complete(head) => head,
+        Parse::Partial => return Ok(None),
+    };
+    let tunnel = head.status == 101;
+    if tunnel && !(facts.upgrade && head.upgrade) {
+        return Err(BadResponse::UnaskedUpgrade);
+    }
+    if head.status < 200 && !tunnel {
+        let rewrite = ResponseRewrite {
+            framing: DownstreamFraming::AsReceived,
+            connection: ConnectionField::None,
+            upgrade: false,
+        };
+        // An HTTP/1.0 client knows no interim responses (RFC 9110 §15.2).
+        if facts.version == Version::Http11 {
+            write_response(bytes, &head, fields, &rewrite, out);
+        }
+        return Ok(Some(Downward::Interim { len: head.len }));
+    }
+    let passing = pass_response(facts, &head, closing && !tunnel);
+    let rewrite =
+        ResponseRewrite { framing: passing.framing, connection: passing.connection, upgrade: tunnel };
+    write_response(bytes, &head, fields, &rewrite, out);
+    Ok(Some(Downward::Final(FinalHead {
+        len: head.len,
+        status: head.status,
+        body: if tunnel { ResponseLeft::UntilClose } else { ResponseLeft::of(passing.body) },
+        close: passing.close,
+        pool: may_pool(&head) && !facts.upgrade,
+        keep_alive_timeout: head.keep_alive_timeout_s.map(|s| Micros::from_s(u64::from(s))),
+        tunnel,
+    })))
+}

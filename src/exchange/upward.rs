@@ -1,0 +1,112 @@
+//! A request out of the client's bytes: which pool gets it, and what goes up for it.
+//!
+//! From bytes to bytes, so that whoever tests what is forwarded tests what production runs. Here: that, and
+//! why a request is refused. Not here: reading the bytes, the text that a refused client reads (`proxy`),
+//! the rules of heads (`http1`) and of routes (`route`). Called by `proxy` for each request.
+
+use super::bodies::{BadBody, RequestLeft};
+use super::passing::RequestFacts;
+use crate::http1::{
+    BadHead, Fields, HeadLimits, Method, Parse, RequestBody, RequestHead, RequestRewrite, Target,
+    parse_request, write_request,
+};
+use crate::route::Router;
+
+/// What a listener allows, and does to a request.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestRules<'a> {
+    /// Of a head.
+    pub limits: &'a HeadLimits,
+    /// Finds the pool.
+    pub router: &'a Router,
+    /// Bytes of a body's payload; 0: any number.
+    pub max_body: u64,
+    /// What is done to the head. (Its `upgrade` is decided here.)
+    pub rewrite: RequestRewrite<'a>,
+}
+
+/// A request that goes up.
+#[derive(Debug)]
+pub struct Upward {
+    /// Bytes that were taken: the head, and what of the body was behind it.
+    pub len: usize,
+    /// Of these, bytes of the body, as the client framed it.
+    pub body_len: usize,
+    /// What of the body is still to come.
+    pub body: RequestLeft,
+    /// What the answer depends on.
+    pub facts: RequestFacts,
+    /// Its pool, as the router numbers them.
+    pub pool: usize,
+}
+
+/// Why a request does not go up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadRequest {
+    /// Its head is refused.
+    #[error(transparent)]
+    Head(#[from] BadHead),
+    /// Its body is.
+    #[error(transparent)]
+    Body(#[from] BadBody),
+    /// A tunnel is asked for.
+    #[error("weir does not do CONNECT")]
+    Connect,
+    /// After the upgrade the backend would take the body for the new protocol's first bytes.
+    #[error("a request with a body cannot ask for an upgrade")]
+    UpgradeWithBody,
+    /// No route takes it.
+    #[error("no route for this host and path")]
+    NoRoute,
+    /// Two readers of the path would send it to different pools.
+    #[error("the path can be read in two ways")]
+    AmbiguousPath,
+}
+
+/// Takes one request out of `bytes`, and appends to `out` what goes up for it now; `None` if its head is
+/// not whole yet. `fields` is scratch memory.
+///
+/// # Errors
+/// Why it is refused. What is in `out` then may not go up, and nothing behind it may be read as a request.
+pub fn take_request(
+    bytes: &[u8],
+    rules: &RequestRules<'_>,
+    fields: &mut Fields,
+    out: &mut Vec<u8>,
+) -> Result<Option<Upward>, BadRequest> {
+    let head = match parse_request(bytes, rules.limits, fields)? {
+        Parse::Complete(head) => head,
+        Parse::Partial => return Ok(None),
+    };
+    if head.method == Method::Connect {
+        return Err(BadRequest::Connect);
+    }
+    if head.upgrade && head.body != RequestBody::None {
+        return Err(BadRequest::UpgradeWithBody);
+    }
+    let pool = route(rules.router, &head, bytes)?;
+    let mut body = RequestLeft::of(head.body, rules.max_body)?;
+    write_request(bytes, &head, fields, &RequestRewrite { upgrade: head.upgrade, ..rules.rewrite }, out);
+    let rest = &bytes[head.len..];
+    let taken = body.take(rest, rules.max_body)?;
+    out.extend_from_slice(taken.goes_on(rest));
+    let facts = RequestFacts::of(&head);
+    Ok(Some(Upward { len: head.len + taken.count, body_len: taken.count, body, facts, pool }))
+}
+
+/// The pool for a request.
+fn route(router: &Router, head: &RequestHead, bytes: &[u8]) -> Result<usize, BadRequest> {
+    if let Some(pool) = router.only() {
+        return Ok(pool);
+    }
+    let path = match head.target {
+        Target::Origin(path) | Target::Absolute { path, .. } if !path.is_empty() => path.of(bytes),
+        Target::Asterisk => b"*",
+        Target::Origin(_) | Target::Absolute { .. } | Target::Authority(_) => b"/",
+    };
+    match router.find(head.host.map(|host| host.of(bytes)), path) {
+        Ok(Some(pool)) => Ok(pool),
+        Ok(None) => Err(BadRequest::NoRoute),
+        Err(_) => Err(BadRequest::AmbiguousPath),
+    }
+}
