@@ -25,8 +25,8 @@ const PIECES_MAX: u64 = u16::MAX as u64;
 
 /// How often [`kept_max_bytes`] may be taken: for what exchanges keep (and half of it again, since a body
 /// that is kept grows by doubling), for incomplete heads of clients, for those of backends, for large
-/// requests on their way.
-const KEPT_HALVES: u64 = 9;
+/// requests on their way, for large answers of weir's own making.
+const KEPT_HALVES: u64 = 11;
 
 /// Of a ring: a submission entry, and a completion. There are four times as many of those, and never few.
 const SUBMISSION_BYTES: u64 = 64;
@@ -60,8 +60,8 @@ const PROCESS_BYTES: u64 = 16 << 20;
 /// Bytes of weir's own memory with everything at its limit, over `shards` shards.
 ///
 /// For each shard: 9 × buffers × (`buffer_size` + 2 KiB), eight of the nine only while thousands of pieces
-/// wait for peers that do not read; 4.5 × [`kept_max_bytes`] for what exchanges keep, incomplete heads and
-/// large requests; `max_connections` × 8 KiB; the ring; the backends' histograms. For the process: idle
+/// wait for peers that do not read; 5.5 × [`kept_max_bytes`] for what exchanges keep, incomplete heads,
+/// large requests and answers; `max_connections` × 8 KiB; the ring; the backends' histograms. For the process: idle
 /// upstream connections × 1 KiB, control's histograms, mail and admin pages. An eighth more for what the
 /// allocator needs to manage it. The kernel's socket buffers are not in it: they are the kernel's to give
 /// (`net.ipv4.tcp_mem`). Backends are those of the file: each that a name resolves to beyond one, or that is
@@ -69,8 +69,8 @@ const PROCESS_BYTES: u64 = 16 << 20;
 pub fn worst_case_memory_bytes(config: &Config, shards: usize) -> u64 {
     let shards = shards as u64;
     let backends: u64 = config.pools.iter().map(|pool| pool.backends.len() as u64).sum();
-    let a_shard = shard_bytes(&config.runtime)
-        .saturating_add(backends.saturating_mul(LENGTHS * SHARD_COUNTER_BYTES));
+    let a_shard =
+        shard_bytes(&config.runtime).saturating_add(backends.saturating_mul(LENGTHS * SHARD_COUNTER_BYTES));
     let idle = config.pools.iter().map(|pool| {
         (pool.upstream.idle_per_backend as u64)
             .saturating_mul(pool.backends.len() as u64)
@@ -102,7 +102,8 @@ fn shard_bytes(runtime: &Runtime) -> u64 {
 /// Bytes that the exchanges of one shard may keep so that they can be made again: held responses
 /// (`retry.hold`) and request bodies (`retry.body_buffer`). As much as the receive buffers; beyond it
 /// exchanges go on with nothing kept, so that no client can have weir keep more by asking more. Incomplete
-/// heads of clients, those of backends, and large requests on their way may take as much again, each.
+/// heads of clients, those of backends, large requests on their way and large answers of weir's own making
+/// may take as much again, each.
 pub fn kept_max_bytes(runtime: &Runtime) -> usize {
     usize::from(runtime.buffers).saturating_mul(runtime.buffer_size)
 }

@@ -3,14 +3,14 @@
 //! What has arrived meanwhile leaves by one send. The next receive happens only when that has left, so a
 //! slow client holds up its backend, and memory stays bounded. Called by `exchange.rs` and `upload.rs`.
 
+use super::course::Course;
 use super::request::Input;
 use super::response::{BadResponse, FirstPart, Part, take_response};
 use super::service::Service;
-use crate::exchange::{AttemptFailure, Pace, RequestFacts, ResponseLeft, Taken};
+use crate::exchange::{AttemptFailure, Pace, RESPONSE_HEAD_MAX, RequestFacts, ResponseLeft, Taken};
 use crate::metrics::UpstreamFailure;
 use crate::ring::{Chunk, Fault, Payload, PipeLoan, SpliceFault, Stream, give_way};
 use crate::time::{Instant, Micros};
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::task::Poll;
 
@@ -74,7 +74,7 @@ pub(super) enum DownloadFault {
     Backend(UpstreamFailure),
 }
 
-/// Reads until the final head is there; interim responses are passed on, and `answering` says so. What
+/// Reads until the final head is there; interim responses are passed on, and `course` is told. What
 /// `until` says is asked each time, since it may change while a request is still being sent.
 ///
 /// # Errors
@@ -85,14 +85,21 @@ pub(super) async fn read_final(
     input: &mut Input,
     facts: &RequestFacts,
     until: &Until<'_>,
-    answering: &Cell<bool>,
+    course: &Course,
 ) -> Result<FirstPart, AnswerFault> {
     loop {
-        match take_response(down.service, input, facts, (until.closing)()) {
+        // Not for each byte of a head that comes a byte at a time.
+        let looks = input.is_worth_a_look(RESPONSE_HEAD_MAX);
+        let taken = if looks {
+            take_response(down.service, input, facts, course.interims(), (until.closing)())
+        } else {
+            Ok(None)
+        };
+        match taken {
             Ok(Some(Part::Final(part))) => return Ok(part),
             Ok(Some(Part::Interim(bytes))) => {
-                answering.set(answering.get() || !bytes.is_empty());
-                down.send(Payload::Bytes(bytes)).await.map_err(AnswerFault::Client)?;
+                course.interim(bytes.as_slice());
+                down.send(bytes).await.map_err(AnswerFault::Client)?;
                 continue;
             }
             Ok(None) => {
@@ -173,10 +180,7 @@ async fn pass_body(
             Ok(None) => {
                 let last = part.body.close().map_err(|_| truncated)?;
                 pace.count(last.len());
-                return down
-                    .send_by(Payload::Static(last), pace.due())
-                    .await
-                    .map_err(DownloadFault::Client);
+                return down.send_by(Payload::Static(last), pace.due()).await.map_err(DownloadFault::Client);
             }
         };
         let step = if part.body.is_verbatim() {
@@ -236,6 +240,10 @@ async fn relay(
         part.body = if left == 0 { ResponseLeft::Nothing } else { ResponseLeft::Length(left) };
         give_way().await;
     }
+    // What stands behind the body was never received: it must be seen before the connection is kept.
+    up.watch();
+    give_way().await;
+    part.pool &= up.is_quiet();
     Ok(())
 }
 
@@ -254,8 +262,8 @@ impl Leaving {
     }
 }
 
-/// Cuts a chunk to what of it belongs to the body. `Some`: what goes down in its place.
-fn cut(chunk: &mut Chunk, part: &mut FirstPart) -> Result<Option<Vec<u8>>, BadResponse> {
+/// Cuts a chunk to what of it belongs to the body, and goes down.
+fn cut(chunk: &mut Chunk, part: &mut FirstPart) -> Result<(), BadResponse> {
     let Taken { count, instead } = part.body.take(chunk)?;
     part.body_bytes += count as u64;
     if count < chunk.len() {
@@ -263,7 +271,11 @@ fn cut(chunk: &mut Chunk, part: &mut FirstPart) -> Result<Option<Vec<u8>>, BadRe
         part.pool = false;
         chunk.truncate(count);
     }
-    Ok(instead)
+    match instead {
+        // It is what came without extensions, so there is room.
+        Some(instead) if !chunk.replace(&instead) => Err(BadResponse),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// `chunk` and what has come behind it meanwhile.
@@ -273,9 +285,7 @@ fn gather(
     mut chunk: Chunk,
     part: &mut FirstPart,
 ) -> Result<Leaving, BadResponse> {
-    if let Some(instead) = cut(&mut chunk, part)? {
-        return Ok(Leaving::One(in_place(chunk, &instead)));
-    }
+    cut(&mut chunk, part)?;
     let alone = part.body.is_done() || service.ring.buffers_are_scarce();
     let mut next = if alone { None } else { up.received() };
     if next.is_none() {
@@ -284,11 +294,7 @@ fn gather(
     let mut chunks = Vec::with_capacity(GATHERED_MAX);
     chunks.push(chunk);
     while let Some(mut chunk) = next {
-        if let Some(instead) = cut(&mut chunk, part)? {
-            let mut bytes: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.iter().copied()).collect();
-            bytes.extend_from_slice(&instead);
-            return Ok(Leaving::One(Payload::Bytes(bytes)));
-        }
+        cut(&mut chunk, part)?;
         chunks.push(chunk);
         let more = !part.body.is_done() && chunks.len() < GATHERED_MAX;
         next = if more { up.received() } else { None };
@@ -307,10 +313,6 @@ fn transform(service: &Service, mut chunk: Chunk, part: &mut FirstPart) -> Resul
     if count < chunk.len() {
         part.pool = false;
     }
-    Ok(Leaving::One(in_place(chunk, out)))
-}
-
-/// `bytes` in the place of `chunk`, which they came of.
-fn in_place(mut chunk: Chunk, bytes: &[u8]) -> Payload {
-    if chunk.replace(bytes) { Payload::Chunk(chunk) } else { Payload::Bytes(bytes.to_vec()) }
+    let payload = if chunk.replace(out) { Payload::Chunk(chunk) } else { Payload::Bytes(out.clone()) };
+    Ok(Leaving::One(payload))
 }

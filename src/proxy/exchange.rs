@@ -17,7 +17,7 @@ use crate::balance::BackendId;
 use crate::exchange::{AttemptFailure, Pace};
 use crate::http1::Method;
 use crate::metrics::{Phase, Refusal, UpstreamFailure};
-use crate::ring::{Chunk, Fault, Payload};
+use crate::ring::{Chunk, Fault};
 use crate::sys::clock;
 use crate::time::{Instant, Micros};
 use crate::upstream::{InFlight, Picked};
@@ -217,7 +217,7 @@ impl Client {
         };
         let mut input = Input::default();
         input.begin(first);
-        let part = match take_response(&self.service, &mut input, &outgoing.facts, self.closing()) {
+        let part = match take_response(&self.service, &mut input, &outgoing.facts, 0, self.closing()) {
             Ok(Some(Part::Final(part))) => part,
             Ok(interim) => return Answered::Later(Rest::Head(begun, input, interim)),
             Err(_) => return Answered::Later(Rest::Failed(begun.failed(AttemptFailure::BadResponse))),
@@ -244,9 +244,8 @@ impl Client {
             return Step::Done(self.lost(fault));
         }
         if let Some(Part::Interim(bytes)) = interim {
-            // Empty: an HTTP/1.0 client gets none.
-            way.course.answering.set(way.course.answering.get() || !bytes.is_empty());
-            if let Err(fault) = self.down(ends).send(Payload::Bytes(bytes)).await {
+            way.course.interim(bytes.as_slice());
+            if let Err(fault) = self.down(ends).send(bytes).await {
                 return Step::Done(self.lost(fault));
             }
         }
@@ -256,7 +255,7 @@ impl Client {
         let until = Until { due: &|| due, between_bytes: rules.timeouts.between_bytes, closing: &|| closing };
         way.times.pause();
         let (up, facts) = (&begun.connection.stream, &way.outgoing.facts);
-        let read = read_final(self.down(ends), up, &mut input, facts, &until, &way.course.answering).await;
+        let read = read_final(self.down(ends), up, &mut input, facts, &until, &way.course).await;
         way.times.resume(self.service.now());
         match read {
             Ok(part) => self.pass(way, part, begun).await,

@@ -8,7 +8,7 @@
 //! no bound. And what comes in drops for longer than a backend may pause is no small answer: it is let go.
 
 use super::response::FirstPart;
-use super::service::Service;
+use super::service::{SPARE_BYTES_MAX, Service};
 use crate::exchange::{AttemptFailure, ResponseLeft};
 use crate::ring::{Counted, Fault, Payload, Stream};
 use crate::time::{Instant, Micros};
@@ -29,6 +29,16 @@ pub(super) struct Room {
     service: Rc<Service>,
     keeps: Keeps,
     taken: Taken,
+}
+
+/// `bytes` of weir's own making, to go down: counted if they are many. `None`: too many wait for clients that
+/// do not read.
+pub(super) fn counted(service: &Service, bytes: Vec<u8>) -> Option<Payload> {
+    if bytes.capacity() <= SPARE_BYTES_MAX {
+        return Some(Payload::Bytes(bytes));
+    }
+    let taken = Taken::take(&service.written, bytes.capacity(), service.written_max)?;
+    Some(Payload::Counted(Counted::new(bytes, taken)))
 }
 
 /// What has been taken of a shard's memory. It can go with the bytes to the kernel, since it holds on to

@@ -5,12 +5,12 @@
 //! by `connection.rs`.
 
 use super::collecting::{NoRoom, Share, Shelf};
-use super::hold::Taken;
+use super::hold::{Taken, counted};
 use super::refusal::Refused;
 use super::service::{ListenerRules, SPARE_BYTES_MAX, Service};
 use crate::exchange::{self, RequestFacts, RequestLeft, RequestRules, Upward};
 use crate::http1::RequestRewrite;
-use crate::ring::{Chunk, Counted, Payload};
+use crate::ring::{Chunk, Payload};
 use crate::upstream::Pool;
 use std::rc::Rc;
 use std::task::Context;
@@ -120,16 +120,13 @@ impl Input {
         }
     }
 
-    /// Takes what is unread, to be sent on; `None` if there is nothing.
-    pub(super) fn take_payload(&mut self) -> Option<Payload> {
-        if self.is_empty() {
-            return None;
+    /// Takes what is unread, to be sent on; `None`: too much of that is under way.
+    pub(super) fn take_payload(&mut self, service: &Service) -> Option<Payload> {
+        let Self { collected, chunk, .. } = std::mem::take(self);
+        match chunk {
+            Some(chunk) => Some(Payload::Chunk(chunk)),
+            None => counted(service, collected),
         }
-        let Self { collected, chunk, share, .. } = std::mem::take(self);
-        Some(match chunk {
-            Some(chunk) => Payload::Chunk(chunk),
-            None => Payload::Counted(Counted::new(collected, share)),
-        })
     }
 
     /// Takes what is unread, if it is one chunk.
@@ -194,7 +191,7 @@ pub(super) fn take_request(
             service.give_spare(out);
             return Ok(None);
         }
-        Err(bad) => return Err(Refused::request(&bad)),
+        Err(bad) => return Err(Refused::request(&bad, out)),
     };
     // The router is of the same topology as the pools.
     let pool = rules.pool(&service.upstreams, upward.pool).ok_or_else(Refused::no_backend)?;

@@ -148,6 +148,9 @@ pub struct Service {
     /// Bytes of large requests on their way to backends, and how many they may be.
     pub(super) requests: Rc<Cell<usize>>,
     pub(super) requests_max: usize,
+    /// Bytes of large answers of weir's own making that clients have not read, and how many they may be.
+    pub(super) written: Rc<Cell<usize>>,
+    pub(super) written_max: usize,
     /// Incomplete heads of clients.
     pub(super) heads: Rc<Shelf>,
     /// Incomplete heads of backends.
@@ -159,7 +162,7 @@ pub struct Service {
 impl Service {
     /// For a shard with `ring` and `upstreams`. `kept_max`: bytes that exchanges may keep so that they can be
     /// made again; and, each for itself, those of incomplete heads of clients, of backends, and of large
-    /// requests on their way.
+    /// requests and answers on their way.
     pub fn new(ring: Ring, upstreams: Rc<Upstreams>, kept_max: usize) -> Rc<Self> {
         Rc::new(Self {
             ring,
@@ -172,6 +175,8 @@ impl Service {
             kept_max,
             requests: Rc::default(),
             requests_max: kept_max,
+            written: Rc::default(),
+            written_max: kept_max,
             heads: Shelf::new(kept_max),
             answers: Shelf::new(kept_max),
             scratch: RefCell::default(),

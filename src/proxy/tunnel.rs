@@ -29,7 +29,8 @@ impl Client {
         }
         let idle = connection.picked().pool().rules().timeouts.tunnel_idle;
         let now = || self.service.now();
-        if let Some(payload) = self.input.take_payload() {
+        if !self.input.is_empty() {
+            let Some(payload) = self.input.take_payload(&self.service) else { return After::Close };
             if connection.stream.send(payload, now() + SEND_TIMEOUT).await.outcome.is_err() {
                 return After::Close;
             }

@@ -40,21 +40,33 @@ fn admin_answers_while_every_connection_is_taken_and_the_shard_has_no_time() {
     let quiet = operate(&scene.weir);
     let floods = [
         ("idle connections", Tactic { connections: 400, ..Tactic::default() }),
-        ("slow heads", Tactic { connections: 400, opening: b"GET / HTTP/1.1\r\nX".to_vec(), ..Tactic::default() }),
-        ("slow readers", Tactic {
-            connections: 100,
-            opening: b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(),
-            reads: false,
-            receive_buffer: Some(4 << 10),
-            ..Tactic::default()
-        }),
-        ("connections", Tactic { connections: 400, opens_per_s: 4_000, opening: b"X\r\n".to_vec(), ..Tactic::default() }),
-        ("requests", Tactic {
-            connections: 50,
-            drip: b"GET /p HTTP/1.1\r\nHost: h\r\n\r\n".repeat(100),
-            every: Duration::from_millis(10),
-            ..Tactic::default()
-        }),
+        (
+            "slow heads",
+            Tactic { connections: 400, opening: b"GET / HTTP/1.1\r\nX".to_vec(), ..Tactic::default() },
+        ),
+        (
+            "slow readers",
+            Tactic {
+                connections: 100,
+                opening: b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(),
+                reads: false,
+                receive_buffer: Some(4 << 10),
+                ..Tactic::default()
+            },
+        ),
+        (
+            "connections",
+            Tactic { connections: 400, opens_per_s: 4_000, opening: b"X\r\n".to_vec(), ..Tactic::default() },
+        ),
+        (
+            "requests",
+            Tactic {
+                connections: 50,
+                drip: b"GET /p HTTP/1.1\r\nHost: h\r\n\r\n".repeat(100),
+                every: Duration::from_millis(10),
+                ..Tactic::default()
+            },
+        ),
     ];
     for (what, tactic) in floods {
         let swarm = Swarm::attack(address, &tactic);
@@ -67,7 +79,9 @@ fn admin_answers_while_every_connection_is_taken_and_the_shard_has_no_time() {
         let took = operate(&scene.weir);
         let busy = (cpu_time(scene.weir.pid()) - cpu).as_secs_f64() / began.elapsed().as_secs_f64();
         let open = scene.connections();
-        println!("admin took {took:?} at most under a flood of {what}, {quiet:?} without; {open} connections, {busy:.2} of a core");
+        println!(
+            "admin took {took:?} at most under a flood of {what}, {quiet:?} without; {open} connections, {busy:.2} of a core"
+        );
         assert!(took < WITHIN, "{took:?} under a flood of {what}");
         drop(swarm);
     }

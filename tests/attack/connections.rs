@@ -24,12 +24,7 @@ fn idle_connections_are_bounded_by_idle_timeout() {
 #[test]
 fn connections_that_are_opened_and_closed_at_once_leave_nothing() {
     let scene = Scene::new("", "", "");
-    let flood = |leaves| Tactic {
-        connections: 100,
-        opens_per_s: 400,
-        leaves,
-        ..Tactic::default()
-    };
+    let flood = |leaves| Tactic { connections: 100, opens_per_s: 400, leaves, ..Tactic::default() };
     let tactics = [flood(Leaves::Closing(ms(0))), flood(Leaves::Resetting(ms(0)))];
     let seen = attacked(&scene, &tactics, &|seen| seen.iter().all(|seen| seen.opened > 40));
     seen.iter().for_each(|seen| assert_eq!(seen.unconnected, 0));

@@ -15,7 +15,7 @@ use std::thread::spawn;
 static TURN: Mutex<()> = Mutex::new(());
 
 /// Where an attack takes place.
-pub struct Scene {
+pub(crate) struct Scene {
     pub weir: Weir,
     _backend: Backend,
     _turn: MutexGuard<'static, ()>,
@@ -41,7 +41,7 @@ fn keep_off(cores: &[usize]) {
 }
 
 /// Has the calling thread, and all that it will start, run before everybody else.
-pub fn foremost() {
+pub(crate) fn foremost() {
     let thread = nix::unistd::gettid().to_string();
     let told = Command::new("chrt").args(["-f", "-p", "1", &thread]).stderr(Stdio::null()).status();
     if !told.is_ok_and(|status| status.success()) {

@@ -19,7 +19,7 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// How an attacker leaves by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leaves {
+pub(crate) enum Leaves {
     /// Not before weir ends the connection.
     Never,
     /// After so long, as a client that has no more to say.
@@ -30,7 +30,7 @@ pub enum Leaves {
 
 /// What each connection of a swarm does.
 #[derive(Clone, Debug)]
-pub struct Tactic {
+pub(crate) struct Tactic {
     /// Held at once, at most.
     pub connections: usize,
     /// Opened in a second.
@@ -67,7 +67,7 @@ impl Default for Tactic {
 
 /// What has become of a swarm's connections.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Connections opened.
     pub opened: u64,
     /// Connects that failed.
@@ -90,7 +90,7 @@ impl Seen {
 }
 
 /// Attackers at work, until this is dropped.
-pub struct Swarm {
+pub(crate) struct Swarm {
     stop: Arc<AtomicBool>,
     seen: Arc<Mutex<Seen>>,
     thread: Option<JoinHandle<()>>,

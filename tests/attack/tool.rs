@@ -36,7 +36,9 @@ fn slowhttptest_does_not_take_the_service_down() {
             assert!(out.contains("service available:") && !out.contains("NO\u{1b}"), "{mode:?}: {out}");
         }
         let quiet = worse(before, spell(address, Duration::from_secs(1)));
-        println!("p99 quiet {quiet:.2?} and under slowhttptest {under:.2?}: kept connection, new connections");
+        println!(
+            "p99 quiet {quiet:.2?} and under slowhttptest {under:.2?}: kept connection, new connections"
+        );
         if within(&quiet, &under) {
             break;
         }

@@ -47,7 +47,7 @@ impl Latencies {
 }
 
 /// One spell of both clients: the p99 of the one that keeps its connection, and of the other.
-pub fn spell(address: SocketAddr, length: Duration) -> [Duration; 2] {
+pub(crate) fn spell(address: SocketAddr, length: Duration) -> [Duration; 2] {
     let clients = [true, false].map(|keeps| spawn(move || work(address, length, keeps)));
     clients.map(|client| {
         let mut latencies = client.join().unwrap();
@@ -92,7 +92,7 @@ fn request(address: SocketAddr, wire: Option<Wire>) -> std::io::Result<Option<Wi
 }
 
 /// Whether no p99 is more than twice the quiet one.
-pub fn within(quiet: &[Duration; 2], under: &[Duration; 2]) -> bool {
+pub(crate) fn within(quiet: &[Duration; 2], under: &[Duration; 2]) -> bool {
     quiet.iter().zip(under).all(|(quiet, under)| *under <= *quiet * 2 + NOISE)
 }
 
@@ -106,7 +106,7 @@ fn median(mut all: Vec<Duration>) -> Duration {
 ///
 /// # Panics
 /// A well-behaved request failed, or the clients' latencies suffered, three times over.
-pub fn attacked(scene: &Scene, tactics: &[Tactic], stands: &dyn Fn(&[Seen]) -> bool) -> Vec<Seen> {
+pub(crate) fn attacked(scene: &Scene, tactics: &[Tactic], stands: &dyn Fn(&[Seen]) -> bool) -> Vec<Seen> {
     let address = scene.weir.address("web");
     // The first requests pay for what is used for the first time.
     spell(address, Duration::ZERO);
@@ -125,7 +125,8 @@ pub fn attacked(scene: &Scene, tactics: &[Tactic], stands: &dyn Fn(&[Seen]) -> b
             under.push(spell(address, SPELL));
             seen = swarms.into_iter().map(Swarm::end).collect();
         }
-        let of = |spells: &[[Duration; 2]], which: usize| median(spells.iter().map(|both| both[which]).collect());
+        let of =
+            |spells: &[[Duration; 2]], which: usize| median(spells.iter().map(|both| both[which]).collect());
         let ratios = [0, 1].map(|which| (of(&quiet, which), of(&under, which)));
         told = format!(
             "p99 quiet and attacked: kept connection {:.2?} {:.2?}, new connections {:.2?} {:.2?}; {seen:?}",
