@@ -7,8 +7,8 @@
 use super::model::{Config, Pool, Runtime};
 
 /// A connection at its most expensive, with an exchange whose body goes up: the futures, the sockets' slots
-/// and deadlines on both sides, the smallest buffers, decoders. An idle one takes an eighth of it.
-const CONNECTION_BYTES: u64 = 8 << 10;
+/// and deadlines on both sides, the smallest buffers, decoders. An idle one takes a twelfth of it.
+const CONNECTION_BYTES: u64 = 12 << 10;
 
 /// An idle upstream connection.
 const IDLE_BYTES: u64 = 1 << 10;
@@ -61,7 +61,7 @@ const PROCESS_BYTES: u64 = 16 << 20;
 ///
 /// For each shard: 9 × buffers × (`buffer_size` + 2 KiB), eight of the nine only while thousands of pieces
 /// wait for peers that do not read; 5.5 × [`kept_max_bytes`] for what exchanges keep, incomplete heads,
-/// large requests and answers; `max_connections` × 8 KiB; the ring; the backends' histograms. For the process: idle
+/// large requests and answers; `max_connections` × 12 KiB; the ring; the backends' histograms. For the process: idle
 /// upstream connections × 1 KiB, control's histograms, mail and admin pages. An eighth more for what the
 /// allocator needs to manage it. The kernel's socket buffers are not in it: they are the kernel's to give
 /// (`net.ipv4.tcp_mem`). Backends are those of the file: each that a name resolves to beyond one, or that is

@@ -137,7 +137,7 @@ fn two_pools() -> Config {
 fn the_worst_case_of_memory_sums_shards_what_exchanges_keep_and_idle_upstream_connections() {
     let config = two_pools();
     let histograms = 3 * 4 * 3_328;
-    let connections = 1000 * (8 << 10);
+    let connections = 1000 * (12 << 10);
     let a_shard =
         9 * 16 * (4096 + 2048) + 16 * 4096 * 11 / 2 + connections + 64 * 64 + 16_384 * 16 + (4 << 20);
     let idle = (2 * 256 + 10) * 1024;

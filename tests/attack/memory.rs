@@ -97,3 +97,29 @@ fn memory_under_all_attacks_at_once_stays_within_what_check_says() {
     assert!(most * SHARE_MIN >= bound, "{most} bytes are far from what check says: {bound}");
     assert!(scene.refused("head_memory") > 0, "it was an attack on memory");
 }
+
+/// What a connection takes at its most, beside what is counted elsewhere: its exchange has a body that goes
+/// up in chunks, which keeps nothing.
+#[test]
+fn a_connection_takes_no_more_than_check_reckons_with() {
+    const CONNECTIONS: usize = 1_000;
+    const RECKONED: usize = 12 << 10;
+    let scene = Scene::new("buffers = 16\n", "", "");
+    crate::watch::spell(scene.weir.address("web"), Duration::ZERO);
+    let before = anonymous(&scene.weir);
+    let tactic = Tactic {
+        connections: CONNECTIONS,
+        opening: b"POST /upload HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec(),
+        drip: b"1\r\na\r\n".to_vec(),
+        every: Duration::from_secs(1),
+        ..Tactic::default()
+    };
+    let swarm = Swarm::attack(scene.weir.address("web"), &tactic);
+    let all = CONNECTIONS as u64;
+    crate::harness::wait_until("all are there", || scene.weir.metric("weir_in_flight", &[]) as u64 == all);
+    sleep(Duration::from_millis(1_500));
+    let each = (anonymous(&scene.weir) - before) / CONNECTIONS;
+    println!("a connection with an upload takes {each} bytes, of {RECKONED} reckoned");
+    assert_eq!(swarm.seen().open, all);
+    assert!(each <= RECKONED && each * 5 >= RECKONED, "{each} bytes");
+}
