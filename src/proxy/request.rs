@@ -19,12 +19,17 @@ use std::task::Context;
 /// The client's bytes that have come and have not been taken yet.
 #[derive(Default)]
 pub(super) struct Input {
-    /// What came before `chunk`, when a head spans several chunks.
-    collected: Vec<u8>,
-    /// What came last. Empty while `collected` is not.
+    /// One piece, where the ring received it.
     chunk: Option<Chunk>,
-    /// Counts the memory of `collected`.
-    share: Option<Box<Share>>,
+    /// Several pieces; then there is no `chunk`. In a box, since few connections ever have it.
+    collected: Option<Box<Collected>>,
+}
+
+/// Pieces in memory of their own.
+struct Collected {
+    bytes: Vec<u8>,
+    /// Counts that memory.
+    share: Box<Share>,
     /// Bytes that have been looked at in vain: without a line's end behind them a look is no use.
     looked: usize,
 }
@@ -32,9 +37,10 @@ pub(super) struct Input {
 impl Input {
     /// The unread bytes.
     pub(super) fn bytes(&self) -> &[u8] {
-        match &self.chunk {
-            Some(chunk) => chunk,
-            None => &self.collected,
+        match (&self.chunk, &self.collected) {
+            (Some(chunk), _) => chunk,
+            (None, Some(collected)) => &collected.bytes,
+            (None, None) => &[],
         }
     }
 
@@ -46,9 +52,9 @@ impl Input {
     /// Whether a head may be whole now, or too large. One that is sent a byte at a time is not read anew
     /// for each: only a line's end makes it whole. `max`: bytes that it may have.
     pub(super) fn is_worth_a_look(&mut self, max: usize) -> bool {
-        let len = self.bytes().len();
-        let from = std::mem::replace(&mut self.looked, len).min(len);
-        from == 0 || len > max || self.bytes()[from..].contains(&b'\n')
+        let Some(Collected { bytes, looked, .. }) = self.collected.as_deref_mut() else { return true };
+        let from = std::mem::replace(looked, bytes.len()).min(bytes.len());
+        from == 0 || bytes.len() > max || bytes[from..].contains(&b'\n')
     }
 
     /// The first piece.
@@ -86,15 +92,16 @@ impl Input {
     /// # Errors
     /// There is no memory for it.
     pub(super) fn keep(&mut self, bytes: &[u8], shelf: &Rc<Shelf>) -> Result<(), NoRoom> {
-        let share = self.share.get_or_insert_with(|| shelf.share());
-        share.make_room(&mut self.collected, bytes.len())?;
-        self.collected.extend_from_slice(bytes);
+        let new = || Box::new(Collected { bytes: Vec::new(), share: shelf.share(), looked: 0 });
+        let collected = self.collected.get_or_insert_with(new);
+        collected.share.make_room(&mut collected.bytes, bytes.len())?;
+        collected.bytes.extend_from_slice(bytes);
         Ok(())
     }
 
     /// Whether what was collected must go, for others' sake. If not, whoever asks is woken when it must.
     pub(super) fn is_given_up(&self, cx: &Context<'_>) -> bool {
-        self.share.as_ref().is_some_and(|share| share.is_given_up(cx))
+        self.collected.as_ref().is_some_and(|collected| collected.share.is_given_up(cx))
     }
 
     /// Forgets what is unread.
@@ -104,29 +111,26 @@ impl Input {
 
     /// The first `count` bytes have been taken.
     pub(super) fn consume(&mut self, count: usize) {
-        self.looked = 0;
-        match &mut self.chunk {
-            Some(chunk) => {
-                chunk.advance(count);
-                if chunk.is_empty() {
-                    self.chunk = None;
-                }
+        if let Some(chunk) = &mut self.chunk {
+            chunk.advance(count);
+            if chunk.is_empty() {
+                self.chunk = None;
             }
-            None => {
-                self.collected.drain(..count);
-                if self.collected.is_empty() {
-                    self.clear();
-                }
+        } else if let Some(collected) = &mut self.collected {
+            collected.bytes.drain(..count);
+            collected.looked = 0;
+            if collected.bytes.is_empty() {
+                self.collected = None;
             }
         }
     }
 
     /// Takes what is unread, to be sent on; `None`: too much of that is under way.
     pub(super) fn take_payload(&mut self, service: &Service) -> Option<Payload> {
-        let Self { collected, chunk, .. } = std::mem::take(self);
+        let Self { collected, chunk } = std::mem::take(self);
         match chunk {
             Some(chunk) => Some(Payload::Chunk(chunk)),
-            None => counted(service, collected),
+            None => counted(service, collected.map(|collected| collected.bytes).unwrap_or_default()),
         }
     }
 
