@@ -18,22 +18,28 @@ use std::task::Context;
 /// The client's bytes that have come and have not been taken yet.
 #[derive(Default)]
 pub(super) struct Input {
-    /// What came before `chunk`, when a head spans several chunks.
-    collected: Vec<u8>,
-    /// What came last. Empty while `collected` is not.
+    /// What came before `chunk`, when a head spans several chunks. In a box: almost nobody has any.
+    collected: Option<Box<Collected>>,
+    /// What came last. Nothing while there is something collected.
     chunk: Option<Chunk>,
-    /// Counts the memory of `collected`.
-    share: Option<Box<Share>>,
-    /// Bytes that have been looked at in vain: without a line's end behind them a look is no use.
+}
+
+/// A head in pieces, in memory of its own.
+struct Collected {
+    bytes: Vec<u8>,
+    /// Bytes that have been looked at in vain.
     looked: usize,
+    /// Counts the memory.
+    share: Share,
 }
 
 impl Input {
     /// The unread bytes.
     pub(super) fn bytes(&self) -> &[u8] {
-        match &self.chunk {
-            Some(chunk) => chunk,
-            None => &self.collected,
+        match (&self.chunk, &self.collected) {
+            (Some(chunk), _) => chunk,
+            (None, Some(collected)) => &collected.bytes,
+            (None, None) => &[],
         }
     }
 
@@ -45,15 +51,15 @@ impl Input {
     /// Whether a head may be whole now, or too large. One that is sent a byte at a time is not read anew
     /// for each: only a line's end makes it whole. `max`: bytes that it may have.
     pub(super) fn is_worth_a_look(&mut self, max: usize) -> bool {
-        let len = self.bytes().len();
-        let from = std::mem::replace(&mut self.looked, len).min(len);
-        from == 0 || len > max || self.bytes()[from..].contains(&b'\n')
+        let Some(collected) = &mut self.collected else { return true };
+        let len = collected.bytes.len();
+        let from = std::mem::replace(&mut collected.looked, len);
+        from == 0 || len > max || collected.bytes[from..].contains(&b'\n')
     }
 
     /// The first piece.
     pub(super) fn begin(&mut self, chunk: Chunk) {
-        self.clear();
-        self.chunk = Some(chunk);
+        *self = Self { collected: None, chunk: Some(chunk) };
     }
 
     /// More has come. What is unread is collected first.
@@ -74,10 +80,12 @@ impl Input {
     /// # Errors
     /// There is no memory for it.
     pub(super) fn collect(&mut self, shelf: &Rc<Shelf>) -> Result<(), NoRoom> {
-        match self.chunk.take() {
-            Some(chunk) => self.keep(&chunk, shelf),
-            None => Ok(()),
+        let Some(chunk) = self.chunk.take() else { return Ok(()) };
+        self.keep(&chunk, shelf)?;
+        if let Some(collected) = &mut self.collected {
+            collected.looked = chunk.len();
         }
+        Ok(())
     }
 
     /// Keeps a copy of `bytes` behind what was collected.
@@ -85,15 +93,26 @@ impl Input {
     /// # Errors
     /// There is no memory for it.
     pub(super) fn keep(&mut self, bytes: &[u8], shelf: &Rc<Shelf>) -> Result<(), NoRoom> {
-        let share = self.share.get_or_insert_with(|| shelf.share());
-        share.make_room(&mut self.collected, bytes.len())?;
-        self.collected.extend_from_slice(bytes);
+        let collected = self.collected.get_or_insert_with(|| {
+            Box::new(Collected { bytes: Vec::new(), looked: 0, share: shelf.share() })
+        });
+        collected.share.make_room(&mut collected.bytes, bytes.len())?;
+        collected.bytes.extend_from_slice(bytes);
         Ok(())
+    }
+
+    /// What is unread is the next request, sent ahead: it waits in memory that is counted.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn set_aside(&mut self, shelf: &Rc<Shelf>) -> Result<(), NoRoom> {
+        self.collect(shelf)?;
+        self.collected.as_ref().map_or(Ok(()), |collected| collected.share.set_aside())
     }
 
     /// Whether what was collected must go, for others' sake. If not, whoever asks is woken when it must.
     pub(super) fn is_given_up(&self, cx: &Context<'_>) -> bool {
-        self.share.as_ref().is_some_and(|share| share.is_given_up(cx))
+        self.collected.as_ref().is_some_and(|collected| collected.share.is_given_up(cx))
     }
 
     /// Forgets what is unread.
@@ -103,29 +122,23 @@ impl Input {
 
     /// The first `count` bytes have been taken.
     pub(super) fn consume(&mut self, count: usize) {
-        self.looked = 0;
-        match &mut self.chunk {
-            Some(chunk) => {
-                chunk.advance(count);
-                if chunk.is_empty() {
-                    self.chunk = None;
-                }
-            }
-            None => {
-                self.collected.drain(..count);
-                if self.collected.is_empty() {
-                    self.clear();
-                }
-            }
+        if let Some(chunk) = &mut self.chunk {
+            chunk.advance(count);
+        } else if let Some(collected) = &mut self.collected {
+            collected.looked = 0;
+            collected.bytes.drain(..count);
+        }
+        if self.is_empty() {
+            self.clear();
         }
     }
 
     /// Takes what is unread, to be sent on; `None`: too much of that is under way.
     pub(super) fn take_payload(&mut self, service: &Service) -> Option<Payload> {
-        let Self { collected, chunk, .. } = std::mem::take(self);
+        let Self { collected, chunk } = std::mem::take(self);
         match chunk {
             Some(chunk) => Some(Payload::Chunk(chunk)),
-            None => counted(service, collected),
+            None => counted(service, collected.map_or_else(Vec::new, |collected| collected.bytes)),
         }
     }
 
@@ -198,9 +211,9 @@ pub(super) fn take_request(
     let large = if out.capacity() > SPARE_BYTES_MAX { Some(count(service, &out)?) } else { None };
     input.consume(upward.len);
     let Upward { body, mut facts, body_len, .. } = upward;
-    if !input.is_empty() && service.ring.buffers_are_scarce() {
+    if !input.is_empty() && (input.collected.is_some() || service.ring.buffers_are_scarce()) {
         // What was sent ahead waits for an answer that may take long: not in a receive buffer.
-        if input.collect(&service.heads).is_err() {
+        if input.set_aside(&service.heads).is_err() {
             input.clear();
             facts.keep_alive = false;
         }

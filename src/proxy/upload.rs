@@ -367,6 +367,7 @@ fn going_up(taken: Taken, mut chunk: Chunk, input: &mut Input, service: &Service
     let Taken { count, instead } = taken;
     if count < chunk.len() {
         input.keep(&chunk[count..], &service.heads)?;
+        input.set_aside(&service.heads)?;
         chunk.truncate(count);
     }
     Ok(match instead {
