@@ -15,6 +15,7 @@
 //! | [`balance`] ★ | views, snapshots, reports; the policies that pick |
 //! | [`route`] ★ | listener + host + path → pool |
 //! | [`exchange`] ★ | the decisions of one exchange |
+//! | [`limit`] ★ | what nobody outside may exhaust: connections counted, and who makes room |
 //! | [`topology`] ★ | what a shard serves: pools, backends, listeners, as control decided |
 //! | [`fleet`] ★ | the backends of all pools: which there are, what state each is in, what a change does |
 //! | [`sys`] | the kernel's surface: sockets, CPU sets, limits, the clock |
@@ -39,6 +40,7 @@ pub mod exchange;
 pub mod fleet;
 pub mod health;
 pub mod http1;
+pub mod limit;
 pub mod log;
 pub mod mesh;
 pub mod metrics;

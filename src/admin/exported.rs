@@ -4,14 +4,18 @@
 
 use crate::control::Desk;
 use crate::fleet::status::{BackendStatus, PoolStatus, ShardStatus};
-use crate::metrics::{BackendFacts, ConfigFacts, Facts, PoolFacts, ShardFacts, page};
+use crate::limit::Exceeded;
+use crate::metrics::{BackendFacts, ConfigFacts, Facts, ListenerFacts, PoolFacts, ShardFacts, page};
+use crate::topology::ListenerPlan;
 
 /// The whole page.
 pub(super) fn metrics(desk: &Desk) -> String {
     let (backends, pools, held) = (desk.backends(), desk.pools(), desk.configuration());
+    let listeners = desk.listeners();
     let facts = Facts {
         backends: backends.iter().map(backend).collect(),
         pools: pools.iter().map(pool).collect(),
+        listeners: listeners.iter().map(|plan| listener(plan)).collect(),
         shards: desk.shards().iter().map(shard).collect(),
         config: ConfigFacts {
             hash: &held.hash,
@@ -53,6 +57,11 @@ fn backend(backend: &BackendStatus) -> BackendFacts<'_> {
 
 fn pool(pool: &PoolStatus) -> PoolFacts<'_> {
     PoolFacts { name: &pool.name, usable: pool.usable, panic: pool.panic }
+}
+
+fn listener(plan: &ListenerPlan) -> ListenerFacts<'_> {
+    let refused = Exceeded::ALL.map(|exceeded| (exceeded.label(), plan.connections.refused(exceeded)));
+    ListenerFacts { name: &plan.rules.name, refused }
 }
 
 fn shard(shard: &ShardStatus) -> ShardFacts {

@@ -9,6 +9,7 @@ use crate::config::{
     Runtime,
 };
 use crate::ring::{self, RingRefused};
+use crate::serve::Account;
 use crate::sys::{cpu, kernel::KernelVersion};
 use crate::time::Micros;
 use std::path::Path;
@@ -44,7 +45,7 @@ fn summary(config: &Config, cores: &[usize]) -> String {
     };
     let listener = |listener: &config::Listener| {
         let (name, address) = (listener.name.clone(), listener.address.to_string());
-        vec![name, address, forwarded(listener.forwarded).to_owned()]
+        vec![name, address, of_clients(listener)]
     };
     section("listeners", config.listeners.iter().map(listener).collect());
     section("routes", routes(config));
@@ -56,17 +57,25 @@ fn summary(config: &Config, cores: &[usize]) -> String {
     let admin = config.admin.listen.iter().map(|address| vec![address.to_string()]);
     section("admin", admin.collect());
     section("shards", vec![vec![shards(cores)], vec![on_shard_loss(config.runtime.on_shard_loss)]]);
+    section("process", vec![vec![process(&config.runtime)]]);
     section("changes", changes(&config.runtime));
     section("at worst", at_worst(config, cores.len()));
     out
 }
 
-fn forwarded(forwarded: Forwarded) -> &'static str {
-    match forwarded {
-        Forwarded::Append => "http, forwarded append",
-        Forwarded::Replace => "http, forwarded replace",
-        Forwarded::Off => "http, forwarded off",
-    }
+/// What a listener makes of who its clients are, and of what is said of them.
+fn of_clients(listener: &config::Listener) -> String {
+    let forwarded = match listener.forwarded {
+        Forwarded::Append => "append",
+        Forwarded::Replace => "replace",
+        Forwarded::Off => "off",
+    };
+    let config::TrustedProxies { networks, unix } = &listener.trusted_proxies;
+    let mut trusted: Vec<String> = networks.iter().map(ToString::to_string).collect();
+    trusted.extend(unix.then(|| "unix:".to_owned()));
+    let trusted = if trusted.is_empty() { "nobody".to_owned() } else { trusted.join(" ") };
+    let via = listener.via.as_ref().map_or("no Via".to_owned(), |via| format!("Via {via}"));
+    format!("http, forwarded {forwarded}, {via}, trusts {trusted}")
 }
 
 /// The routes, and each listener's default pool as the last of its own.
@@ -197,6 +206,15 @@ fn on_shard_loss(on_shard_loss: OnShardLoss) -> String {
     }
 }
 
+/// Whom the process becomes, or why it cannot on this host, which may not be the one that it is for.
+fn process(runtime: &Runtime) -> String {
+    match Account::of(runtime) {
+        Ok(Some(account)) => format!("becomes {account} once it has bound its addresses"),
+        Ok(None) => "stays the user that starts it".to_owned(),
+        Err(refused) => format!("cannot start here: {refused}"),
+    }
+}
+
 /// How the running weir changes, and what of that outlives it.
 fn changes(runtime: &Runtime) -> Vec<Vec<String>> {
     let file =
@@ -215,6 +233,10 @@ fn at_worst(config: &Config, shards: usize) -> Vec<Vec<String>> {
         vec!["memory".to_owned(), format!("{} beside the kernel's socket buffers", size(memory))],
         vec!["clients".to_owned(), format!("{clients} connections")],
     ];
+    rows.extend(config.listeners.iter().filter_map(|listener| {
+        let bound = clients_bound(listener)?;
+        Some(vec![listener.name.clone(), bound])
+    }));
     for pool in &config.pools {
         let connections = config::worst_case_connections(config, pool, shards);
         rows.push(vec![pool.name.clone(), format!("{connections} connections to each backend")]);
@@ -222,9 +244,20 @@ fn at_worst(config: &Config, shards: usize) -> Vec<Vec<String>> {
     rows
 }
 
+/// How many connections with clients `listener` has at most; `None`: it has no limit of its own.
+fn clients_bound(listener: &config::Listener) -> Option<String> {
+    let trusted = if listener.trusted_proxies.is_empty() { "" } else { " that is no trusted proxy" };
+    match (listener.max_connections, listener.max_connections_per_client) {
+        (0, 0) => None,
+        (all, 0) => Some(format!("{all} connections with clients")),
+        (0, each) => Some(format!("{each} connections with each client{trusted}")),
+        (all, each) => Some(format!("{all} connections with clients, {each} with each client{trusted}")),
+    }
+}
+
 /// A number of bytes in the unit that keeps it short: "210.5 MiB".
 #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let (unit, name) = match bytes {
         0..0x10_0000 => (0x400, "KiB"),
         0x10_0000..0x4000_0000 => (0x10_0000, "MiB"),
@@ -265,16 +298,22 @@ mod tests {
 [runtime]
 max_connections = 1000
 on_shard_loss = "exit"
+user = "root"
+group = "4242"
 watch = true
 state_file = "/var/lib/weir/state.json"
 [[listener]]
 name = "web"
 address = "127.0.0.1:8080"
 pool = "app"
+max_connections = 900
+max_connections_per_client = 20
 [[listener]]
 name = "local"
 address = "unix:/run/weir.sock"
 forwarded = "off"
+via = ""
+trusted_proxies = ["10.0.0.0/8", "unix:", "fd00::1"]
 [[route]]
 listener = "web"
 host = "*.example.org"
@@ -318,8 +357,8 @@ path = "/up"
         let squeezed: Vec<String> =
             summary.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         for expected in [
-            "web 127.0.0.1:8080 http, forwarded append",
-            "local unix:/run/weir.sock http, forwarded off",
+            "web 127.0.0.1:8080 http, forwarded append, Via weir, trusts nobody",
+            "local unix:/run/weir.sock http, forwarded off, no Via, trusts 10.0.0.0/8 fd00::1/128 unix:",
             "web *.example.org /api to api",
             "web all else to app",
             "local any host any path to api",
@@ -339,12 +378,22 @@ path = "/up"
             "what is changed at run time is kept in /var/lib/weir/state.json",
             "127.0.0.1:9900",
             "2 on cores 0-1",
+            "becomes user root (0), group 4242 once it has bound its addresses",
             "clients 2000 connections",
+            "web 900 connections with clients, 20 with each client",
             "app 50 connections to each backend",
             "api 2000 connections to each backend",
         ] {
             assert!(squeezed.iter().any(|line| line == expected), "{expected}\n{summary}");
         }
+    }
+
+    #[test]
+    fn the_process_stays_or_becomes_somebody_or_cannot() {
+        let of = |user: &str| process(&Runtime { user: Some(user.to_owned()), ..Runtime::default() });
+        assert_eq!(process(&Runtime::default()), "stays the user that starts it");
+        assert_eq!(of("root"), "becomes user root (0), group 0 once it has bound its addresses");
+        assert!(of("no-such-user").contains("cannot start here: runtime.user: "));
     }
 
     #[test]

@@ -104,7 +104,8 @@ impl Listening {
     pub fn plans(&self, config: &Config) -> Vec<Arc<ListenerPlan>> {
         let plan = |(place, rules): (usize, &Listener)| {
             let router = Arc::new(Router::new(config, place));
-            Some(Arc::new(ListenerPlan { key: self.key_of(&rules.address)?, rules: rules.clone(), router }))
+            let key = self.key_of(&rules.address)?;
+            Some(Arc::new(ListenerPlan { key, rules: rules.clone(), router, connections: Arc::default() }))
         };
         config.listeners.iter().enumerate().filter_map(plan).collect()
     }

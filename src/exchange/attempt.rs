@@ -27,6 +27,8 @@ pub struct Attempt {
     pub answering: bool,
     /// The exchange's time (`timeouts.total`) is over.
     pub overdue: bool,
+    /// The client is gone: nobody waits for an answer.
+    pub gone: bool,
     /// It was a trial of a backend that had been ejected.
     pub trial: bool,
 }
@@ -56,6 +58,8 @@ pub enum AttemptFailure {
     Stalled,
     /// It answered with this status, and nothing of that has gone down.
     Status(u16),
+    /// It was given up, since the client went away meanwhile.
+    ClientGone,
 }
 
 impl AttemptFailure {
@@ -73,6 +77,7 @@ impl AttemptFailure {
             Self::Truncated => "the backend closed the connection in the middle of its answer",
             Self::Stalled => "the backend stopped in the middle of its answer",
             Self::Status(_) => "the backend could not serve the request",
+            Self::ClientGone => "the client went away",
         }
     }
 
@@ -83,6 +88,8 @@ impl AttemptFailure {
             Self::Full => 503,
             Self::ConnectTimeout | Self::SendTimeout | Self::ResponseTimeout | Self::Stalled => 504,
             Self::Status(status) => status,
+            // Nobody reads it; it is what nginx writes into its log.
+            Self::ClientGone => 499,
         }
     }
 
@@ -96,7 +103,8 @@ impl AttemptFailure {
             | Self::BadResponse
             | Self::Truncated
             | Self::Stalled
-            | Self::Status(_) => false,
+            | Self::Status(_)
+            | Self::ClientGone => false,
         }
     }
 
@@ -104,6 +112,7 @@ impl AttemptFailure {
     const fn is_ill(self) -> bool {
         match self {
             Self::Status(status) => is_failure(status),
+            Self::ClientGone => false,
             Self::Connect
             | Self::ConnectTimeout
             | Self::Full
@@ -125,6 +134,7 @@ impl AttemptFailure {
             Self::SendTimeout | Self::ResponseTimeout => retry.on.response_timeout,
             Self::Truncated | Self::Stalled => retry.on.truncated,
             Self::Status(status) => retry.on.statuses.contains(&status),
+            Self::ClientGone => false,
         }
     }
 }
@@ -143,7 +153,7 @@ pub enum Next {
 /// Decides what comes after `failure`.
 pub fn after_failure(failure: AttemptFailure, attempt: Attempt, retry: &Retry) -> Next {
     let may_run = attempt.idempotent || failure.is_untouched();
-    if !may_run || !attempt.replayable || attempt.answering || attempt.overdue {
+    if !may_run || !attempt.replayable || attempt.answering || attempt.overdue || attempt.gone {
         return Next::Answer;
     }
     let died_idle = matches!(failure, AttemptFailure::NotSent | AttemptFailure::NoResponse);
@@ -174,6 +184,7 @@ mod tests {
         idempotent: true,
         answering: false,
         overdue: false,
+        gone: false,
         trial: false,
     };
 
@@ -294,15 +305,16 @@ mod tests {
             AttemptFailure::Stalled,
             AttemptFailure::Status(500),
             AttemptFailure::Status(404),
+            AttemptFailure::ClientGone,
         ])
     }
 
     prop_compose! {
         fn attempts()(
             retries in 0u8..4, reused: bool, afresh: bool, replayable: bool,
-            idempotent: bool, answering: bool, overdue: bool, trial: bool,
+            idempotent: bool, answering: bool, overdue: bool, gone: bool, trial: bool,
         ) -> Attempt {
-            Attempt { retries, reused, afresh, replayable, idempotent, answering, overdue, trial }
+            Attempt { retries, reused, afresh, replayable, idempotent, answering, overdue, gone, trial }
         }
     }
 
@@ -314,7 +326,8 @@ mod tests {
             let next = after_failure(failure, attempt, &on_everything(allowed));
             if next != Next::Answer {
                 prop_assert!(attempt.idempotent || failure.is_untouched());
-                prop_assert!(attempt.replayable && !attempt.answering && !attempt.overdue);
+                prop_assert!(attempt.replayable && !attempt.answering && !attempt.overdue && !attempt.gone);
+                prop_assert!(failure != AttemptFailure::ClientGone);
             }
             match next {
                 Next::Afresh => prop_assert!(attempt.reused && !attempt.afresh),

@@ -77,7 +77,11 @@ metrics! {
     ACCEPTED: Counter "weir_connections_accepted_total" One ["shard"]
         "Connections accepted from clients.";
     ACCEPT_PAUSES: Counter "weir_accept_pauses_total" One ["shard"]
-        "Times that accepting was paused, for want of descriptors or at runtime.max_connections.";
+        "Times that accepting was paused, for want of descriptors or at the shard's limit of connections.";
+    REFUSED_CONNECTIONS: Counter "weir_connections_refused_total" One ["listener", "cause"]
+        "Connections closed at once, since the listener or the client had as many as the key named by cause allows.";
+    EVICTED: Counter "weir_connections_evicted_total" One ["shard"]
+        "Connections without an exchange that were ended for new ones, at runtime.max_connections.";
     NOT_KEPT: Counter "weir_not_kept_total" One ["shard"]
         "Answers not held, and request bodies not kept for a retry, since as much was kept already; raise runtime.buffers if it grows.";
     RING_TURNS: Counter "weir_ring_turns_total" One ["shard"]

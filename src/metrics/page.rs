@@ -59,6 +59,15 @@ pub struct PoolFacts<'a> {
     pub panic: bool,
 }
 
+/// What control knows about one listener.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenerFacts<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Connections that were closed at once, by the key that says how many there may be.
+    pub refused: [(&'static str, u64); 2],
+}
+
 /// What control knows about one shard.
 #[derive(Clone, Copy, Debug)]
 pub struct ShardFacts {
@@ -98,6 +107,8 @@ pub struct Facts<'a> {
     pub backends: Vec<BackendFacts<'a>>,
     /// The pools.
     pub pools: Vec<PoolFacts<'a>>,
+    /// The listeners.
+    pub listeners: Vec<ListenerFacts<'a>>,
     /// The shards.
     pub shards: Vec<ShardFacts>,
     /// The configuration that holds.
@@ -116,6 +127,7 @@ pub fn page(totals: &Totals, facts: &Facts<'_>) -> String {
     process(&mut text, totals, facts);
     configuration(&mut text, &facts.config);
     shards(&mut text, totals);
+    listeners(&mut text, facts);
     hearts(&mut text, facts);
     traffic(&mut text, totals, facts);
     health(&mut text, facts);
@@ -149,11 +161,12 @@ fn configuration(text: &mut Text, config: &ConfigFacts<'_>) {
 
 fn shards(text: &mut Text, totals: &Totals) {
     type Value = fn(&ShardTotals) -> u64;
-    let per_shard: [(&'static metric::Metric, Value); 10] = [
+    let per_shard: [(&'static metric::Metric, Value); 11] = [
         (&metric::CONNECTIONS, |shard| shard.connections.into()),
         (&metric::IDLE_UPSTREAM, |shard| shard.idle_upstream.into()),
         (&metric::ACCEPTED, |shard| shard.accepted),
         (&metric::ACCEPT_PAUSES, |shard| shard.accept_pauses),
+        (&metric::EVICTED, |shard| shard.evicted),
         (&metric::NOT_KEPT, |shard| shard.not_kept),
         (&metric::RING_TURNS, |shard| shard.ring.turns),
         (&metric::RING_COMPLETIONS, |shard| shard.ring.completions),
@@ -168,6 +181,15 @@ fn shards(text: &mut Text, totals: &Totals) {
         }
     }
     text.family(&metric::IMBALANCE).ratio(&[], totals.imbalance().unwrap_or(1.0));
+}
+
+fn listeners(text: &mut Text, facts: &Facts<'_>) {
+    let mut family = text.family(&metric::REFUSED_CONNECTIONS);
+    for listener in &facts.listeners {
+        for (cause, count) in listener.refused {
+            family.sample(&[listener.name, cause], count);
+        }
+    }
 }
 
 fn hearts(text: &mut Text, facts: &Facts<'_>) {
@@ -328,6 +350,7 @@ mod tests {
                 backend,
             ],
             pools: vec![PoolFacts { name: "app", usable: 2, panic: true }],
+            listeners: vec![ListenerFacts { name: "web", refused: [("max_connections", 11), ("other", 0)] }],
             shards: vec![ShardFacts {
                 number: 0,
                 stalled: true,
@@ -357,6 +380,7 @@ mod tests {
         stats.refused(503, Refusal::NoBackend);
         stats.record(BackendId(1), Phase::Own, Micros::from_us(80));
         stats.set_connections(6, 2);
+        stats.evicted(13);
         let mut totals = Totals::new(2, 2);
         totals.absorb(0, &stats);
         page(&totals, &facts())
@@ -396,6 +420,8 @@ mod tests {
             "weir_phase_seconds_bucket{pool=\"app\",backend=\"b\",phase=\"own\",le=\"0.00005\"} 0",
             "weir_connections{shard=\"0\"} 6",
             "weir_connections_imbalance 2",
+            "weir_connections_refused_total{listener=\"web\",cause=\"max_connections\"} 11",
+            "weir_connections_evicted_total{shard=\"0\"} 13",
             "weir_shards{state=\"ended\"} 1",
             "weir_in_flight{pool=\"app\",backend=\"a\"} 3",
             "weir_probe_duration_seconds{pool=\"app\",backend=\"a\"} 0.0012",

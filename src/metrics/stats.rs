@@ -171,6 +171,7 @@ pub struct ShardStats {
     pub(super) view_age: Series<u32>,
     pub(super) accepted: u64,
     pub(super) accept_pauses: u64,
+    pub(super) evicted: u64,
     pub(super) not_kept: u64,
     pub(super) connections: u32,
     pub(super) idle_upstream: u32,
@@ -190,6 +191,7 @@ impl ShardStats {
             view_age: Series::default(),
             accepted: 0,
             accept_pauses: 0,
+            evicted: 0,
             not_kept: 0,
             connections: 0,
             idle_upstream: 0,
@@ -279,6 +281,11 @@ impl ShardStats {
         self.accept_pauses += 1;
     }
 
+    /// So many connections without an exchange were ended for new ones.
+    pub fn evicted(&mut self, count: usize) {
+        self.evicted += count as u64;
+    }
+
     /// Something was not kept for a retry, for want of memory for it.
     pub fn not_kept(&mut self) {
         self.not_kept += 1;
@@ -311,7 +318,7 @@ impl ShardStats {
         }
         self.refusals.clear();
         self.view_age.clear();
-        (self.accepted, self.accept_pauses, self.not_kept) = Default::default();
+        (self.accepted, self.accept_pauses, self.evicted, self.not_kept) = Default::default();
         (self.connections, self.idle_upstream) = Default::default();
         self.ring = RingCounters::default();
     }

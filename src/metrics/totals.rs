@@ -54,6 +54,8 @@ pub struct ShardTotals {
     pub accepted: u64,
     /// Times that accepting was paused.
     pub accept_pauses: u64,
+    /// Connections without an exchange that were ended for new ones.
+    pub evicted: u64,
     /// What was not kept for a retry, for want of memory.
     pub not_kept: u64,
     /// Downstream connections when last asked.
@@ -104,6 +106,7 @@ impl Totals {
         let shard = &mut self.shards[usize::from(shard)];
         shard.accepted += part.accepted;
         shard.accept_pauses += part.accept_pauses;
+        shard.evicted += part.evicted;
         shard.not_kept += part.not_kept;
         shard.connections = part.connections;
         shard.idle_upstream = part.idle_upstream;

@@ -7,10 +7,11 @@ use super::connection::Client;
 use super::exchange::Times;
 use super::request::Outgoing;
 use super::service::Service;
+use super::vanished::{Missed, WATCH_AFTER};
 use crate::exchange::{AttemptFailure, is_failure};
 use crate::metrics::{Phase, UpstreamFailure};
 use crate::ring::{Chunk, Counted, Fault, Payload};
-use crate::time::Micros;
+use crate::time::{Instant, Micros};
 use crate::upstream::{self, Connection, InFlight, Picked};
 
 /// Which attempt of an exchange it is.
@@ -70,9 +71,8 @@ impl Client {
                 Err(failure) => return Err(Failed { failure, picked, in_flight, reused: false }),
             },
         };
-        let response = picked.pool().rules().timeouts.response;
         drop(picked);
-        let due = service.now().deadline(response).min(times.ends);
+        let due = answer_due(&connection, service.now(), times);
         let bytes = std::mem::take(&mut outgoing.bytes);
         let send = match outgoing.only_sent() {
             None => connection.stream.send(Payload::Bytes(bytes), due).quiet(),
@@ -83,12 +83,23 @@ impl Client {
             }
         };
         let sent_at = times.pause();
-        let first = if outgoing.body.is_done() {
+        let mut first = if outgoing.body.is_done() {
             // The answer says that the send went well: it is asked about only then.
-            connection.stream.receive(due).await
+            connection.stream.receive(due.min(sent_at + WATCH_AFTER)).await.map_err(Missed::Backend)
         } else {
             Ok(None)
         };
+        if matches!(first, Err(Missed::Backend(Fault::TimedOut))) {
+            // Reckoned again: kept, it would be kept in every connection's future.
+            let due = answer_due(&connection, sent_at, times);
+            if service.now() < due {
+                first = Box::pin(self.hear_out(&connection.stream, due)).await;
+            }
+        }
+        if matches!(first, Err(Missed::ClientGone)) {
+            let begun = Begun { connection, in_flight, first_byte: Micros::ZERO };
+            return Err(begun.failed(AttemptFailure::ClientGone));
+        }
         let sent = send.await;
         if let Some(Payload::Bytes(bytes)) = sent.payload {
             outgoing.bytes = bytes;
@@ -110,11 +121,17 @@ impl Client {
             // What it took of the request it may have understood.
             (_, Err(Fault::Os(_))) => AttemptFailure::NoResponse,
             (Ok(None), Ok(())) if !outgoing.body.is_done() => return Ok((begun, None)),
-            (Ok(None) | Err(Fault::Os(_)), Ok(())) => AttemptFailure::NoResponse,
-            (Err(Fault::TimedOut), Ok(())) => AttemptFailure::ResponseTimeout,
+            (Ok(None) | Err(Missed::Backend(Fault::Os(_))), Ok(())) => AttemptFailure::NoResponse,
+            (Err(Missed::Backend(Fault::TimedOut)), Ok(())) => AttemptFailure::ResponseTimeout,
+            (Err(Missed::ClientGone), Ok(())) => AttemptFailure::ClientGone,
         };
         Err(begun.failed(failure))
     }
+}
+
+/// When the answer to a request that is sent at `from` must have begun.
+fn answer_due(connection: &Connection, from: Instant, times: &Times) -> Instant {
+    from.deadline(connection.picked().pool().rules().timeouts.response).min(times.ends)
 }
 
 /// An idle connection, if there is one.
@@ -157,7 +174,7 @@ pub(super) fn tell_answered(in_flight: InFlight, status: u16, first_byte: Micros
 /// Under which name a failed attempt is counted; `None`: it is not the backend's failure.
 pub(super) fn counted_as(failure: AttemptFailure) -> Option<UpstreamFailure> {
     Some(match failure {
-        AttemptFailure::Full => return None,
+        AttemptFailure::Full | AttemptFailure::ClientGone => return None,
         AttemptFailure::Connect => UpstreamFailure::Connect,
         AttemptFailure::ConnectTimeout => UpstreamFailure::ConnectTimeout,
         AttemptFailure::NotSent | AttemptFailure::NoResponse => UpstreamFailure::NoResponse,

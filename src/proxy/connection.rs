@@ -1,37 +1,25 @@
 //! One downstream connection: request after request until either side has enough.
 
 use super::exchange::After;
+use super::peer::Peer;
 use super::refusal::{Ending, Refused};
 use super::request::{Input, Outgoing, take_request};
 use super::service::{ListenerRules, ListenerService, Service, Stage};
+use crate::exchange::is_head;
+use crate::limit::Place;
 use crate::metrics::Refusal;
 use crate::ring::{Chunk, Fault, Send, Stream};
 use crate::time::Instant;
-use std::fmt::Write;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// The client's address as text, written once a connection.
-struct AddressText {
-    /// "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255" is the longest.
-    bytes: [u8; 45],
-    len: u8,
-}
-
-impl Write for AddressText {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let from = usize::from(self.len);
-        let to = from + text.len();
-        self.bytes.get_mut(from..to).ok_or(std::fmt::Error)?.copy_from_slice(text.as_bytes());
-        self.len = to as u8;
-        Ok(())
-    }
-}
-
 /// What a wait for the rest of a head ends with when its memory is needed for others.
-const GIVEN_UP: Fault = Fault::Os(libc::ENOMEM);
+pub(super) const GIVEN_UP: Fault = Fault::Os(libc::ENOMEM);
+
+/// What a wait for the client ends with when it has been counted as lost.
+const LOST: Fault = Fault::Os(libc::ESHUTDOWN);
 
 /// A downstream connection.
 pub(super) struct Client {
@@ -39,23 +27,26 @@ pub(super) struct Client {
     pub(super) stream: Stream,
     pub(super) input: Input,
     pub(super) listener: Rc<ListenerService>,
-    /// `None`: over a Unix socket.
-    pub(super) address: Option<IpAddr>,
-    text: AddressText,
+    peer: Peer,
     /// The last response's send, which is asked about when the next thing happens.
     pub(super) sending: Option<Send>,
-    _counted: Counted,
+    /// Its number among the shard's [`super::seats::Seats`].
+    pub(super) seat: u32,
+    /// It counts under its listener's limits as long as this lives.
+    _place: Option<Box<Place>>,
 }
 
-/// Serves one connection that `listener` accepted, until it ends.
+/// Serves one connection that `listener` accepted from `peer`, until it ends. It has `place` under the limits.
 ///
 /// Not an `async fn`: that would keep its arguments twice, in every idle connection.
 pub fn serve(
     service: Rc<Service>,
     listener: Rc<ListenerService>,
     stream: Stream,
+    peer: Option<IpAddr>,
+    place: Option<Box<Place>>,
 ) -> impl Future<Output = ()> {
-    let mut client = Client::new(service, listener, stream);
+    let mut client = Client::new(service, listener, stream, peer, place);
     async move {
         loop {
             // No `match`: what it looks at would be kept beside the exchange, in every connection.
@@ -79,16 +70,17 @@ pub fn serve(
 }
 
 impl Client {
-    fn new(service: Rc<Service>, listener: Rc<ListenerService>, stream: Stream) -> Self {
-        let address = stream.peer();
-        let mut text = AddressText { bytes: [0; 45], len: 0 };
-        match address {
-            // The text is as long as the longest address: writing cannot fail.
-            Some(address) => drop(write!(text, "{}", address.to_canonical())),
-            None => drop(text.write_str("unix")),
-        }
-        let _counted = Counted::new(&service);
-        Self { service, stream, input: Input::default(), listener, address, text, sending: None, _counted }
+    fn new(
+        service: Rc<Service>,
+        listener: Rc<ListenerService>,
+        stream: Stream,
+        address: Option<IpAddr>,
+        place: Option<Box<Place>>,
+    ) -> Self {
+        let peer = Peer::new(address);
+        service.connections.set(service.connections.get() + 1);
+        let seat = service.seats.take(stream.number());
+        Self { service, stream, input: Input::default(), listener, peer, sending: None, seat, _place: place }
     }
 
     /// The next request; `None` when there is none any more. One that is refused was the last.
@@ -97,17 +89,20 @@ impl Client {
             Ok(next) => return next,
             Err(refused) => refused,
         };
-        Box::pin(self.refuse(refused, Ending::Close, false)).await;
+        let head_only = is_head(self.input.bytes());
+        Box::pin(self.refuse(refused, Ending::Close, head_only)).await;
         None
     }
 
     async fn read_request(&mut self) -> Result<Option<Outgoing>, Refused> {
         let mut head_due = None;
+        self.service.seats.wait(self.seat, self.service.now());
         loop {
             if !self.input.is_empty() && self.input.is_worth_a_look(self.rules().limits.max_head) {
-                let text = &self.text.bytes[..usize::from(self.text.len)];
-                let taken = take_request(&self.service, &self.listener.rules(), text, &mut self.input)?;
+                let rules = self.listener.rules();
+                let taken = take_request(&self.service, &rules, &self.peer, &mut self.input)?;
                 if taken.is_some() {
+                    self.service.seats.work(self.seat);
                     return Ok(taken);
                 }
                 self.input.collect(&self.service.heads).map_err(|_| Refused::head_memory())?;
@@ -120,9 +115,9 @@ impl Client {
                 }
                 Err(GIVEN_UP) => return Err(Refused::head_memory()),
                 Err(Fault::TimedOut) if head_due.is_some() => return Err(Refused::head_timeout()),
-                Err(Fault::TimedOut) => return Ok(None),
+                Err(Fault::TimedOut | LOST) => return Ok(None),
                 Ok(None) | Err(Fault::Os(_)) => {
-                    if head_due.is_some() {
+                    if head_due.is_some() && !self.service.seats.ends(self.seat) {
                         self.service.stats.borrow_mut().refused(0, Refusal::ClientGone);
                     }
                     return Ok(None);
@@ -139,7 +134,7 @@ impl Client {
             self.sending = None;
             if let Err(fault) = sent.outcome {
                 self.lost(fault);
-                return Poll::Ready(Err(Fault::Os(libc::EPIPE)));
+                return Poll::Ready(Err(LOST));
             }
         }
         // A last send that went well is still there: it woke nobody. One that has not is waited for after this.
@@ -182,18 +177,25 @@ impl Client {
     }
 }
 
-/// Counts a downstream connection while it lives.
-struct Counted(Rc<Service>);
-
-impl Counted {
-    fn new(service: &Rc<Service>) -> Self {
-        service.connections.set(service.connections.get() + 1);
-        Self(service.clone())
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.service.seats.leave(self.seat);
+        self.service.connections.set(self.service.connections.get() - 1);
     }
 }
 
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.connections.set(self.0.connections.get() - 1);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of the future that such a function makes.
+    fn future_of<A, B, C, D, E, F>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_future_of_an_idle_connection_leaves_room_for_its_slots_in_a_kib() {
+        let size = future_of(serve);
+        assert!(size <= 816, "{size} bytes");
     }
 }

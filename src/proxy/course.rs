@@ -48,11 +48,7 @@ impl Drop for Reserved {
 
 /// The backend for an exchange's first attempt. With it comes the retry that is there for it in any case,
 /// if it is a backend's trial; such a backend is picked for no other exchange.
-pub(super) fn first_pick(
-    service: &Service,
-    client: Option<IpAddr>,
-    outgoing: &Outgoing,
-) -> Option<(Picked, Option<Box<Reserved>>)> {
+pub(super) fn first_pick(service: &Service, outgoing: &Outgoing) -> Option<(Picked, Option<Box<Reserved>>)> {
     let rules = outgoing.pool.rules();
     let retry = &rules.retry;
     let can_be_sent_again = match outgoing.body {
@@ -62,7 +58,7 @@ pub(super) fn first_pick(
         RequestLeft::Chunks(_) => false,
     };
     let may_retry = retry.attempts > 0 && outgoing.facts.method.is_idempotent() && can_be_sent_again;
-    let asking = Asking { client, tried: &[], may_retry };
+    let asking = Asking { client: outgoing.client.get(), tried: &[], may_retry };
     let picked = service.upstreams.pick(&outgoing.pool, &asking)?;
     note_view(service);
     if !picked.is_trial() {
@@ -127,21 +123,18 @@ pub(super) struct Course {
     afresh: bool,
     reserved: Option<Box<Reserved>>,
     /// A byte of a response has gone to the client, an interim one's too.
-    answering: Cell<bool>,
+    pub(super) answering: Cell<bool>,
     /// Interim responses so far, passed on or not.
     interims: Cell<u8>,
+    /// The client is gone: nothing is tried again for it.
+    pub(super) gone: Cell<bool>,
 }
 
 impl Course {
-    pub(super) fn new(
-        outgoing: &Outgoing,
-        client: Option<IpAddr>,
-        times: &Times,
-        reserved: Option<Box<Reserved>>,
-    ) -> Self {
+    pub(super) fn new(outgoing: &Outgoing, times: &Times, reserved: Option<Box<Reserved>>) -> Self {
         Self {
             pool: outgoing.pool.clone(),
-            client,
+            client: outgoing.client.get(),
             ends: times.ends,
             tried: Vec::new(),
             retries: 0,
@@ -149,6 +142,7 @@ impl Course {
             reserved,
             answering: Cell::new(false),
             interims: Cell::new(0),
+            gone: Cell::new(false),
         }
     }
 
@@ -172,6 +166,7 @@ impl Course {
             idempotent: sent.idempotent,
             answering: self.answering.get(),
             overdue: service.now() >= self.ends,
+            gone: self.gone.get(),
             trial: picked.is_trial(),
         }
     }
@@ -213,7 +208,7 @@ impl Course {
     pub(super) fn after_failed(&mut self, service: &Service, failed: Failed, sent: Sent) -> Option<Picked> {
         let Failed { failure, picked, in_flight, reused } = failed;
         let onward = self.onward(service, failure, &picked, Sent { reused, ..sent });
-        let noticed = matches!(onward, Onward::Nowhere);
+        let noticed = matches!(onward, Onward::Nowhere) && !self.gone.get();
         match counted_as(failure) {
             // A pooled connection that had died is no failure of the backend.
             Some(counted) if !matches!(onward, Onward::Afresh(_)) => {

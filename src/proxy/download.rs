@@ -3,16 +3,18 @@
 //! What has arrived meanwhile leaves by one send. The next receive happens only when that has left, so a
 //! slow client holds up its backend, and memory stays bounded. Called by `exchange.rs` and `upload.rs`.
 
+use super::connection::GIVEN_UP;
 use super::course::Course;
 use super::request::Input;
 use super::response::{BadResponse, FirstPart, Part, take_response};
 use super::service::Service;
+use super::vanished::{CLIENT_GONE, ClientGone, Missed, WATCH_AFTER};
 use crate::exchange::{AttemptFailure, Pace, RESPONSE_HEAD_MAX, RequestFacts, ResponseLeft, Taken};
 use crate::metrics::UpstreamFailure;
 use crate::ring::{Chunk, Fault, Payload, PipeLoan, SpliceFault, Stream, give_way};
 use crate::time::{Instant, Micros};
 use std::future::poll_fn;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 /// Chunks that leave by one send.
 const GATHERED_MAX: usize = 16;
@@ -29,6 +31,8 @@ pub(super) struct Down<'a> {
     pub(super) service: &'a Service,
     pub(super) stream: &'a Stream,
     pub(super) min_rate_per_s: u64,
+    /// A client that ends its side is taken to have gone.
+    pub(super) half_close_ends: bool,
     /// When the whole exchange must be over.
     pub(super) ends: Instant,
 }
@@ -111,13 +115,21 @@ pub(super) async fn read_final(
         // Half a head is half an answer, which may stall.
         let begun = !input.is_empty();
         let stalls = if begun { down.service.now().deadline(until.between_bytes) } else { Instant::NEVER };
-        let given_up = AnswerFault::Backend(AttemptFailure::BadResponse);
-        let next = poll_fn(|cx| match input.is_given_up(cx) {
-            true => Poll::Ready(None),
-            false => up.poll_receive(cx, (until.due)().min(stalls)).map(Some),
-        });
-        match next.await.ok_or(given_up)? {
-            Ok(Some(chunk)) => input.add(chunk, &down.service.answers).map_err(|_| given_up)?,
+        let soon = down.service.now() + WATCH_AFTER;
+        let due = || (until.due)().min(stalls);
+        let poll = |cx: &mut Context<'_>, due| match input.is_given_up(cx) {
+            true => Poll::Ready(Err(GIVEN_UP)),
+            false => up.poll_receive(cx, due),
+        };
+        let mut received = poll_fn(|cx| poll(cx, due().min(soon))).await;
+        if matches!(received, Err(Fault::TimedOut)) && down.service.now() < due() {
+            let later = down.unless_gone(poll_fn(|cx| poll(cx, due())));
+            received = later.await.map_err(|ClientGone| AnswerFault::Client(CLIENT_GONE))?;
+        }
+        let no_room = AnswerFault::Backend(AttemptFailure::BadResponse);
+        match received {
+            Ok(Some(chunk)) => input.add(chunk, &down.service.answers).map_err(|_| no_room)?,
+            Err(GIVEN_UP) => return Err(no_room),
             Ok(None) | Err(Fault::Os(_)) => return Err(AnswerFault::Backend(AttemptFailure::NoResponse)),
             Err(Fault::TimedOut) if begun => return Err(AnswerFault::Backend(AttemptFailure::Stalled)),
             Err(Fault::TimedOut) => return Err(AnswerFault::Backend(AttemptFailure::ResponseTimeout)),
@@ -171,12 +183,15 @@ async fn pass_body(
         return relay(down, up, part, pipe, between_bytes, pace).await;
     }
     while !part.body.is_done() {
-        let received = up.receive(down.service.now().deadline(between_bytes).min(down.ends)).await;
+        let received = down.receive(up, down.service.now().deadline(between_bytes).min(down.ends)).await;
         let truncated = DownloadFault::Backend(UpstreamFailure::Truncated);
         let chunk = match received {
             Ok(Some(chunk)) => chunk,
-            Err(Fault::TimedOut) => return Err(DownloadFault::Backend(UpstreamFailure::BodyTimeout)),
-            Err(Fault::Os(_)) => return Err(truncated),
+            Err(Missed::ClientGone) => return Err(DownloadFault::Client(CLIENT_GONE)),
+            Err(Missed::Backend(Fault::TimedOut)) => {
+                return Err(DownloadFault::Backend(UpstreamFailure::BodyTimeout));
+            }
+            Err(Missed::Backend(Fault::Os(_))) => return Err(truncated),
             Ok(None) => {
                 let last = part.body.close().map_err(|_| truncated)?;
                 pace.count(last.len());
@@ -224,16 +239,18 @@ async fn relay(
         let mut ahead = pace;
         ahead.count(max);
         let due = now.deadline(between_bytes).min(down.ends);
-        let moved =
-            up.splice_to(down.stream, &mut pipe, max, due, ahead.due()).await.map_err(
-                |fault| match fault {
-                    SpliceFault::To(fault) => DownloadFault::Client(fault),
-                    SpliceFault::From(Some(Fault::TimedOut)) => {
-                        DownloadFault::Backend(UpstreamFailure::BodyTimeout)
-                    }
-                    SpliceFault::From(_) => DownloadFault::Backend(UpstreamFailure::Truncated),
-                },
-            )?;
+        let soon = due.min(now + WATCH_AFTER);
+        let mut moved = up.splice_to(down.stream, &mut pipe, max, soon, ahead.due()).await;
+        if matches!(moved, Err(SpliceFault::From(Some(Fault::TimedOut)))) && soon < due {
+            // It has taken nothing.
+            let later = down.unless_gone(up.splice_to(down.stream, &mut pipe, max, due, ahead.due()));
+            moved = later.await.map_err(|ClientGone| DownloadFault::Client(CLIENT_GONE))?;
+        }
+        let moved = moved.map_err(|fault| match fault {
+            SpliceFault::To(fault) => DownloadFault::Client(fault),
+            SpliceFault::From(Some(Fault::TimedOut)) => DownloadFault::Backend(UpstreamFailure::BodyTimeout),
+            SpliceFault::From(_) => DownloadFault::Backend(UpstreamFailure::Truncated),
+        })?;
         pace.count(moved);
         part.body_bytes += moved as u64;
         let left = left.saturating_sub(moved as u64);

@@ -13,6 +13,7 @@ use super::hold::{Room, hold, room_for};
 use super::refusal::{Ending, Refused};
 use super::request::{Input, Outgoing};
 use super::response::{FirstPart, Part, take_response};
+use super::vanished::CLIENT_GONE;
 use crate::balance::BackendId;
 use crate::exchange::{AttemptFailure, Pace};
 use crate::http1::Method;
@@ -133,7 +134,7 @@ impl Client {
                 request_body: outgoing.body_bytes,
             };
             // Taken apart before anything is awaited: a `match` would keep it whole beside the attempt.
-            let (picked, reserved) = first_pick(&self.service, self.address, &outgoing).unzip();
+            let (picked, reserved) = first_pick(&self.service, &outgoing).unzip();
             let reserved = reserved.flatten();
             let rest = if let Some(picked) = picked {
                 let attempt = self.attempt(picked, Turn::First, &mut outgoing, &mut times).await;
@@ -144,7 +145,7 @@ impl Client {
             } else {
                 Rest::NoBackend
             };
-            let course = Course::new(&outgoing, self.address, &times, reserved);
+            let course = Course::new(&outgoing, &times, reserved);
             Box::pin(self.go_on(Way { outgoing, course, times, kept: None }, rest)).await
         }
     }
@@ -183,6 +184,7 @@ impl Client {
     /// An attempt has failed and nothing of an answer has gone down: another one, or the client is told.
     pub(super) async fn failed(&mut self, way: &mut Way, failed: Failed) -> Step {
         let failure = failed.failure;
+        way.course.gone.set(failure == AttemptFailure::ClientGone || self.is_gone());
         let sent = Sent {
             reused: failed.reused,
             replayable: !way.outgoing.bytes.is_empty(),
@@ -190,6 +192,7 @@ impl Client {
         };
         match way.course.after_failed(&self.service, failed, sent) {
             Some(other) => Step::Again(other),
+            None if way.course.gone.get() => Step::Done(self.lost(CLIENT_GONE)),
             None => Step::Done(self.refuse_exchange(way, Refused::upstream(failure)).await),
         }
     }
@@ -268,6 +271,9 @@ impl Client {
     async fn pass(&mut self, way: &mut Way, mut part: FirstPart, begun: Begun) -> Step {
         let sent = way.sent(&begun);
         let picked = begun.connection.picked();
+        if may_try_again(picked, part.status) {
+            way.course.gone.set(self.is_gone());
+        }
         if let Some(other) = way.course.after_status(&self.service, part.status, picked, sent) {
             begun.in_flight.failed(UpstreamFailure::Status.label(), false);
             if part.body.is_done() && part.pool {
@@ -280,7 +286,7 @@ impl Client {
         if let Some(room) = room_for(&self.service, &part, max) {
             let between_bytes = picked.pool().rules().timeouts.between_bytes;
             let up = &begun.connection.stream;
-            if let Err(failure) = hold(room, up, &mut part, between_bytes, way.times.ends).await {
+            if let Err(failure) = hold(room, self.down(way.times.ends), up, &mut part, between_bytes).await {
                 way.times.resume(self.service.now());
                 return self.failed(way, begun.failed(failure)).await;
             }
@@ -368,6 +374,7 @@ impl Client {
             service: &self.service,
             stream: &self.stream,
             min_rate_per_s: self.rules().body_min_rate_per_s,
+            half_close_ends: self.half_close_ends(),
             ends,
         }
     }

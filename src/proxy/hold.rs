@@ -7,11 +7,13 @@
 //! answer that is held takes its room until the client has read it, or as many as are read slowly would have
 //! no bound. And what comes in drops for longer than a backend may pause is no small answer: it is let go.
 
+use super::download::Down;
 use super::response::FirstPart;
 use super::service::{SPARE_BYTES_MAX, Service};
+use super::vanished::Missed;
 use crate::exchange::{AttemptFailure, ResponseLeft};
 use crate::ring::{Counted, Fault, Payload, Stream};
-use crate::time::{Instant, Micros};
+use crate::time::Micros;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -107,10 +109,10 @@ pub(super) fn room_for(service: &Rc<Service>, part: &FirstPart, hold: usize) -> 
 /// It does not come. Nothing has gone down.
 pub(super) async fn hold(
     room: Room,
+    down: Down<'_>,
     up: &Stream,
     part: &mut FirstPart,
     between_bytes: Micros,
-    ends: Instant,
 ) -> Result<(), AttemptFailure> {
     let let_go = room.service.now().deadline(between_bytes);
     let mut whole = Vec::with_capacity(room.taken.bytes);
@@ -119,11 +121,12 @@ pub(super) async fn hold(
     // Its receive buffer is free again.
     drop(first);
     while !part.body.is_done() && room.service.now() < let_go {
-        let due = room.service.now().deadline(between_bytes).min(ends);
-        let chunk = match up.receive(due).await {
+        let due = room.service.now().deadline(between_bytes).min(down.ends);
+        let chunk = match down.receive(up, due).await {
             Ok(Some(chunk)) => chunk,
-            Ok(None) | Err(Fault::Os(_)) => return Err(AttemptFailure::Truncated),
-            Err(Fault::TimedOut) => return Err(AttemptFailure::Stalled),
+            Ok(None) | Err(Missed::Backend(Fault::Os(_))) => return Err(AttemptFailure::Truncated),
+            Err(Missed::Backend(Fault::TimedOut)) => return Err(AttemptFailure::Stalled),
+            Err(Missed::ClientGone) => return Err(AttemptFailure::ClientGone),
         };
         let count = part.body.transform(&chunk, &mut whole).map_err(|_| AttemptFailure::BadResponse)?;
         part.body_bytes += count as u64;

@@ -10,6 +10,7 @@
 //! | `service.rs` | what the connections of a shard share |
 //! | `connection.rs` | one connection: request after request |
 //! | `collecting.rs` | memory for heads that come in pieces |
+//! | `peer.rs` | who is at the other end, and who the client is |
 //! | `request.rs` | a request's head, from the client's bytes to those that go upstream |
 //! | `exchange.rs` | attempts at backends until one answers |
 //! | `attempt.rs` | one attempt, up to the first bytes of its answer |
@@ -19,6 +20,8 @@
 //! | `response.rs` | a response's head and first bytes, ready to go down |
 //! | `download.rs` | the rest of a response's body |
 //! | `refusal.rs` | weir's own answers |
+//! | `seats.rs` | which connections wait for their client, and who makes room |
+//! | `vanished.rs` | clients that go away while their answer is awaited |
 //! | `tunnel.rs` | raw bytes both ways after 101 |
 
 mod attempt;
@@ -28,12 +31,15 @@ mod course;
 mod download;
 mod exchange;
 mod hold;
+mod peer;
 mod refusal;
 mod request;
 mod response;
+mod seats;
 mod service;
 mod tunnel;
 mod upload;
+mod vanished;
 
 pub use connection::serve;
 pub use service::{ListenerRules, ListenerService, Service, Stage};

@@ -144,6 +144,8 @@ impl Client {
     /// Says that no more comes, and reads on until the client has closed, or for a while.
     pub(super) async fn linger(&mut self) {
         self.stream.shutdown_write();
+        // It holds its seat for nobody but itself.
+        self.service.seats.wait(self.seat, self.service.now());
         let due = self.service.now() + LINGER;
         let mut left = LINGER_BYTES_MAX;
         while let Ok(Some(chunk)) = self.stream.receive(due).await {

@@ -6,6 +6,7 @@
 
 use super::collecting::{NoRoom, Share, Shelf};
 use super::hold::{Taken, counted};
+use super::peer::{ClientAddress, Peer};
 use super::refusal::Refused;
 use super::service::{ListenerRules, SPARE_BYTES_MAX, Service};
 use crate::exchange::{self, RequestFacts, RequestLeft, RequestRules, Upward};
@@ -154,6 +155,8 @@ pub(super) struct Outgoing {
     /// client so far, to be sent again. Empty: it cannot be.
     pub(super) bytes: Vec<u8>,
     pub(super) facts: RequestFacts,
+    /// Whose request it is.
+    pub(super) client: ClientAddress,
     pub(super) pool: Rc<Pool>,
     pub(super) body: RequestLeft,
     /// Bytes of the body that came with the head, as the client framed them.
@@ -183,19 +186,26 @@ impl Outgoing {
 pub(super) fn take_request(
     service: &Service,
     rules: &ListenerRules,
-    client: &[u8],
+    peer: &Peer,
     input: &mut Input,
 ) -> Result<Option<Outgoing>, Refused> {
     let rewrite = RequestRewrite {
         forwarded: rules.forwarded,
-        trusted: false,
-        client,
+        peer: peer.text(),
         proto: b"http",
-        // Decided with the head.
+        via: rules.via.as_ref(),
+        // These are decided with the head.
+        trusted: false,
+        client: peer.text(),
         upgrade: false,
     };
-    let asked =
-        RequestRules { limits: &rules.limits, router: &rules.router, max_body: rules.max_body, rewrite };
+    let asked = RequestRules {
+        limits: &rules.limits,
+        router: &rules.router,
+        max_body: rules.max_body,
+        believed: peer.believed(rules),
+        rewrite,
+    };
     let mut out = service.spare();
     let fields = &mut service.scratch.borrow_mut().fields;
     let upward = match exchange::take_request(input.bytes(), &asked, fields, &mut out) {
@@ -210,7 +220,8 @@ pub(super) fn take_request(
     let pool = rules.pool(&service.upstreams, upward.pool).ok_or_else(Refused::no_backend)?;
     let large = if out.capacity() > SPARE_BYTES_MAX { Some(count(service, &out)?) } else { None };
     input.consume(upward.len);
-    let Upward { body, mut facts, body_len, .. } = upward;
+    let Upward { body, mut facts, body_len, client, .. } = upward;
+    let client = ClientAddress::new(client.or(peer.address()));
     if !input.is_empty() && (input.collected.is_some() || service.ring.buffers_are_scarce()) {
         // What was sent ahead waits for an answer that may take long: not in a receive buffer.
         if input.set_aside(&service.heads).is_err() {
@@ -218,7 +229,8 @@ pub(super) fn take_request(
             facts.keep_alive = false;
         }
     }
-    Ok(Some(Outgoing { bytes: out, facts, pool, body, body_bytes: body_len as u64, large }))
+    let body_bytes = body_len as u64;
+    Ok(Some(Outgoing { bytes: out, facts, client, pool, body, body_bytes, large }))
 }
 
 /// Counts a large request, which is kept for another attempt as long as there are few of them.

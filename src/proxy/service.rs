@@ -1,8 +1,10 @@
 //! What the connections of a shard share: ring, upstreams, listeners, statistics, scratch memory.
 
 use super::collecting::Shelf;
-use crate::config::Forwarded;
-use crate::http1::{Fields, HeadLimits};
+use super::seats::Seats;
+use crate::config::{Forwarded, ListenAddress, OnHalfClose, TrustedProxies};
+use crate::http1::{Fields, HeadLimits, Via};
+use crate::limit::{ClientKey, ConnectionLimits, Exceeded, Place};
 use crate::metrics::ShardStats;
 use crate::ring::Ring;
 use crate::route::Router;
@@ -10,6 +12,7 @@ use crate::time::{Instant, Micros};
 use crate::topology::{ListenerKey, ListenerPlan, Topology};
 use crate::upstream::{Pool, Upstreams};
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -43,15 +46,25 @@ pub struct ListenerRules {
     pub body_min_rate_per_s: u64,
     /// Bytes of a request body; 0: any.
     pub max_body: u64,
-    /// What is done to `X-Forwarded-*`.
+    /// What is done to `X-Forwarded-*`, `Forwarded` and `X-Real-IP`.
     pub forwarded: Forwarded,
+    /// Whose word about the client is believed.
+    pub trusted_proxies: TrustedProxies,
+    /// What requests say of weir.
+    pub via: Option<Via>,
+    /// Changes whenever the rules do, and is never 0.
+    pub(super) edition: u32,
+    /// What is done when a client ends its side while its answer is awaited.
+    pub on_half_close: OnHalfClose,
     /// The pools that the router gives places among, if those are not the topology's any more.
     left_with: Option<Vec<Rc<Pool>>>,
 }
 
 impl ListenerRules {
-    fn of(plan: &ListenerPlan) -> Self {
+    fn of(plan: &ListenerPlan, edition: u32) -> Self {
         let listener = &plan.rules;
+        // A TCP peer that has gone already has no address either.
+        let unix = listener.trusted_proxies.unix && matches!(listener.address, ListenAddress::Unix(_));
         Self {
             router: plan.router.clone(),
             limits: HeadLimits { max_head: listener.max_head, max_headers: listener.max_headers },
@@ -60,6 +73,10 @@ impl ListenerRules {
             body_min_rate_per_s: listener.body_min_rate_per_s,
             max_body: listener.max_body,
             forwarded: listener.forwarded,
+            trusted_proxies: TrustedProxies { unix, ..listener.trusted_proxies.clone() },
+            via: listener.via.as_deref().map(Via::new),
+            edition,
+            on_half_close: listener.on_half_close,
             left_with: None,
         }
     }
@@ -86,7 +103,7 @@ impl ListenerService {
         Rc::new(Self {
             key: plan.key,
             plan: RefCell::new(plan.clone()),
-            rules: RefCell::new(Rc::new(ListenerRules::of(plan))),
+            rules: RefCell::new(Rc::new(ListenerRules::of(plan, 1))),
             leaving: Cell::new(false),
         })
     }
@@ -94,6 +111,30 @@ impl ListenerService {
     /// Its lasting number.
     pub fn key(&self) -> ListenerKey {
         self.key
+    }
+
+    /// Its name in logs.
+    pub fn name(&self) -> String {
+        self.plan.borrow().rules.name.clone()
+    }
+
+    /// Connections that may wait in its queue.
+    pub fn backlog(&self) -> usize {
+        self.plan.borrow().rules.backlog as usize
+    }
+
+    /// A place for a connection of this peer under the listener's limits; `None`: there are none. A proxy that
+    /// is trusted carries many clients and has as many connections as it wants, and so has a Unix socket's peer.
+    ///
+    /// # Errors
+    /// The limit that leaves no place.
+    pub fn admit(&self, peer: Option<IpAddr>) -> Result<Option<Box<Place>>, Exceeded> {
+        let plan = self.plan.borrow();
+        let rules = &plan.rules;
+        let limits =
+            ConnectionLimits { all: rules.max_connections, per_client: rules.max_connections_per_client };
+        let counted = peer.filter(|_| limits.per_client > 0 && !rules.trusted_proxies.trusts(peer));
+        plan.connections.admit(limits, counted.map(ClientKey::of))
     }
 
     /// What holds now.
@@ -109,14 +150,19 @@ impl ListenerService {
     /// It is in the topology no more. Its router stays of the one before, and so do the pools that it is
     /// asked for: the same places are other pools' now.
     fn leave(&self, pools: &[Rc<Pool>]) {
-        let rules = ListenerRules::of(&self.plan.borrow());
+        let rules = ListenerRules::of(&self.plan.borrow(), self.next_edition());
         *self.rules.borrow_mut() = Rc::new(ListenerRules { left_with: Some(pools.to_vec()), ..rules });
         self.leaving.set(true);
     }
 
+    fn next_edition(&self) -> u32 {
+        self.rules.borrow().edition.wrapping_add(1).max(1)
+    }
+
     fn change(&self, plan: &Arc<ListenerPlan>) {
         if !Arc::ptr_eq(&self.plan.borrow(), plan) {
-            *self.rules.borrow_mut() = Rc::new(ListenerRules::of(plan));
+            let rules = ListenerRules::of(plan, self.next_edition());
+            *self.rules.borrow_mut() = Rc::new(rules);
             *self.plan.borrow_mut() = plan.clone();
         }
     }
@@ -142,6 +188,7 @@ pub struct Service {
     pub stage: Cell<Stage>,
     /// Downstream connections.
     pub connections: Cell<usize>,
+    pub(super) seats: Seats,
     /// Bytes that exchanges keep so that they can be made again, and how many they may be.
     pub(super) kept: Rc<Cell<usize>>,
     pub(super) kept_max: usize,
@@ -171,6 +218,7 @@ impl Service {
             stats: RefCell::new(Box::new(ShardStats::new(0))),
             stage: Cell::new(Stage::Serving),
             connections: Cell::new(0),
+            seats: Seats::default(),
             kept: Rc::default(),
             kept_max,
             requests: Rc::default(),
@@ -211,6 +259,13 @@ impl Service {
     /// The listener with this number, if the topology has it.
     pub fn listener(&self, key: ListenerKey) -> Option<Rc<ListenerService>> {
         self.listeners.borrow().iter().find(|listener| listener.key == key).cloned()
+    }
+
+    /// Has at most `count` connections end that have waited for their client longest; how many.
+    pub fn make_room(&self, count: usize) -> usize {
+        let ended = self.seats.make_room(self.now(), count);
+        self.stats.borrow_mut().evicted(ended);
+        ended
     }
 
     /// The time as of this turn.

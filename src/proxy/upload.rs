@@ -15,6 +15,7 @@ use super::refusal::{Ending, Refused};
 use super::request::{Input, Outgoing};
 use super::response::FirstPart;
 use super::service::Service;
+use super::vanished::CLIENT_GONE;
 use crate::exchange::{AttemptFailure, Pace, RequestFacts, RequestLeft, Taken};
 use crate::http1::Method;
 use crate::metrics::{Phase, UpstreamFailure};
@@ -106,6 +107,7 @@ impl Client {
             service: &self.service,
             stream: &self.stream,
             min_rate_per_s: listener.body_min_rate_per_s,
+            half_close_ends: self.half_close_ends(),
             ends: way.times.ends,
         };
         let attempted = Attempted {
@@ -178,6 +180,9 @@ impl Attempted<'_> {
             Ok(Err(AnswerFault::Backend(failure))) => return Ended::NoAnswer(failure),
             Err(ended) => return ended,
         };
+        if may_try_again(picked, part.status) {
+            course.gone.set(down.is_gone());
+        }
         if let Some(other) = course.after_status(self.service, part.status, picked, sent()) {
             return Ended::Again(other);
         }
@@ -185,11 +190,18 @@ impl Attempted<'_> {
         self.service.stats.borrow_mut().answered(picked.id(), part.status);
         self.service.stats.borrow_mut().record(picked.id(), Phase::FirstByte, progress.first_byte.get());
         let between_bytes = self.rules.timeouts.between_bytes;
+        let by_close = part.body.ends_by_close();
         let downloading = download(down, up, &mut part, between_bytes);
         match uploading.beside(downloading, down.service, progress).await {
             Ok(Ok(())) => Ended::Answered(part),
             Ok(Err(fault)) => Ended::Cut(fault),
-            Err(ended) => ended,
+            Err(ended) => {
+                if by_close {
+                    // It would take the close for the answer's end.
+                    down.stream.reset_on_close();
+                }
+                ended
+            }
         }
     }
 
@@ -213,7 +225,7 @@ impl Attempted<'_> {
         let max = course.may_hold(self.service, self.connection.picked(), sent());
         if !tried_again && let Some(room) = room_for(self.service, &part, max) {
             let between_bytes = rules.timeouts.between_bytes;
-            hold(room, up, &mut part, between_bytes, down.ends).await.map_err(AnswerFault::Backend)?;
+            hold(room, *down, up, &mut part, between_bytes).await.map_err(AnswerFault::Backend)?;
         }
         Ok(part)
     }
@@ -250,7 +262,7 @@ impl<F: Future<Output = Result<(), UploadFault>>> Uploading<'_, F> {
                         return Poll::Ready(Err(Ended::Refused(refused)));
                     }
                     Err(UploadFault::Client(_) | UploadFault::ClientGone) => {
-                        return Poll::Ready(Err(Ended::ClientLost(Fault::Os(libc::EPIPE))));
+                        return Poll::Ready(Err(Ended::ClientLost(CLIENT_GONE)));
                     }
                 }
             }

@@ -1,5 +1,8 @@
 //! Accepting on a listening socket: one operation that completes for each connection.
 //!
+//! An operation for many takes all that wait at once, before anybody is asked. Where there may not be room for
+//! as many, one is accepted at a time.
+//!
 //! Called by `shard`'s accept loops.
 
 use super::operation::Fault;
@@ -20,13 +23,15 @@ pub struct Acceptor {
     listener: RawFd,
     key: u32,
     stopped: bool,
+    /// One connection an operation.
+    singly: bool,
 }
 
 impl Ring {
     /// Accepts on `listener`, which must stay open as long as the acceptor lives.
     pub fn acceptor(&self, listener: BorrowedFd<'_>) -> Acceptor {
         let key = self.0.core.borrow_mut().slots.take(Kind::Accept, Held::Nothing);
-        Acceptor { inner: self.0.clone(), listener: listener.as_raw_fd(), key, stopped: false }
+        Acceptor { inner: self.0.clone(), listener: listener.as_raw_fd(), key, stopped: false, singly: false }
     }
 }
 
@@ -60,11 +65,31 @@ impl Acceptor {
         }
         if !in_kernel {
             let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-            core.start(self.key, opcode::AcceptMulti::new(Fd(self.listener)).flags(flags).build());
+            let entry = if self.singly {
+                let nobody = std::ptr::null_mut();
+                opcode::Accept::new(Fd(self.listener), nobody, nobody.cast()).flags(flags).build()
+            } else {
+                opcode::AcceptMulti::new(Fd(self.listener)).flags(flags).build()
+            };
+            core.start(self.key, entry);
         }
         drop(core);
         drop(old);
         Poll::Pending
+    }
+
+    /// From now on one connection is accepted at a time, or as many as there are.
+    pub fn accept_singly(&mut self, singly: bool) {
+        if singly && !self.singly {
+            // What it has accepted still comes.
+            self.inner.core.borrow_mut().cancel(self.key);
+        }
+        self.singly = singly;
+    }
+
+    /// Whether one connection is accepted at a time.
+    pub fn is_single(&self) -> bool {
+        self.singly
     }
 
     /// Accepts no more. What has been accepted so far still comes from [`Self::next`], then `None`.
@@ -73,8 +98,9 @@ impl Acceptor {
         self.inner.core.borrow_mut().cancel(self.key);
     }
 
-    /// A connection that still waits in `listener`'s queue, once all was handed out after [`Self::stop`];
-    /// closing the listener would reset it. Never waits.
+    /// A connection that still waits in `listener`'s queue, without an operation: once all was handed out after
+    /// [`Self::stop`], since closing the listener would reset it, and where one at a time is accepted. Never
+    /// waits.
     pub fn leftover(&self, listener: BorrowedFd<'_>) -> Option<Stream> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         loop {

@@ -8,12 +8,13 @@ use super::{Ring, Stream};
 use crate::sys::pipe::Pipe;
 use crate::time::Instant;
 use io_uring::{opcode, types::Fd};
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::os::fd::BorrowedFd;
 use std::task::Poll;
 
 /// Pipes that a ring keeps for the next body.
-const PIPES_MAX: usize = 64;
+const SPARE_MAX: usize = 64;
 
 /// Which side stopped a splice, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,18 +34,36 @@ pub struct PipeLoan {
 
 impl Drop for PipeLoan {
     fn drop(&mut self) {
-        let mut pipes = self.ring.0.pipes.borrow_mut();
-        if self.held == 0 && pipes.len() < PIPES_MAX {
-            pipes.extend(self.pipe.take());
+        let pipes = &self.ring.0.pipes;
+        let mut spare = pipes.spare.borrow_mut();
+        if self.held == 0 && spare.len() < SPARE_MAX {
+            spare.extend(self.pipe.take());
+        }
+        if self.pipe.is_some() {
+            pipes.made.set(pipes.made.get() - 1);
         }
     }
 }
 
 impl Ring {
-    /// A pipe for [`Stream::splice_to`]; `None` if the kernel gives none: copy then.
+    /// So many pipes at most from now on, two descriptors each.
+    pub fn bound_pipes(&self, max: usize) {
+        self.0.pipes.max.set(max);
+    }
+
+    /// A pipe for [`Stream::splice_to`]; `None` if there is none to be had: copy then.
     pub fn pipe(&self) -> Option<PipeLoan> {
-        let kept = self.0.pipes.borrow_mut().pop();
-        let pipe = kept.or_else(|| Pipe::new().ok())?;
+        let pipes = &self.0.pipes;
+        let kept = pipes.spare.borrow_mut().pop();
+        let pipe = match kept {
+            Some(pipe) => pipe,
+            None if pipes.made.get() >= pipes.max.get() => return None,
+            None => {
+                let pipe = Pipe::new().ok()?;
+                pipes.made.set(pipes.made.get() + 1);
+                pipe
+            }
+        };
         Some(PipeLoan { ring: self.clone(), pipe: Some(pipe), held: 0 })
     }
 }
@@ -127,8 +146,19 @@ impl Stream {
     }
 }
 
-/// Keeps the pipes of a ring.
-pub(super) type Pipes = std::cell::RefCell<Vec<Pipe>>;
+/// The pipes of a ring.
+pub(super) struct Pipes {
+    spare: RefCell<Vec<Pipe>>,
+    /// Those that there are, spare ones and those on loan.
+    made: Cell<usize>,
+    max: Cell<usize>,
+}
+
+impl Default for Pipes {
+    fn default() -> Self {
+        Self { spare: RefCell::default(), made: Cell::new(0), max: Cell::new(usize::MAX) }
+    }
+}
 
 /// Gives others their turn: the ring is turned before the caller goes on.
 pub async fn give_way() {

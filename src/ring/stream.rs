@@ -7,12 +7,12 @@
 
 use super::buffers::GROUP;
 use super::core::Core;
-use super::operation::{Fault, Send, SendGathered};
+use super::operation::{Fault, Send, SendGathered, poll_ready};
 use super::payload::{Held, Payload};
 use super::slots::Kind;
-use super::{Chunk, Inner};
+use super::{Chunk, Inner, Ring};
 use crate::sys::socket;
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 use io_uring::{opcode, squeue, types::Fd};
 use nix::sys::socket::{Shutdown, shutdown};
 use std::cell::Cell;
@@ -21,6 +21,9 @@ use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
+
+/// Between two looks at a peer that has ended its side and may yet go altogether.
+const LOOK_AGAIN: Micros = Micros::from_ms(500);
 
 /// How a stream's first receive is armed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,6 +160,31 @@ impl Stream {
     pub fn shutdown_write(&self) {
         // Fails only if the connection is gone already.
         let _ = shutdown(self.fd, Shutdown::Write);
+    }
+
+    /// Waits until the peer is gone: it has reset the connection (or closed a Unix socket); with `half_close`,
+    /// also if it has only said that no more comes. What it has sent stays where it is.
+    pub async fn gone(&self, half_close: bool) {
+        let events = if half_close { libc::POLLRDHUP } else { 0 };
+        let poll = || opcode::PollAdd::new(Fd(self.fd), events as u32).build();
+        // A poll that cannot be had says nothing: then it is looked at again and again, as below.
+        let _ = poll_ready(&self.inner, poll(), Instant::NEVER).await;
+        while !self.is_gone(half_close) {
+            // The kernel also tells of a peer that has ended its side, and would do so at once each time.
+            let ring = Ring(self.inner.clone());
+            ring.sleep_until(ring.now() + LOOK_AGAIN).await;
+        }
+    }
+
+    /// [`Self::gone`], without waiting for it.
+    pub fn is_gone(&self, half_close: bool) -> bool {
+        // SAFETY: the stream owns the descriptor and closes it only when it is dropped.
+        socket::is_gone(unsafe { BorrowedFd::borrow_raw(self.fd) }, half_close)
+    }
+
+    /// Its descriptor's number, which is its alone as long as it lives.
+    pub fn number(&self) -> RawFd {
+        self.fd
     }
 
     /// Has dropping it reset the connection: for who must not take its end for a clean one.

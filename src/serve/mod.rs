@@ -1,14 +1,18 @@
-//! A checked configuration, run: limits, addresses, sockets, shards, control, in this order.
+//! A checked configuration, run: limits, addresses, sockets, privileges, shards, control, in this order.
 //!
 //! Here: putting the parts together at start and taking them apart at the end. Whatever can be refused is
 //! refused before the first client is accepted. Not here: anything that happens in between (`control`,
 //! `shard`). Called by `cli`.
 
 mod activated;
+mod descriptors;
+mod privileges;
 mod refused;
 mod takeover;
 
 pub use activated::ActivatedRefused;
+pub use descriptors::descriptors_wanted;
+pub use privileges::{Account, PrivilegesRefused};
 pub use refused::StartError;
 pub use takeover::TakeoverRefused;
 
@@ -19,12 +23,13 @@ use crate::fleet::World;
 use crate::log;
 use crate::mesh::{Pulse, Receiver, Refused, Sender, ToControl, ToShard, mailbox};
 use crate::ring::{RECOMMENDED, probe};
-use crate::shard::{self, ShardPlan};
-use crate::sys::{clock, cpu, limits};
+use crate::shard::{self, Descriptors, ShardPlan};
+use crate::sys::{clock, cpu};
 use crate::time::Micros;
 use activated::Activated;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -37,11 +42,6 @@ const SHARD_MAIL: usize = 1024;
 
 /// Messages that control may be behind, from all shards.
 const CONTROL_MAIL: usize = 8192;
-
-/// Descriptors that are no connections: admin, probes, the log; and for each shard its rings, doorbells and
-/// listeners.
-const OTHER_DESCRIPTORS: u64 = 128;
-const OTHER_DESCRIPTORS_PER_SHARD: u64 = 16;
 
 /// How long shards that were told to stop may take, and how often it is looked whether they have.
 const END_WITHIN: Micros = Micros::from_s(2);
@@ -99,17 +99,21 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
         tracing::warn!(%kernel, recommended = %RECOMMENDED, "this kernel has known io_uring faults; a newer one is better");
     }
     let cores = expand(&config.runtime.cores, &cpu::available())?;
-    warn_of_descriptors(&config, cores.len());
+    let account = Account::of(&config.runtime)?;
+    account.as_ref().map_or(Ok(()), Account::prepare)?;
+    let descriptors = descriptors::share(&config, cores.len());
     let token = Token::of(&config.admin)?;
     let mut inherited = match begin {
         Begin::Afresh => None,
-        Begin::Takeover => Some(inherit(&config)?),
+        Begin::Takeover => Some(inherit(&config, account.as_ref())?),
     };
     let (state, kept) = config.runtime.state_file.as_deref().map(StateFile::open).unzip();
     // Who is taken over from knows what the state file knows, and more.
     let carried = inherited.as_mut().and_then(Inheritance::carried).or(kept.flatten());
     let found = control::look_up(&config, carried.as_ref())?;
-    let (listening, admin) = open(&config, cores.len(), &mut inherited)?;
+    let Opened { listening, admin, files } = open(&config, cores.len(), &mut inherited)?;
+    privileges::give_up(account.as_ref(), &files)?;
+    privileges::tell_what_is_out_of_reach(&config, source.as_ref().map(|source| source.path.as_path()));
     let addresses = Addresses {
         listeners: listening.addresses(),
         admin: admin.iter().filter_map(AdminListener::address).collect(),
@@ -124,7 +128,7 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
         clock::now(),
     )?;
     let (to_control, mail) = mailbox(CONTROL_MAIL)?;
-    let shards = Shards::start(&config, &world, &cores, &to_control)?;
+    let shards = Shards::start(&config, descriptors, &world, &cores, &to_control)?;
     drop(to_control);
     let listening = Rc::new(RefCell::new(listening));
     let links = shards.links.clone();
@@ -148,13 +152,17 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
     ended
 }
 
+/// All sockets, and the files of the Unix ones among them, without the supervisor's.
+struct Opened {
+    listening: Listening,
+    admin: Vec<AdminListener>,
+    files: Vec<PathBuf>,
+}
+
 /// Opens all sockets that nobody has opened before: the process that is taken over from, or the supervisor.
-fn open(
-    config: &Config,
-    shards: usize,
-    inherited: &mut Option<Inheritance>,
-) -> Result<(Listening, Vec<AdminListener>), StartError> {
+fn open(config: &Config, shards: usize, inherited: &mut Option<Inheritance>) -> Result<Opened, StartError> {
     let mut activated = Activated::take(config)?;
+    let lent_admin = activated.admins();
     let mut lent = activated.listeners();
     if let Some(old) = &inherited {
         let addresses = config.listeners.iter().map(|listener| &listener.address);
@@ -168,12 +176,20 @@ fn open(
     let admin = admin::bind_around(&config.admin, |address| {
         inherited.as_mut().and_then(|old| old.admin(address)).or_else(|| activated.admin(address))
     })?;
-    Ok((listening, admin))
+    let own = listening.groups().iter().filter(|group| !group.is_lent).map(|group| &group.address);
+    let own = own.chain(config.admin.listen.iter().filter(|address| !lent_admin.contains(address)));
+    let file = |address: &ListenAddress| match address {
+        ListenAddress::Unix(path) => Some(path.clone()),
+        ListenAddress::Tcp(_) => None,
+    };
+    let files = own.filter_map(file).collect();
+    Ok(Opened { listening, admin, files })
 }
 
-fn inherit(config: &Config) -> Result<Inheritance, TakeoverRefused> {
+fn inherit(config: &Config, account: Option<&Account>) -> Result<Inheritance, TakeoverRefused> {
     let listeners = config.listeners.iter().map(|listener| &listener.address);
-    takeover::take(&listeners.chain(&config.admin.listen).collect::<Vec<_>>())
+    let addresses: Vec<_> = listeners.chain(&config.admin.listen).collect();
+    takeover::take(&addresses, account.map(Account::uid))
 }
 
 /// Has the old process leave. If it does not say that it will, both accept: no client notices.
@@ -194,23 +210,6 @@ fn tell(addresses: &Addresses, shards: usize) {
     }
 }
 
-fn warn_of_descriptors(config: &Config, shards: usize) {
-    let shards = shards as u64;
-    // One for the client, one for the backend.
-    let other = OTHER_DESCRIPTORS + OTHER_DESCRIPTORS_PER_SHARD * shards;
-    let wanted = config.runtime.max_connections as u64 * shards * 2 + other;
-    match limits::raise_descriptors() {
-        Ok(limit) if limit < wanted => tracing::warn!(
-            limit,
-            wanted,
-            "fewer descriptors than max_connections may need; raise the hard limit (`ulimit -Hn`, LimitNOFILE=) or lower runtime.max_connections to {}",
-            (limit.saturating_sub(other) / shards.max(1) / 2).max(1),
-        ),
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "the limit of descriptors cannot be raised"),
-    }
-}
-
 /// The running shards. Dropped before control has led them to their end, it stops them.
 struct Shards {
     threads: Vec<JoinHandle<()>>,
@@ -222,6 +221,7 @@ impl Shards {
     /// cut off.
     fn start(
         config: &Arc<Config>,
+        descriptors: Descriptors,
         world: &World,
         cores: &[usize],
         to_control: &Sender<ToControl>,
@@ -236,6 +236,7 @@ impl Shards {
                 shards: cores.len(),
                 core: *core,
                 runtime: config.runtime.clone(),
+                descriptors,
                 topology: world.topology().clone(),
                 pulse,
                 sockets: Vec::new(),

@@ -1,17 +1,22 @@
 //! The accept loops of a shard: one a listening socket, of which a listener may have several.
 //!
 //! Out of descriptors or full, a loop pauses and tries again, so it never spins; what waits stays in the
-//! kernel's queue. Loops come and go with their listeners. Sockets that a successor process accepts on as
+//! kernel's queue. But a full shard is not held by those that do nothing: when somebody waits, connections
+//! that have waited longest for their client make room, a few at once, since looking for them means looking
+//! at all. Who is over a limit of its listener is closed with a reset, which costs least: no state is left of
+//! it, here or in the kernel. Loops come and go with their listeners. Sockets that a successor process accepts on as
 //! well are let go without a word to the kernel: what is done to a socket is done to both.
 
+use crate::limit::{Exceeded, OncePerSecond};
 use crate::proxy::{ListenerService, Service, serve};
 use crate::ring::{Acceptor, Fault, Stream};
-use crate::sys::socket::ignore_new;
-use crate::time::Micros;
+use crate::sys::socket::{ignore_new, is_waited_at};
+use crate::time::{Instant, Micros};
 use crate::topology::ListenerKey;
 use nix::sys::socket::{Shutdown, shutdown};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,6 +26,16 @@ const PAUSE: Micros = Micros::from_ms(100);
 
 /// Between two looks whether a full shard has room again.
 const FULL_PAUSE: Micros = Micros::from_ms(10);
+
+/// Until those that make room have gone: their tasks run in the next turn.
+const MAKING_ROOM: Micros = Micros::from_ms(1);
+
+/// How many more are taken at once where one is accepted at a time.
+const AT_ONCE: usize = 32;
+
+/// Of all connections, how many make room at once at most; and the most.
+const MAKE_ROOM_SHARE: usize = 256;
+const MAKE_ROOM_MAX: usize = 64;
 
 /// How long a drain goes on accepting those whose handshake was under way: a round trip or two.
 const HANDSHAKES: Micros = Micros::from_ms(200);
@@ -48,12 +63,31 @@ pub(super) struct Accepting {
     /// Those whose loops still run.
     doors: RefCell<Vec<Rc<Door>>>,
     connections_max: usize,
+    /// When it was last looked who could make room.
+    looked: Cell<Instant>,
+    said: Said,
+}
+
+/// What is said at most once a second.
+#[derive(Default)]
+struct Said {
+    /// By [`Exceeded`].
+    refused: [OncePerSecond; Exceeded::ALL.len()],
+    evicted: OncePerSecond,
+    full: OncePerSecond,
+    failed: OncePerSecond,
 }
 
 impl Accepting {
     /// Without a loop yet.
     pub(super) fn new(service: &Rc<Service>, connections_max: usize) -> Rc<Self> {
-        Rc::new(Self { service: service.clone(), doors: RefCell::default(), connections_max })
+        Rc::new(Self {
+            service: service.clone(),
+            doors: RefCell::default(),
+            connections_max,
+            looked: Cell::default(),
+            said: Said::default(),
+        })
     }
 
     /// Starts a loop on `socket`, unless there is one already.
@@ -69,6 +103,7 @@ impl Accepting {
             closing: Cell::new(Closing::No),
         });
         self.doors.borrow_mut().push(door.clone());
+        self.heed_room(&door);
         self.service.ring.spawn(self.clone().accept(door));
     }
 
@@ -114,12 +149,16 @@ impl Accepting {
         loop {
             let next = poll_fn(|cx| door.acceptor.borrow_mut().poll_next(cx)).await;
             match next {
-                Ok(Some(stream)) => self.admit(&door, stream),
+                Ok(Some(stream)) => {
+                    self.admit(&door, stream);
+                    self.admit_more(&door);
+                }
                 Ok(None) if door.is_closing() => break,
                 Ok(None) => {
                     self.service.stats.borrow_mut().accept_paused();
                     while self.is_full() && !door.is_closing() {
-                        ring.sleep_until(ring.now() + FULL_PAUSE).await;
+                        let pause = if self.make_room(&door) { MAKING_ROOM } else { FULL_PAUSE };
+                        ring.sleep_until(ring.now() + pause).await;
                     }
                     if !door.is_closing() {
                         door.acceptor.borrow_mut().resume();
@@ -127,8 +166,11 @@ impl Accepting {
                 }
                 // The client gave up while it waited.
                 Err(Fault::Os(libc::ECONNABORTED | libc::EPROTO)) => {}
-                Err(_) => {
+                Err(fault) => {
                     self.service.stats.borrow_mut().accept_paused();
+                    if let Some(times) = self.said.failed.count(ring.now()) {
+                        tracing::warn!(listener = door.listener.name(), times, %fault, "cannot accept; trying again");
+                    }
                     ring.sleep_until(ring.now() + PAUSE).await;
                 }
             }
@@ -146,14 +188,99 @@ impl Accepting {
 
     fn admit(&self, door: &Door, stream: Stream) {
         self.service.stats.borrow_mut().accepted();
-        self.service.ring.spawn(serve(self.service.clone(), door.listener.clone(), stream));
+        let peer = stream.peer();
+        match door.listener.admit(peer) {
+            Ok(place) => {
+                let listener = door.listener.clone();
+                self.service.ring.spawn(serve(self.service.clone(), listener, stream, peer, place));
+            }
+            Err(exceeded) => {
+                stream.reset_on_close();
+                drop(stream);
+                self.say_refused(door, exceeded, peer);
+            }
+        }
+        self.heed_room(door);
+    }
+
+    /// Where one is accepted at a time, takes some of those that wait as well: a turn may be long.
+    fn admit_more(&self, door: &Door) {
+        for _ in 0..AT_ONCE {
+            if self.is_full() || door.is_closing() || !door.acceptor.borrow().is_single() {
+                return;
+            }
+            let next = door.acceptor.borrow().leftover(door.socket.as_fd());
+            let Some(stream) = next else { return };
+            self.admit(door, stream);
+        }
+    }
+
+    /// Accepts no more in a full shard, and one at a time in one that may soon be: an accept for many takes
+    /// all that wait in the queue.
+    fn heed_room(&self, door: &Door) {
         if self.is_full() {
             door.acceptor.borrow_mut().stop();
+            return;
+        }
+        let room = self.connections_max - self.service.connections.get();
+        let burst: usize = self.doors.borrow().iter().map(|door| door.listener.backlog()).sum();
+        let acceptor = &door.acceptor;
+        if room <= burst {
+            acceptor.borrow_mut().accept_singly(true);
+        } else if room > burst.saturating_mul(2) {
+            acceptor.borrow_mut().accept_singly(false);
         }
     }
 
     fn is_full(&self) -> bool {
         self.service.connections.get() >= self.connections_max
+    }
+
+    /// Has connections that have waited longest make room for who waits at `door`; `false`: nobody waits, or
+    /// nobody can make room.
+    fn make_room(&self, door: &Door) -> bool {
+        let now = self.service.ring.now();
+        // Another door may have looked just now, and looking means looking at all.
+        if now.since(self.looked.get()) < MAKING_ROOM || !is_waited_at(door.socket.as_fd()) {
+            return false;
+        }
+        self.looked.set(now);
+        let count = (self.connections_max / MAKE_ROOM_SHARE).clamp(1, MAKE_ROOM_MAX);
+        let made = self.service.make_room(count);
+        let connections = self.connections_max;
+        if made == 0 {
+            if let Some(times) = self.said.full.count(now) {
+                tracing::warn!(
+                    connections,
+                    times,
+                    "this shard has as many connections as it may, and none to spare: new ones wait"
+                );
+            }
+            return false;
+        }
+        if let Some(times) = self.said.evicted.count(now) {
+            tracing::warn!(
+                connections,
+                times,
+                "this shard has as many connections as it may: those that waited longest for their client make room"
+            );
+        }
+        true
+    }
+
+    fn say_refused(&self, door: &Door, exceeded: Exceeded, peer: Option<IpAddr>) {
+        let once = &self.said.refused[exceeded as usize];
+        if let Some(times) = once.count(self.service.ring.now()) {
+            let (listener, limit) = (door.listener.name(), exceeded.label());
+            let peer = peer.map_or_else(|| "unix".to_owned(), |address| address.to_canonical().to_string());
+            tracing::warn!(
+                listener,
+                limit,
+                times,
+                last = peer,
+                "connections over the limit are closed at once"
+            );
+        }
     }
 }
 

@@ -39,6 +39,8 @@ pub struct ShardPlan {
     pub core: usize,
     /// `[runtime]`
     pub runtime: Runtime,
+    /// What it may have of the process's descriptors.
+    pub descriptors: Descriptors,
     /// What is served at first.
     pub topology: Arc<Topology>,
     /// The listening sockets that it accepts on; a listener may have several.
@@ -49,6 +51,15 @@ pub struct ShardPlan {
     pub mail: Receiver<ToShard>,
     /// What is said to control.
     pub to_control: Sender<ToControl>,
+}
+
+/// A shard's part of the process's descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Descriptors {
+    /// Connections with clients, at least 1; and as many with backends.
+    pub connections: usize,
+    /// Pipes for long bodies.
+    pub pipes: usize,
 }
 
 /// Panics of a shard's loop after which not even its last connections are served.
@@ -73,7 +84,9 @@ async fn serve(mut plan: ShardPlan, ring: Ring, begun: impl FnOnce()) {
     let kept_max = crate::config::kept_max_bytes(&plan.runtime);
     let service = Service::new(ring.clone(), upstreams, kept_max);
     service.apply(&plan.topology);
-    let accepting = Accepting::new(&service, plan.runtime.max_connections);
+    service.upstreams.bound(plan.descriptors.connections);
+    ring.bound_pipes(plan.descriptors.pipes);
+    let accepting = Accepting::new(&service, plan.descriptors.connections);
     let sockets = std::mem::take(&mut plan.sockets);
     let spin = plan.runtime.spin;
     let shift = Rc::new(ShardShift::new(service.clone(), accepting, plan));

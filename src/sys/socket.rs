@@ -84,7 +84,10 @@ pub struct ListenError {
 fn remedy(source: &io::Error) -> &'static str {
     match source.raw_os_error() {
         Some(libc::EADDRINUSE) => "; another process holds it: stop that one, or choose another port",
-        Some(libc::EACCES) => "; ports below 1024 need CAP_NET_BIND_SERVICE, a Unix socket a writable folder",
+        Some(libc::EACCES) => {
+            "; ports below 1024 need CAP_NET_BIND_SERVICE (which a weir with runtime.user has at its start only: \
+             `weir run --takeover` as root brings a new one), a Unix socket a writable folder"
+        }
         Some(libc::EADDRNOTAVAIL) => "; no interface of this host has this address",
         _ => "",
     }
@@ -240,6 +243,29 @@ pub fn peer_address(fd: BorrowedFd<'_>) -> Option<IpAddr> {
 pub fn reset_on_close(fd: BorrowedFd<'_>) {
     // Fails only if the connection is gone already.
     let _ = setsockopt(&fd, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 });
+}
+
+/// Whether the other end is gone for good: it has reset the connection, or a Unix socket's is closed; with
+/// `half_close`, also if it has only said that no more comes. Never waits.
+pub fn is_gone(fd: BorrowedFd<'_>, half_close: bool) -> bool {
+    let end = if half_close { libc::POLLRDHUP } else { 0 };
+    polled(fd, end) & (libc::POLLHUP | libc::POLLERR | end) != 0
+}
+
+/// Whether somebody waits in `listener`'s queue to be accepted. Never waits.
+pub fn is_waited_at(listener: BorrowedFd<'_>) -> bool {
+    polled(listener, libc::POLLIN) & libc::POLLIN != 0
+}
+
+/// What of `events` holds for `fd` now, and its errors. (nix's own gives nothing where POLLRDHUP is set, which
+/// it does not know.)
+#[allow(unsafe_code)]
+fn polled(fd: BorrowedFd<'_>, events: libc::c_short) -> libc::c_short {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+    // SAFETY: `poll` is ours, one entry long as is said, and outlives the call, which does not wait.
+    let polled = unsafe { libc::poll(&raw mut poll, 1, 0) };
+    // It fails only for want of memory: then nothing is known.
+    if polled == 1 { poll.revents } else { 0 }
 }
 
 fn socket_address(storage: &SockaddrStorage) -> Option<SocketAddr> {

@@ -8,6 +8,7 @@
 use crate::balance::{BackendId, Traffic};
 use crate::config::{Destination, Listener, Policy, Retry, Timeouts, Upstream};
 use crate::exchange::Budget;
+use crate::limit::ConnectionCounts;
 use crate::route::Router;
 use std::sync::Arc;
 
@@ -78,4 +79,6 @@ pub struct ListenerPlan {
     pub rules: Listener,
     /// Its routes.
     pub router: Arc<Router>,
+    /// Its connections, over all shards. They stay the listener's whatever else changes.
+    pub connections: Arc<ConnectionCounts>,
 }

@@ -6,6 +6,7 @@ use super::pool::{Pool, log2_of};
 use crate::balance::BackendId;
 use crate::ring::Stream;
 use crate::time::Micros;
+use std::cell::Cell;
 use std::rc::Rc;
 
 /// A backend that was picked for an exchange. It stays valid whatever becomes of the topology.
@@ -33,21 +34,27 @@ impl Picked {
     }
 }
 
-/// A place among the shard's connections to a backend.
-pub(super) struct Place(Picked);
+/// A place among the shard's connections to a backend, and to all backends.
+pub(super) struct Place {
+    picked: Picked,
+    /// The shard's connections to all backends.
+    all: Rc<Cell<usize>>,
+}
 
 impl Place {
-    pub(super) fn take(picked: &Picked) -> Self {
+    pub(super) fn take(picked: &Picked, all: &Rc<Cell<usize>>) -> Self {
         let open = &picked.backend.open;
         open.set(open.get() + 1);
-        Self(picked.clone())
+        all.set(all.get() + 1);
+        Self { picked: picked.clone(), all: all.clone() }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let open = &self.0.backend.open;
+        let open = &self.picked.backend.open;
         open.set(open.get() - 1);
+        self.all.set(self.all.get() - 1);
     }
 }
 
@@ -77,7 +84,7 @@ impl Connection {
     /// It serves another exchange, which picked its backend for reasons of its own.
     pub(super) fn reused(mut self, picked: &Picked) -> Self {
         self.reused = true;
-        self.place.0.trial = picked.trial;
+        self.place.picked.trial = picked.trial;
         self
     }
 
@@ -88,7 +95,7 @@ impl Connection {
 
     /// Whose connection it is.
     pub fn picked(&self) -> &Picked {
-        &self.place.0
+        &self.place.picked
     }
 }
 

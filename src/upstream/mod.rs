@@ -22,7 +22,7 @@ use crate::time::{Instant, Micros};
 use crate::topology::{BackendPlan, PoolPlan, Topology};
 use lingering::Lingering;
 use pool::share;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -69,6 +69,9 @@ pub struct Upstreams {
     unreachable: RefCell<Unreachable>,
     /// Backends whose outcomes changed since the last report.
     unreported: RefCell<Vec<Rc<Backend>>>,
+    /// Connections to all backends, and how many there may be before idle ones are closed for a new one.
+    open: Rc<Cell<usize>>,
+    open_max: Cell<usize>,
 }
 
 impl Upstreams {
@@ -85,7 +88,24 @@ impl Upstreams {
             lingering: RefCell::default(),
             unreachable: RefCell::default(),
             unreported: RefCell::default(),
+            open: Rc::default(),
+            open_max: Cell::new(usize::MAX),
         })
+    }
+
+    /// So many connections to all backends at most from now on, as long as idle ones are among them. A shard
+    /// with as many clients at most always has one: an exchange has one connection, and this one has none yet.
+    pub fn bound(&self, open_max: usize) {
+        self.open_max.set(open_max);
+    }
+
+    /// Closes an idle connection of the backend that has most, if any has one.
+    fn close_an_idle(&self) {
+        let backends = self.backends.borrow();
+        let most = backends.iter().flatten().max_by_key(|(backend, _)| backend.idle.borrow().len());
+        if let Some((backend, _)) = most {
+            backend.idle.borrow_mut().close_oldest();
+        }
     }
 
     /// Serves this topology from now on. What is in it already stays as it is; backends that are not in it
@@ -235,8 +255,11 @@ impl Upstreams {
         if picked.backend.open.get() >= rules.open_max {
             return Err(Fault::Os(FULL));
         }
+        if self.open.get() >= self.open_max.get() {
+            self.close_an_idle();
+        }
         // Counted before it stands: connects under way count.
-        let place = connection::Place::take(picked);
+        let place = connection::Place::take(picked, &self.open);
         let due = self.ring.now().deadline(rules.timeouts.connect);
         match self.ring.connect(&picked.backend.to, due.min(latest)).await {
             Ok(stream) => {

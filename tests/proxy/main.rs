@@ -6,6 +6,7 @@
 //! | `requests.rs` | methods and request bodies of every framing |
 //! | `responses.rs` | response bodies of every framing, 1xx, 204, 304, HEAD, HTTP/1.0 |
 //! | `fields.rs` | which fields pass, which do not, which are added; byte for byte |
+//! | `forwarded.rs` | who the client is, and what the backend is told of it |
 //! | `connections.rs` | keep-alive on both sides, pipelining, the idle connections |
 //! | `interim.rs` | Expect, early responses, half-close |
 //! | `retry.rs` | which failed attempts are made again |
@@ -17,6 +18,7 @@
 //! | `failures.rs` | backends that answer badly or not at all |
 //! | `slow.rs` | time limits |
 //! | `memory.rs` | slow readers and writers, and who else is affected |
+//! | `vanished.rs` | clients that go away while their answer is awaited |
 //! | `tunnel.rs` | upgrades |
 //! | `addresses.rs` | Unix sockets and IPv6 |
 //! | `chaos.rs` | everybody misbehaves at once: no answer is another's, nothing is left over |
@@ -32,6 +34,7 @@ mod chaos;
 mod connections;
 mod failures;
 mod fields;
+mod forwarded;
 mod hold;
 mod interim;
 mod memory;
@@ -44,6 +47,7 @@ mod reuse;
 mod slow;
 mod splits;
 mod tunnel;
+mod vanished;
 
 use harness::{Backend, Weir, one_pool};
 

@@ -9,6 +9,8 @@ use crate::fleet::status::{BackendState, BackendStatus, ConfigStatus, PoolStatus
 use crate::fleet::world::World;
 use crate::health::{Condition, State};
 use crate::time::Instant;
+use crate::topology::ListenerPlan;
+use std::sync::Arc;
 
 /// Why `/readyz` says no.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +39,11 @@ impl Desk {
                 Some(backend(&world, pool, member, standing, in_flight, now))
             })
             .collect()
+    }
+
+    /// All listeners, in the configuration's order.
+    pub fn listeners(&self) -> Vec<Arc<ListenerPlan>> {
+        self.0.world.borrow().roster.listeners().to_vec()
     }
 
     /// All pools, in the configuration's order.

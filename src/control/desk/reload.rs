@@ -194,11 +194,17 @@ impl Desk {
             let world = self.0.world.borrow();
             let held = world.roster.listeners();
             let plan = |((key, rules), router): ((&ListenerKey, &Listener), Arc<Router>)| {
-                let same = held.iter().find(|plan| {
-                    plan.key == *key && plan.rules == *rules && Arc::ptr_eq(&plan.router, &router)
-                });
-                let new = || Arc::new(ListenerPlan { key: *key, rules: rules.clone(), router });
-                same.cloned().unwrap_or_else(new)
+                let before = held.iter().find(|plan| plan.key == *key);
+                let same = before.filter(|plan| plan.rules == *rules && Arc::ptr_eq(&plan.router, &router));
+                // It has the connections that it had.
+                let connections = || before.map(|plan| plan.connections.clone()).unwrap_or_default();
+                let new = || ListenerPlan {
+                    key: *key,
+                    rules: rules.clone(),
+                    router: router.clone(),
+                    connections: connections(),
+                };
+                same.cloned().unwrap_or_else(|| Arc::new(new()))
             };
             keys.iter().zip(&config.listeners).zip(routers).map(plan).collect()
         };

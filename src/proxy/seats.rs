@@ -1,0 +1,86 @@
+//! The seats of a shard's connections: which of them wait for their client, and since when.
+//!
+//! When a shard is full, who waits longest makes room (`limit` says who that is): the socket's receiving side is
+//! shut, so that the connection's task wakes with an end of stream. What the client had sent by then is still
+//! read and answered. What this costs a request is a few plain stores. Kept by `connection.rs`; asked to make
+//! room by `shard`'s accept loops.
+
+use crate::limit::{Wait, longest_waiting};
+use crate::time::Instant;
+use nix::sys::socket::{Shutdown, shutdown};
+use std::cell::RefCell;
+use std::os::fd::RawFd;
+
+/// One connection's.
+struct Seat {
+    /// `None`: it has an exchange, or is to end already, or nobody sits here.
+    wait: Option<Wait>,
+    /// Valid as long as somebody sits here.
+    socket: RawFd,
+    served: bool,
+    /// It was told to make room.
+    ends: bool,
+}
+
+/// All of a shard's.
+#[derive(Default)]
+pub(super) struct Seats {
+    seats: RefCell<Vec<Seat>>,
+    free: RefCell<Vec<u32>>,
+}
+
+impl Seats {
+    /// A seat for the connection with this socket: its number. It must be left before the socket closes.
+    pub(super) fn take(&self, socket: RawFd) -> u32 {
+        let seat = Seat { wait: None, socket, served: false, ends: false };
+        let mut seats = self.seats.borrow_mut();
+        if let Some(number) = self.free.borrow_mut().pop() {
+            seats[number as usize] = seat;
+            return number;
+        }
+        seats.push(seat);
+        (seats.len() - 1) as u32
+    }
+
+    /// The connection is over.
+    pub(super) fn leave(&self, number: u32) {
+        self.seats.borrow_mut()[number as usize].wait = None;
+        self.free.borrow_mut().push(number);
+    }
+
+    /// The connection waits for its client from now on.
+    pub(super) fn wait(&self, number: u32, now: Instant) {
+        let seat = &mut self.seats.borrow_mut()[number as usize];
+        if !seat.ends {
+            seat.wait = Some(Wait { served: seat.served, since: now });
+        }
+    }
+
+    /// It has an exchange from now on.
+    pub(super) fn work(&self, number: u32) {
+        let seat = &mut self.seats.borrow_mut()[number as usize];
+        seat.wait = None;
+        seat.served = true;
+    }
+
+    /// It was told to make room: the end of what the client sends is ours.
+    pub(super) fn ends(&self, number: u32) -> bool {
+        self.seats.borrow()[number as usize].ends
+    }
+
+    /// Ends the `count` connections that have waited longest, or as many as there are; how many.
+    pub(super) fn make_room(&self, now: Instant, count: usize) -> usize {
+        let mut seats = self.seats.borrow_mut();
+        let waits = (0u32..).zip(&*seats).filter_map(|(number, seat)| Some((number, seat.wait?)));
+        let chosen = longest_waiting(waits, now, count);
+        for number in &chosen {
+            let seat = &mut seats[*number as usize];
+            seat.wait = None;
+            seat.ends = true;
+            // The sending side stays: an answer that is still leaving leaves. It fails only if the connection is
+            // gone already, and then its task wakes as well.
+            let _ = shutdown(seat.socket, Shutdown::Read);
+        }
+        chosen.len()
+    }
+}
