@@ -23,10 +23,10 @@ const SPILLED_FACTOR: u64 = 8;
 /// Pieces are numbered in 16 bits, behind the buffers.
 const PIECES_MAX: u64 = u16::MAX as u64;
 
-/// How often [`kept_max_bytes`] may be taken: for what exchanges keep (and half of it again, since a body
-/// that is kept grows by doubling), for incomplete heads of clients, for those of backends, for large
+/// How often [`kept_max_bytes`] may be taken: for what exchanges keep (and as much again, since a request
+/// grows by doubling while its body is kept), for incomplete heads of clients, for those of backends, for large
 /// requests on their way, for large answers of weir's own making.
-const KEPT_HALVES: u64 = 11;
+const KEPT_TIMES: u64 = 6;
 
 /// Of a ring: a submission entry, and a completion. There are four times as many of those, and never few.
 const SUBMISSION_BYTES: u64 = 64;
@@ -34,7 +34,7 @@ const COMPLETION_BYTES: u64 = 16;
 const COMPLETIONS_MIN: u64 = 16_384;
 
 /// A shard without anything to do: its thread, executor, spare buffers, mailbox.
-const SHARD_BYTES: u64 = 4 << 20;
+const SHARD_BYTES: u64 = 2 << 20;
 
 /// Counters of the lengths of a backend's exchanges: four phases of 3,328.
 const LENGTHS: u64 = 4 * 3_328;
@@ -55,12 +55,12 @@ const PAGE_BACKEND_BYTES: u64 = 16 << 10;
 
 /// The process without shards: its threads, its tables, its configuration. The program's own text, which the
 /// kernel can drop and read again, is not in it.
-const PROCESS_BYTES: u64 = 16 << 20;
+const PROCESS_BYTES: u64 = 8 << 20;
 
 /// Bytes of weir's own memory with everything at its limit, over `shards` shards.
 ///
 /// For each shard: 9 × buffers × (`buffer_size` + 2 KiB), eight of the nine only while thousands of pieces
-/// wait for peers that do not read; 5.5 × [`kept_max_bytes`] for what exchanges keep, incomplete heads,
+/// wait for peers that do not read; 6 × [`kept_max_bytes`] for what exchanges keep, incomplete heads,
 /// large requests and answers; `max_connections` × 12 KiB; the ring; the backends' histograms. For the process: idle
 /// upstream connections × 1 KiB, control's histograms, mail and admin pages. An eighth more for what the
 /// allocator needs to manage it. The kernel's socket buffers are not in it: they are the kernel's to give
@@ -92,7 +92,7 @@ fn shard_bytes(runtime: &Runtime) -> u64 {
     let buffers = u64::from(runtime.buffers);
     let pieces = buffers + (buffers * SPILLED_FACTOR).min(PIECES_MAX - buffers);
     let pieces = pieces.saturating_mul(runtime.buffer_size as u64 + BUFFER_OVERHEAD);
-    let kept = (kept_max_bytes(runtime) as u64).saturating_mul(KEPT_HALVES) / 2;
+    let kept = (kept_max_bytes(runtime) as u64).saturating_mul(KEPT_TIMES);
     let connections = (runtime.max_connections as u64).saturating_mul(CONNECTION_BYTES);
     let entries = u64::from(runtime.ring_entries);
     let ring = entries * SUBMISSION_BYTES + (4 * entries).max(COMPLETIONS_MIN) * COMPLETION_BYTES;

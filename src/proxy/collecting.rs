@@ -4,7 +4,8 @@
 //! out. What is copied out must be bounded as well: 65,536 connections with 32 KiB each would be 2 GiB. So
 //! all of them share as much memory as the receive buffers take. Once half of it is taken, the head that has
 //! been incomplete for longest is given up for the newcomer: an honest one is whole within a round trip, an
-//! attacker's is not. Clients and backends have a [`Shelf`] each, so that neither can crowd the other out.
+//! attacker's is not. What a client sends ahead of an answer lies here too, and cannot be given up while that
+//! is awaited: it may have a quarter, and beyond that is dropped. Clients and backends have a [`Shelf`] each, so that neither can crowd the other out.
 //! Called by `request.rs`, for `connection.rs` and `download.rs`.
 
 use std::cell::{Cell, RefCell};
@@ -26,6 +27,8 @@ pub(super) struct Shelf {
     taken: Cell<usize>,
     /// Of these, bytes of those that were given up, and are to go in this turn or the next.
     going: Cell<usize>,
+    /// Of these, bytes of those that are set aside.
+    aside: Cell<usize>,
     next: Cell<u64>,
     /// Those that can be given up, in the order in which they came.
     waiting: RefCell<BTreeMap<u64, Rc<Place>>>,
@@ -36,6 +39,7 @@ struct Place {
     number: u64,
     bytes: Cell<usize>,
     given_up: Cell<bool>,
+    aside: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -52,22 +56,24 @@ impl Shelf {
             max,
             taken: Cell::new(0),
             going: Cell::new(0),
+            aside: Cell::new(0),
             next: Cell::new(0),
             waiting: RefCell::default(),
         })
     }
 
     /// A place without memory yet.
-    pub(super) fn share(self: &Rc<Self>) -> Box<Share> {
+    pub(super) fn share(self: &Rc<Self>) -> Share {
         let number = self.next.replace(self.next.get() + 1);
         let place = Rc::new(Place {
             number,
             bytes: Cell::new(0),
             given_up: Cell::new(false),
+            aside: Cell::new(false),
             waker: RefCell::new(None),
         });
         self.waiting.borrow_mut().insert(number, place.clone());
-        Box::new(Share { shelf: self.clone(), place })
+        Share { shelf: self.clone(), place }
     }
 
     /// Gives up those that came first until there is room for `more` bytes beside what is left, or nobody
@@ -105,9 +111,28 @@ impl Share {
         if self.shelf.taken.get() + growth > self.shelf.max {
             return Err(NoRoom);
         }
+        if self.place.aside.get() {
+            self.shelf.aside.set(self.shelf.aside.get() + growth);
+        }
         self.shelf.taken.set(self.shelf.taken.get() + growth);
         self.place.bytes.set(capacity);
         memory.reserve_exact(capacity - memory.len());
+        Ok(())
+    }
+
+    /// It is not an incomplete head, but waits for its turn: it is not given up any more.
+    ///
+    /// # Errors
+    /// It was already, or too much is set aside.
+    pub(super) fn set_aside(&self) -> Result<(), NoRoom> {
+        let (shelf, place) = (&self.shelf, &self.place);
+        let aside = shelf.aside.get() + if place.aside.get() { 0 } else { place.bytes.get() };
+        if place.given_up.get() || aside > shelf.max / 4 {
+            return Err(NoRoom);
+        }
+        shelf.aside.set(aside);
+        place.aside.set(true);
+        shelf.waiting.borrow_mut().remove(&place.number);
         Ok(())
     }
 
@@ -130,6 +155,9 @@ impl Drop for Share {
         if self.place.given_up.get() {
             self.shelf.going.set(self.shelf.going.get() - bytes);
         }
+        if self.place.aside.get() {
+            self.shelf.aside.set(self.shelf.aside.get() - bytes);
+        }
         self.shelf.waiting.borrow_mut().remove(&self.place.number);
         // Dropped where nothing is borrowed.
         drop(self.place.waker.take());
@@ -150,7 +178,7 @@ mod tests {
     #[test]
     fn the_head_that_came_first_is_given_up_for_one_that_comes_later() {
         let shelf = Shelf::new(4096);
-        let mut heads: Vec<(Box<Share>, Vec<u8>)> = (0..3).map(|_| (shelf.share(), Vec::new())).collect();
+        let mut heads: Vec<(Share, Vec<u8>)> = (0..3).map(|_| (shelf.share(), Vec::new())).collect();
         for (share, memory) in &mut heads {
             share.make_room(memory, 1000).unwrap();
         }
@@ -174,11 +202,28 @@ mod tests {
         assert!(!given_up(&share));
     }
 
+    #[test]
+    fn what_is_set_aside_is_never_given_up_and_has_a_quarter_at_most() {
+        let shelf = Shelf::new(8192);
+        let mut ahead: Vec<(Share, Vec<u8>)> = (0..3).map(|_| (shelf.share(), Vec::new())).collect();
+        let set: Vec<_> = ahead
+            .iter_mut()
+            .map(|(share, memory)| share.make_room(memory, 1000).and_then(|()| share.set_aside()))
+            .collect();
+        assert_eq!(set, [Ok(()), Ok(()), Err(NoRoom)]);
+        let (head, mut memory) = (shelf.share(), Vec::new());
+        head.make_room(&mut memory, 4000).unwrap();
+        let gone: Vec<bool> = ahead.iter().map(|(share, _)| given_up(share)).collect();
+        assert_eq!(gone, [false, false, true]);
+        drop((ahead, head));
+        assert_eq!((shelf.taken.get(), shelf.going.get(), shelf.aside.get()), (0, 0, 0));
+    }
+
     proptest! {
         #[test]
         fn never_more_is_taken_than_there_is(steps in prop::collection::vec((0usize..20, 0usize..3000), 0..200)) {
             let shelf = Shelf::new(10_000);
-            let mut heads: Vec<Option<(Box<Share>, Vec<u8>)>> = (0..20).map(|_| None).collect();
+            let mut heads: Vec<Option<(Share, Vec<u8>)>> = (0..20).map(|_| None).collect();
             for (at, more) in steps {
                 if more < 300 {
                     heads[at] = None;

@@ -16,7 +16,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 /// What a wait for the rest of a head ends with when its memory is needed for others.
-const GIVEN_UP: Fault = Fault::Os(libc::ENOMEM);
+pub(super) const GIVEN_UP: Fault = Fault::Os(libc::ENOMEM);
+
+/// What a wait for the client ends with when it has been counted as lost.
+const LOST: Fault = Fault::Os(libc::ESHUTDOWN);
 
 /// A downstream connection.
 pub(super) struct Client {
@@ -112,7 +115,7 @@ impl Client {
                 }
                 Err(GIVEN_UP) => return Err(Refused::head_memory()),
                 Err(Fault::TimedOut) if head_due.is_some() => return Err(Refused::head_timeout()),
-                Err(Fault::TimedOut) => return Ok(None),
+                Err(Fault::TimedOut | LOST) => return Ok(None),
                 Ok(None) | Err(Fault::Os(_)) => {
                     if head_due.is_some() && !self.service.seats.ends(self.seat) {
                         self.service.stats.borrow_mut().refused(0, Refusal::ClientGone);
@@ -131,7 +134,7 @@ impl Client {
             self.sending = None;
             if let Err(fault) = sent.outcome {
                 self.lost(fault);
-                return Poll::Ready(Err(Fault::Os(libc::EPIPE)));
+                return Poll::Ready(Err(LOST));
             }
         }
         // A last send that went well is still there: it woke nobody. One that has not is waited for after this.

@@ -3,11 +3,12 @@
 //! What has arrived meanwhile leaves by one send. The next receive happens only when that has left, so a
 //! slow client holds up its backend, and memory stays bounded. Called by `exchange.rs` and `upload.rs`.
 
+use super::connection::GIVEN_UP;
 use super::course::Course;
 use super::request::Input;
 use super::response::{BadResponse, FirstPart, Part, take_response};
 use super::service::Service;
-use super::vanished::{ClientGone, Missed, RESET, WATCH_AFTER};
+use super::vanished::{CLIENT_GONE, ClientGone, Missed, WATCH_AFTER};
 use crate::exchange::{AttemptFailure, Pace, RESPONSE_HEAD_MAX, RequestFacts, ResponseLeft, Taken};
 use crate::metrics::UpstreamFailure;
 use crate::ring::{Chunk, Fault, Payload, PipeLoan, SpliceFault, Stream, give_way};
@@ -116,19 +117,19 @@ pub(super) async fn read_final(
         let stalls = if begun { down.service.now().deadline(until.between_bytes) } else { Instant::NEVER };
         let soon = down.service.now() + WATCH_AFTER;
         let due = || (until.due)().min(stalls);
-        let given_up = AnswerFault::Backend(AttemptFailure::BadResponse);
-        // `None`: the memory of this head is needed for others.
-        let wait = |cx: &mut Context<'_>, due| match input.is_given_up(cx) {
-            true => Poll::Ready(None),
-            false => up.poll_receive(cx, due).map(Some),
+        let poll = |cx: &mut Context<'_>, due| match input.is_given_up(cx) {
+            true => Poll::Ready(Err(GIVEN_UP)),
+            false => up.poll_receive(cx, due),
         };
-        let mut received = poll_fn(|cx| wait(cx, due().min(soon))).await;
-        if matches!(received, Some(Err(Fault::TimedOut))) && down.service.now() < due() {
-            let later = down.unless_gone(poll_fn(|cx| wait(cx, due())));
-            received = later.await.map_err(|ClientGone| AnswerFault::Client(RESET))?;
+        let mut received = poll_fn(|cx| poll(cx, due().min(soon))).await;
+        if matches!(received, Err(Fault::TimedOut)) && down.service.now() < due() {
+            let later = down.unless_gone(poll_fn(|cx| poll(cx, due())));
+            received = later.await.map_err(|ClientGone| AnswerFault::Client(CLIENT_GONE))?;
         }
-        match received.ok_or(given_up)? {
-            Ok(Some(chunk)) => input.add(chunk, &down.service.answers).map_err(|_| given_up)?,
+        let no_room = AnswerFault::Backend(AttemptFailure::BadResponse);
+        match received {
+            Ok(Some(chunk)) => input.add(chunk, &down.service.answers).map_err(|_| no_room)?,
+            Err(GIVEN_UP) => return Err(no_room),
             Ok(None) | Err(Fault::Os(_)) => return Err(AnswerFault::Backend(AttemptFailure::NoResponse)),
             Err(Fault::TimedOut) if begun => return Err(AnswerFault::Backend(AttemptFailure::Stalled)),
             Err(Fault::TimedOut) => return Err(AnswerFault::Backend(AttemptFailure::ResponseTimeout)),
@@ -186,7 +187,7 @@ async fn pass_body(
         let truncated = DownloadFault::Backend(UpstreamFailure::Truncated);
         let chunk = match received {
             Ok(Some(chunk)) => chunk,
-            Err(Missed::ClientGone) => return Err(DownloadFault::Client(RESET)),
+            Err(Missed::ClientGone) => return Err(DownloadFault::Client(CLIENT_GONE)),
             Err(Missed::Backend(Fault::TimedOut)) => {
                 return Err(DownloadFault::Backend(UpstreamFailure::BodyTimeout));
             }
@@ -243,7 +244,7 @@ async fn relay(
         if matches!(moved, Err(SpliceFault::From(Some(Fault::TimedOut)))) && soon < due {
             // It has taken nothing.
             let later = down.unless_gone(up.splice_to(down.stream, &mut pipe, max, due, ahead.due()));
-            moved = later.await.map_err(|ClientGone| DownloadFault::Client(RESET))?;
+            moved = later.await.map_err(|ClientGone| DownloadFault::Client(CLIENT_GONE))?;
         }
         let moved = moved.map_err(|fault| match fault {
             SpliceFault::To(fault) => DownloadFault::Client(fault),

@@ -13,7 +13,7 @@ use super::hold::{Room, hold, room_for};
 use super::refusal::{Ending, Refused};
 use super::request::{Input, Outgoing};
 use super::response::{FirstPart, Part, take_response};
-use super::vanished::RESET;
+use super::vanished::CLIENT_GONE;
 use crate::balance::BackendId;
 use crate::exchange::{AttemptFailure, Pace};
 use crate::http1::Method;
@@ -192,7 +192,7 @@ impl Client {
         };
         match way.course.after_failed(&self.service, failed, sent) {
             Some(other) => Step::Again(other),
-            None if way.course.gone.get() => Step::Done(self.lost(RESET)),
+            None if way.course.gone.get() => Step::Done(self.lost(CLIENT_GONE)),
             None => Step::Done(self.refuse_exchange(way, Refused::upstream(failure)).await),
         }
     }

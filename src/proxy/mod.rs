@@ -9,8 +9,8 @@
 //! |---|---|
 //! | `service.rs` | what the connections of a shard share |
 //! | `connection.rs` | one connection: request after request |
-//! | `peer.rs` | who is at the other end, and who the client is |
 //! | `collecting.rs` | memory for heads that come in pieces |
+//! | `peer.rs` | who is at the other end, and who the client is |
 //! | `request.rs` | a request's head, from the client's bytes to those that go upstream |
 //! | `exchange.rs` | attempts at backends until one answers |
 //! | `attempt.rs` | one attempt, up to the first bytes of its answer |

@@ -19,19 +19,19 @@ use std::task::Context;
 /// The client's bytes that have come and have not been taken yet.
 #[derive(Default)]
 pub(super) struct Input {
-    /// One piece, where the ring received it.
-    chunk: Option<Chunk>,
-    /// Several pieces; then there is no `chunk`. In a box, since few connections ever have it.
+    /// What came before `chunk`, when a head spans several chunks. In a box: almost nobody has any.
     collected: Option<Box<Collected>>,
+    /// What came last. Nothing while there is something collected.
+    chunk: Option<Chunk>,
 }
 
-/// Pieces in memory of their own.
+/// A head in pieces, in memory of its own.
 struct Collected {
     bytes: Vec<u8>,
-    /// Counts that memory.
-    share: Box<Share>,
-    /// Bytes that have been looked at in vain: without a line's end behind them a look is no use.
+    /// Bytes that have been looked at in vain.
     looked: usize,
+    /// Counts the memory.
+    share: Share,
 }
 
 impl Input {
@@ -52,15 +52,15 @@ impl Input {
     /// Whether a head may be whole now, or too large. One that is sent a byte at a time is not read anew
     /// for each: only a line's end makes it whole. `max`: bytes that it may have.
     pub(super) fn is_worth_a_look(&mut self, max: usize) -> bool {
-        let Some(Collected { bytes, looked, .. }) = self.collected.as_deref_mut() else { return true };
-        let from = std::mem::replace(looked, bytes.len()).min(bytes.len());
-        from == 0 || bytes.len() > max || bytes[from..].contains(&b'\n')
+        let Some(collected) = &mut self.collected else { return true };
+        let len = collected.bytes.len();
+        let from = std::mem::replace(&mut collected.looked, len);
+        from == 0 || len > max || collected.bytes[from..].contains(&b'\n')
     }
 
     /// The first piece.
     pub(super) fn begin(&mut self, chunk: Chunk) {
-        self.clear();
-        self.chunk = Some(chunk);
+        *self = Self { collected: None, chunk: Some(chunk) };
     }
 
     /// More has come. What is unread is collected first.
@@ -81,10 +81,12 @@ impl Input {
     /// # Errors
     /// There is no memory for it.
     pub(super) fn collect(&mut self, shelf: &Rc<Shelf>) -> Result<(), NoRoom> {
-        match self.chunk.take() {
-            Some(chunk) => self.keep(&chunk, shelf),
-            None => Ok(()),
+        let Some(chunk) = self.chunk.take() else { return Ok(()) };
+        self.keep(&chunk, shelf)?;
+        if let Some(collected) = &mut self.collected {
+            collected.looked = chunk.len();
         }
+        Ok(())
     }
 
     /// Keeps a copy of `bytes` behind what was collected.
@@ -92,11 +94,21 @@ impl Input {
     /// # Errors
     /// There is no memory for it.
     pub(super) fn keep(&mut self, bytes: &[u8], shelf: &Rc<Shelf>) -> Result<(), NoRoom> {
-        let new = || Box::new(Collected { bytes: Vec::new(), share: shelf.share(), looked: 0 });
-        let collected = self.collected.get_or_insert_with(new);
+        let collected = self.collected.get_or_insert_with(|| {
+            Box::new(Collected { bytes: Vec::new(), looked: 0, share: shelf.share() })
+        });
         collected.share.make_room(&mut collected.bytes, bytes.len())?;
         collected.bytes.extend_from_slice(bytes);
         Ok(())
+    }
+
+    /// What is unread is the next request, sent ahead: it waits in memory that is counted.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn set_aside(&mut self, shelf: &Rc<Shelf>) -> Result<(), NoRoom> {
+        self.collect(shelf)?;
+        self.collected.as_ref().map_or(Ok(()), |collected| collected.share.set_aside())
     }
 
     /// Whether what was collected must go, for others' sake. If not, whoever asks is woken when it must.
@@ -113,15 +125,12 @@ impl Input {
     pub(super) fn consume(&mut self, count: usize) {
         if let Some(chunk) = &mut self.chunk {
             chunk.advance(count);
-            if chunk.is_empty() {
-                self.chunk = None;
-            }
         } else if let Some(collected) = &mut self.collected {
-            collected.bytes.drain(..count);
             collected.looked = 0;
-            if collected.bytes.is_empty() {
-                self.collected = None;
-            }
+            collected.bytes.drain(..count);
+        }
+        if self.is_empty() {
+            self.clear();
         }
     }
 
@@ -130,7 +139,7 @@ impl Input {
         let Self { collected, chunk } = std::mem::take(self);
         match chunk {
             Some(chunk) => Some(Payload::Chunk(chunk)),
-            None => counted(service, collected.map(|collected| collected.bytes).unwrap_or_default()),
+            None => counted(service, collected.map_or_else(Vec::new, |collected| collected.bytes)),
         }
     }
 
@@ -212,15 +221,16 @@ pub(super) fn take_request(
     let large = if out.capacity() > SPARE_BYTES_MAX { Some(count(service, &out)?) } else { None };
     input.consume(upward.len);
     let Upward { body, mut facts, body_len, client, .. } = upward;
-    if !input.is_empty() && service.ring.buffers_are_scarce() {
+    let client = ClientAddress::new(client.or(peer.address()));
+    if !input.is_empty() && (input.collected.is_some() || service.ring.buffers_are_scarce()) {
         // What was sent ahead waits for an answer that may take long: not in a receive buffer.
-        if input.collect(&service.heads).is_err() {
+        if input.set_aside(&service.heads).is_err() {
             input.clear();
             facts.keep_alive = false;
         }
     }
-    let client = ClientAddress::new(client.or(peer.address()));
-    Ok(Some(Outgoing { bytes: out, facts, client, pool, body, body_bytes: body_len as u64, large }))
+    let body_bytes = body_len as u64;
+    Ok(Some(Outgoing { bytes: out, facts, client, pool, body, body_bytes, large }))
 }
 
 /// Counts a large request, which is kept for another attempt as long as there are few of them.

@@ -15,6 +15,7 @@ use super::refusal::{Ending, Refused};
 use super::request::{Input, Outgoing};
 use super::response::FirstPart;
 use super::service::Service;
+use super::vanished::CLIENT_GONE;
 use crate::exchange::{AttemptFailure, Pace, RequestFacts, RequestLeft, Taken};
 use crate::http1::Method;
 use crate::metrics::{Phase, UpstreamFailure};
@@ -261,7 +262,7 @@ impl<F: Future<Output = Result<(), UploadFault>>> Uploading<'_, F> {
                         return Poll::Ready(Err(Ended::Refused(refused)));
                     }
                     Err(UploadFault::Client(_) | UploadFault::ClientGone) => {
-                        return Poll::Ready(Err(Ended::ClientLost(Fault::Os(libc::EPIPE))));
+                        return Poll::Ready(Err(Ended::ClientLost(CLIENT_GONE)));
                     }
                 }
             }
@@ -378,6 +379,7 @@ fn going_up(taken: Taken, mut chunk: Chunk, input: &mut Input, service: &Service
     let Taken { count, instead } = taken;
     if count < chunk.len() {
         input.keep(&chunk[count..], &service.heads)?;
+        input.set_aside(&service.heads)?;
         chunk.truncate(count);
     }
     Ok(match instead {

@@ -53,3 +53,14 @@ fn requests_whose_clients_vanish_leave_nothing() {
     wait_until("all are gone", || scene.connections() == 0);
     wait_until("no exchange is in flight", || scene.weir.metric("weir_in_flight", &[]) == 0.0);
 }
+
+/// More connections than a shard may have, all held: who waits longest without a request makes room.
+#[test]
+fn connections_that_are_held_are_bounded_by_max_connections() {
+    let scene = Scene::new("max_connections = 300\n", "", "");
+    let tactic = Tactic { connections: 1_000, opens_per_s: 1_000, ..Tactic::default() };
+    let seen = attacked(&scene, &[tactic], &|seen| seen[0].ended > 100);
+    assert!(seen[0].statuses.is_empty(), "without a word: {seen:?}");
+    let evicted = scene.weir.metric("weir_connections_evicted_total", &[]) as u64;
+    assert!(evicted >= seen[0].ended, "{evicted}");
+}

@@ -1,6 +1,6 @@
 //! The same by slowhttptest, which others use to look for these weaknesses.
 
-use crate::harness::{Program, require};
+use crate::harness::{Program, require, wait_until};
 use crate::scene::Scene;
 use crate::watch::{spell, within};
 use std::process::Command;
@@ -32,6 +32,7 @@ fn slowhttptest_does_not_take_the_service_down() {
         let under = spell(address, Duration::from_secs(2));
         for (program, mode) in running.iter_mut().zip(modes) {
             program.wait_exit(Duration::from_secs(20));
+            wait_until("its report is there", || program.stdout().contains("Exit status:"));
             let out = program.stdout();
             assert!(out.contains("service available:") && !out.contains("NO\u{1b}"), "{mode:?}: {out}");
         }
