@@ -7,8 +7,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use weir::config::Forwarded;
 use weir::http1::{
-    CHUNK_END, ChunkDecoder, ConnectionField, DownstreamFraming, Fields, HeadLimits, LAST_CHUNK, Method,
-    Parse, RequestHead, RequestRewrite, ResponseHead, ResponseRewrite, parse_request, parse_response,
+    CHUNK_END, ChunkDecoder, ChunkLimits, ConnectionField, DownstreamFraming, Fields, HeadLimits, LAST_CHUNK,
+    Method, Parse, RequestHead, RequestRewrite, ResponseHead, ResponseRewrite, parse_request, parse_response,
     write_chunk_head, write_request, write_response,
 };
 
@@ -41,6 +41,7 @@ const NGINX: &[u8] = b"HTTP/1.1 200 OK\r\n\
     Accept-Ranges: bytes\r\n\r\n";
 
 const LIMITS: HeadLimits = HeadLimits { max_head: 32 << 10, max_headers: 100 };
+const CHUNKS: ChunkLimits = ChunkLimits { max_line: 256, max_extensions: 16 << 10, max_trailers: 8 << 10 };
 
 fn request(bytes: &[u8], fields: &mut Fields) -> RequestHead {
     match parse_request(bytes, &LIMITS, fields) {
@@ -136,7 +137,7 @@ fn chunks(c: &mut Criterion) {
             b.iter(|| {
                 let mut payload = 0;
                 let chunks =
-                    ChunkDecoder::new(256, 8192).decode(black_box(&body), |range| payload += range.len());
+                    ChunkDecoder::new(CHUNKS).decode(black_box(&body), |range| payload += range.len());
                 assert!(chunks.is_ok_and(|chunks| chunks.done));
                 payload
             });

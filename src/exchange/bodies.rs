@@ -8,13 +8,14 @@
 //! each piece of a body.
 
 use super::passing::BodyPass;
-use crate::http1::{BadChunk, CHUNK_END, ChunkDecoder, LAST_CHUNK, RequestBody, write_chunk_head};
+use crate::http1::{
+    BadChunk, CHUNK_END, ChunkDecoder, ChunkLimits, Fields, LAST_CHUNK, Nominations, RequestBody,
+    write_chunk_head,
+};
 
-/// Bytes of a chunk's size line, extensions included.
-pub const CHUNK_LINE_MAX: usize = 4096;
-
-/// Bytes of a trailer section.
-pub const TRAILERS_MAX: usize = 16 << 10;
+/// Of a chunked body, in either direction.
+pub const CHUNK_LIMITS: ChunkLimits =
+    ChunkLimits { max_line: 256, max_extensions: 16 << 10, max_trailers: 16 << 10 };
 
 /// Why a body is not passed on to its end. The connection it came over must be closed: where the next
 /// message begins is not known.
@@ -77,9 +78,14 @@ impl RequestLeft {
                 Err(BadBody::TooLarge { max: max_body })
             }
             RequestBody::Length(length) => Ok(Self::Length(length)),
-            RequestBody::Chunked => {
-                Ok(Self::Chunks(Box::new(ChunkDecoder::new(CHUNK_LINE_MAX, TRAILERS_MAX))))
-            }
+            RequestBody::Chunked => Ok(Self::Chunks(Box::new(ChunkDecoder::new(CHUNK_LIMITS)))),
+        }
+    }
+
+    /// Refuses trailers that the head's `Connection` names; `fields` were read from `bytes`.
+    pub(super) fn heed(&mut self, bytes: &[u8], fields: &Fields) {
+        if let Self::Chunks(decoder) = self {
+            decoder.forbid(Nominations::of(bytes, fields));
         }
     }
 
@@ -93,7 +99,7 @@ impl RequestLeft {
             Self::Length(left) => take_length(left, piece),
             Self::Chunks(decoder) => {
                 let taken = take_chunks(decoder, piece)?;
-                if max_body > 0 && decoder.payload_len() > max_body {
+                if max_body > 0 && decoder.declared_len() > max_body {
                     return Err(BadBody::TooLarge { max: max_body });
                 }
                 taken
@@ -131,7 +137,7 @@ pub enum ResponseLeft {
 impl ResponseLeft {
     /// Before the first byte of a body that is passed so.
     pub fn of(body: BodyPass) -> Self {
-        let decoder = || Box::new(ChunkDecoder::new(CHUNK_LINE_MAX, TRAILERS_MAX));
+        let decoder = || Box::new(ChunkDecoder::new(CHUNK_LIMITS));
         match body {
             BodyPass::Nothing => Self::Nothing,
             BodyPass::Length(length) => Self::Length(length),
@@ -139,6 +145,13 @@ impl ResponseLeft {
             BodyPass::Unchunk => Self::Unchunk(decoder()),
             BodyPass::Chunk => Self::Chunk,
             BodyPass::UntilClose => Self::UntilClose,
+        }
+    }
+
+    /// Refuses trailers that the head's `Connection` names; `fields` were read from `bytes`.
+    pub(super) fn heed(&mut self, bytes: &[u8], fields: &Fields) {
+        if let Self::Chunks(decoder) | Self::Unchunk(decoder) = self {
+            decoder.forbid(Nominations::of(bytes, fields));
         }
     }
 
@@ -234,8 +247,17 @@ fn take_length(left: &mut u64, piece: &[u8]) -> (Taken, bool) {
     (Taken::as_it_is(count), *left == 0)
 }
 
-/// What of `piece` the decoder takes, and whether that is the end.
+/// What of `piece` the decoder takes, without extensions, and whether that is the end.
 fn take_chunks(decoder: &mut ChunkDecoder, piece: &[u8]) -> Result<(Taken, bool), BadChunk> {
-    let chunks = decoder.decode(piece, |_| ())?;
-    Ok((Taken::as_it_is(chunks.consumed), chunks.done))
+    let mut instead: Option<Vec<u8>> = None;
+    let mut copied = 0;
+    let chunks = decoder.decode_coded(piece, |extension| {
+        let out = instead.get_or_insert_with(|| Vec::with_capacity(piece.len()));
+        out.extend_from_slice(&piece[copied..extension.start]);
+        copied = extension.end;
+    })?;
+    if let Some(out) = &mut instead {
+        out.extend_from_slice(&piece[copied..chunks.consumed]);
+    }
+    Ok((Taken { count: chunks.consumed, instead }, chunks.done))
 }

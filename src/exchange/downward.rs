@@ -14,6 +14,9 @@ use crate::time::Micros;
 /// Limits of a backend's response head: backends are trusted more than clients, but not with all memory.
 const LIMITS: HeadLimits = HeadLimits { max_head: 64 << 10, max_headers: 256 };
 
+/// Interim responses (1xx) of one exchange. Each costs a send, and none ends the wait for a final one.
+pub const INTERIMS_MAX: u8 = 8;
+
 /// Why a response does not go down. Its connection must be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadResponse {
@@ -23,6 +26,9 @@ pub enum BadResponse {
     /// It changes the protocol, and nobody asked for that.
     #[error("the backend switches protocols unasked")]
     UnaskedUpgrade,
+    /// More than [`INTERIMS_MAX`].
+    #[error("the backend sends too many interim responses")]
+    TooManyInterims,
 }
 
 /// A response head that was taken.
@@ -43,7 +49,7 @@ pub enum Downward {
 pub struct FinalHead {
     /// Bytes that were taken: the head alone.
     pub len: usize,
-    /// 200 to 999, or 101 that was asked for.
+    /// 200 to 599, or 101 that was asked for.
     pub status: u16,
     /// Its body, of which nothing has been taken yet.
     pub body: ResponseLeft,
@@ -58,14 +64,15 @@ pub struct FinalHead {
 }
 
 /// Takes one response head out of `bytes`, and appends to `out` what the client gets for it; `None` if it
-/// is not whole yet. `closing`: the client's connection ends with this response, for weir's own reasons.
-/// `fields` is scratch memory, and filled for whoever looks fields up.
+/// is not whole yet. `interims`: how many interim responses there were in this exchange. `closing`: the
+/// client's connection ends with this response, for weir's own reasons. `fields` is scratch memory, and filled for whoever looks fields up.
 ///
 /// # Errors
 /// Why it is refused.
 pub fn take_response(
     bytes: &[u8],
     facts: &RequestFacts,
+    interims: u8,
     closing: bool,
     fields: &mut Fields,
     out: &mut Vec<u8>,
@@ -79,6 +86,9 @@ pub fn take_response(
         return Err(BadResponse::UnaskedUpgrade);
     }
     if head.status < 200 && !tunnel {
+        if interims >= INTERIMS_MAX {
+            return Err(BadResponse::TooManyInterims);
+        }
         let rewrite = ResponseRewrite {
             framing: DownstreamFraming::AsReceived,
             connection: ConnectionField::None,
@@ -94,10 +104,12 @@ pub fn take_response(
     let rewrite =
         ResponseRewrite { framing: passing.framing, connection: passing.connection, upgrade: tunnel };
     write_response(bytes, &head, fields, &rewrite, out);
+    let mut body = if tunnel { ResponseLeft::UntilClose } else { ResponseLeft::of(passing.body) };
+    body.heed(bytes, fields);
     Ok(Some(Downward::Final(FinalHead {
         len: head.len,
         status: head.status,
-        body: if tunnel { ResponseLeft::UntilClose } else { ResponseLeft::of(passing.body) },
+        body,
         close: passing.close,
         pool: may_pool(&head) && !facts.upgrade,
         keep_alive_timeout: head.keep_alive_timeout_s.map(|s| Micros::from_s(u64::from(s))),

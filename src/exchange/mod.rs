@@ -23,9 +23,9 @@ mod upward;
 mod tests;
 
 pub use attempt::{Attempt, AttemptFailure, Next, after_failure, is_failure};
-pub use bodies::{BadBody, CHUNK_LINE_MAX, RequestLeft, ResponseLeft, TRAILERS_MAX, Taken};
+pub use bodies::{BadBody, CHUNK_LIMITS, RequestLeft, ResponseLeft, Taken};
 pub use budget::{Budget, Grant};
-pub use downward::{BadResponse, Downward, FinalHead, take_response};
+pub use downward::{BadResponse, Downward, FinalHead, INTERIMS_MAX, take_response};
 pub use pace::Pace;
 pub use passing::{BodyPass, Passing, RequestFacts, may_pool, pass_response};
 pub use upward::{BadRequest, RequestRules, Upward, take_request};

@@ -9,17 +9,18 @@ use proptest::prelude::*;
 
 const LIMITS: HeadLimits = HeadLimits { max_head: 32 << 10, max_headers: 100 };
 
+const AS_IT_CAME: RequestRewrite<'static> = RequestRewrite {
+    forwarded: Forwarded::Off,
+    trusted: false,
+    client: b"192.0.2.17",
+    proto: b"http",
+    upgrade: false,
+};
+
 /// What goes up for `bytes`, and how many of them were taken.
 fn up(bytes: &[u8], max_body: u64) -> Result<Option<(Vec<u8>, Upward)>, BadRequest> {
-    let rewrite = RequestRewrite {
-        forwarded: Forwarded::Off,
-        trusted: false,
-        client: b"192.0.2.17",
-        proto: b"http",
-        upgrade: false,
-    };
     let router = Router::from_routes([], Some(0));
-    let rules = RequestRules { limits: &LIMITS, router: &router, max_body, rewrite };
+    let rules = RequestRules { limits: &LIMITS, router: &router, max_body, rewrite: AS_IT_CAME };
     let mut out = Vec::new();
     let taken = take_request(bytes, &rules, &mut Fields::default(), &mut out)?;
     Ok(taken.map(|upward| (out, upward)))
@@ -36,7 +37,7 @@ const GET: RequestFacts = RequestFacts {
 /// What goes down for `bytes`.
 fn down(bytes: &[u8], facts: &RequestFacts) -> Result<Option<(Vec<u8>, Downward)>, BadResponse> {
     let mut out = Vec::new();
-    let taken = take_response(bytes, facts, false, &mut Fields::default(), &mut out)?;
+    let taken = take_response(bytes, facts, 0, false, &mut Fields::default(), &mut out)?;
     Ok(taken.map(|downward| (out, downward)))
 }
 
@@ -78,7 +79,39 @@ fn a_body_that_is_too_large_is_refused_as_soon_as_that_is_known() {
     assert_eq!(RequestLeft::of(RequestBody::Length(6), 5).err(), too_large(5));
     assert!(RequestLeft::of(RequestBody::Length(5), 5).is_ok());
     assert!(passed(&mut chunks(), &[b"5\r\nhello\r\n0\r\n\r\n"], 5).is_ok());
-    assert_eq!(passed(&mut chunks(), &[b"5\r\nhello\r\n1\r\n!"], 5).err(), too_large(5));
+    assert_eq!(passed(&mut chunks(), &[b"5\r\nhello\r\n1"], 5).err(), too_large(5));
+    assert_eq!(passed(&mut chunks(), &[b"6\r\n"], 5).err(), too_large(5));
+    let unbounded = passed(&mut chunks(), &[b"7fffffffffffffff\r\n"], 0);
+    assert!(unbounded.is_ok());
+}
+
+#[test]
+fn extensions_do_not_go_on_in_either_direction() {
+    let coded = b"5;a=b\r\nhello\r\n0 ; c\r\nDigest: x\r\n\r\nGET /";
+    let expected = b"5\r\nhello\r\n0\r\nDigest: x\r\n\r\n";
+    let bytes: Vec<&[u8]> = coded.chunks(1).collect();
+    for pieces in [vec![coded.as_slice()], bytes] {
+        assert_eq!(passed(&mut chunks(), &pieces, 0), Ok((expected.to_vec(), coded.len() - 5)));
+        let mut body = ResponseLeft::of(BodyPass::Chunks);
+        let mut out = Vec::new();
+        for piece in pieces {
+            body.transform(piece, &mut out).unwrap();
+        }
+        assert_eq!((out.as_slice(), body.is_done()), (expected.as_slice(), true));
+    }
+}
+
+#[test]
+fn a_trailer_that_connection_names_is_refused_in_either_direction() {
+    let fields = "Connection: x-sum\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let request = format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}0\r\nX-Sum: 1\r\n\r\n");
+    assert!(matches!(up(request.as_bytes(), 0), Err(BadRequest::Body(BadBody::Malformed(_)))));
+    for version in [Version::Http11, Version::Http10] {
+        let response = format!("HTTP/1.1 200 OK\r\n{fields}");
+        let (_, downward) = down(response.as_bytes(), &RequestFacts { version, ..GET }).unwrap().unwrap();
+        let Downward::Final(mut head) = downward else { panic!("{downward:?}") };
+        assert!(head.body.take(b"0\r\nX-Sum: 1\r\n\r\n").is_err(), "{version:?}");
+    }
 }
 
 #[test]
@@ -138,6 +171,8 @@ fn what_cannot_go_up_is_refused() {
             "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\nContent-Length: 1\r\n\r\n",
             BadRequest::UpgradeWithBody,
         ),
+        ("TRACE / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n", BadRequest::TraceWithBody),
+        ("TRACE / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", BadRequest::TraceWithBody),
         (
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n",
             BadRequest::Body(BadBody::TooLarge { max: 5 }),
@@ -145,6 +180,34 @@ fn what_cannot_go_up_is_refused() {
     ] {
         assert_eq!(up(request.as_bytes(), 5).err(), Some(expected), "{request}");
     }
+}
+
+#[test]
+fn the_last_hop_of_a_trace_or_options_answers_itself() {
+    let rules = |router| RequestRules { limits: &LIMITS, router, max_body: 0, rewrite: AS_IT_CAME };
+    let router = Router::from_routes([], Some(0));
+    for (method, status, start) in
+        [("TRACE", 200, "HTTP/1.1 200 OK\r\n"), ("OPTIONS", 204, "HTTP/1.1 204 No Content\r\n")]
+    {
+        let text = format!("{method} / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n");
+        let mut out = Vec::new();
+        let taken = take_request(text.as_bytes(), &rules(&router), &mut Fields::default(), &mut out);
+        assert_eq!(taken.err(), Some(BadRequest::LastHop { status }));
+        assert!(out.starts_with(start.as_bytes()), "{}", String::from_utf8_lossy(&out));
+        let (out, _) = up(text.replace(": 0", ": 1").as_bytes(), 0).unwrap().unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), text);
+    }
+    let get = "GET / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n";
+    assert_eq!(up(get.as_bytes(), 0).unwrap().unwrap().0, get.as_bytes());
+}
+
+#[test]
+fn interim_responses_are_bounded_in_number() {
+    let bytes = b"HTTP/1.1 102 Processing\r\n\r\n";
+    let take =
+        |interims| take_response(bytes, &GET, interims, false, &mut Fields::default(), &mut Vec::new());
+    assert!(take(INTERIMS_MAX - 1).is_ok());
+    assert_eq!(take(INTERIMS_MAX).err(), Some(BadResponse::TooManyInterims));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::bodies::{BadBody, RequestLeft};
 use super::passing::RequestFacts;
 use crate::http1::{
     BadHead, Fields, HeadLimits, Method, Parse, RequestBody, RequestHead, RequestRewrite, Target,
-    parse_request, write_request,
+    parse_request, write_no_content, write_request, write_trace,
 };
 use crate::route::Router;
 
@@ -55,6 +55,15 @@ pub enum BadRequest {
     /// After the upgrade the backend would take the body for the new protocol's first bytes.
     #[error("a request with a body cannot ask for an upgrade")]
     UpgradeWithBody,
+    /// RFC 9110 §9.3.8.
+    #[error("a TRACE cannot have a body")]
+    TraceWithBody,
+    /// Its Max-Forwards is 0: weir is the last to have it, and answers itself.
+    #[error("Max-Forwards is 0")]
+    LastHop {
+        /// The answer's status.
+        status: u16,
+    },
     /// No route takes it.
     #[error("no route for this host and path")]
     NoRoute,
@@ -67,7 +76,8 @@ pub enum BadRequest {
 /// not whole yet. `fields` is scratch memory.
 ///
 /// # Errors
-/// Why it is refused. What is in `out` then may not go up, and nothing behind it may be read as a request.
+/// Why it does not go up, and nothing behind it may be read as a request. What is in `out` then is of no use,
+/// but for [`BadRequest::LastHop`]: then it is the answer, whole.
 pub fn take_request(
     bytes: &[u8],
     rules: &RequestRules<'_>,
@@ -78,20 +88,49 @@ pub fn take_request(
         Parse::Complete(head) => head,
         Parse::Partial => return Ok(None),
     };
-    if head.method == Method::Connect {
-        return Err(BadRequest::Connect);
-    }
     if head.upgrade && head.body != RequestBody::None {
         return Err(BadRequest::UpgradeWithBody);
+    }
+    if matches!(head.method, Method::Connect | Method::Trace | Method::Options) {
+        about_the_way(bytes, &head, fields, out)?;
     }
     let pool = route(rules.router, &head, bytes)?;
     let mut body = RequestLeft::of(head.body, rules.max_body)?;
     write_request(bytes, &head, fields, &RequestRewrite { upgrade: head.upgrade, ..rules.rewrite }, out);
+    body.heed(bytes, fields);
     let rest = &bytes[head.len..];
     let taken = body.take(rest, rules.max_body)?;
     out.extend_from_slice(taken.goes_on(rest));
     let facts = RequestFacts::of(&head);
     Ok(Some(Upward { len: head.len + taken.count, body_len: taken.count, body, facts, pool }))
+}
+
+/// The methods that are about the way to the server.
+#[cold]
+fn about_the_way(
+    bytes: &[u8],
+    head: &RequestHead,
+    fields: &Fields,
+    out: &mut Vec<u8>,
+) -> Result<(), BadRequest> {
+    if head.method == Method::Connect {
+        return Err(BadRequest::Connect);
+    }
+    let trace = head.method == Method::Trace;
+    if trace && !matches!(head.body, RequestBody::None | RequestBody::Length(0)) {
+        return Err(BadRequest::TraceWithBody);
+    }
+    match (head.max_forwards, trace) {
+        (Some(0), true) => {
+            write_trace(bytes, head, fields, out);
+            Err(BadRequest::LastHop { status: 200 })
+        }
+        (Some(0), false) => {
+            write_no_content(out);
+            Err(BadRequest::LastHop { status: 204 })
+        }
+        (Some(_) | None, _) => Ok(()),
+    }
 }
 
 /// The pool for a request.

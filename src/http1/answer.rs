@@ -1,8 +1,39 @@
-//! weir's own answers: small, complete, plain text.
+//! weir's own answers: small and complete.
 //!
 //! Here: their bytes, and the reason phrases. Not here: which status, and what the text says
 //! (`exchange`). There is no `Date`: this room has no clock, and RFC 9110 §6.6.1 lets go without where
 //! there is none.
+
+use super::fields::Fields;
+use super::request::RequestHead;
+use super::rewrite::write_field;
+
+/// What names of fields with credentials have in them: no TRACE shows such a field (RFC 9110 §9.3.8).
+const SECRET: [&[u8]; 7] = [b"auth", b"cookie", b"credential", b"key", b"secret", b"session", b"token"];
+
+/// Appends to `out` the whole answer to a TRACE that goes no further: its head as it came, but for what may
+/// carry credentials. The connection ends with it.
+pub fn write_trace(bytes: &[u8], head: &RequestHead, fields: &Fields, out: &mut Vec<u8>) {
+    let list = fields.list();
+    let line_end = list.first().map_or(head.len - 2, |first| first.name.start as usize);
+    let mut echo = bytes[head.method_span.start as usize..line_end].to_vec();
+    for (name, value) in fields.iter(bytes) {
+        let lower = name.to_ascii_lowercase();
+        if !SECRET.iter().any(|secret| lower.windows(secret.len()).any(|part| part == *secret)) {
+            write_field(name, value, &mut echo);
+        }
+    }
+    echo.extend_from_slice(b"\r\n");
+    out.extend_from_slice(b"HTTP/1.1 200 OK\r\nContent-Type: message/http\r\nContent-Length: ");
+    write_decimal(echo.len(), out);
+    out.extend_from_slice(b"\r\nConnection: close\r\n\r\n");
+    out.extend_from_slice(&echo);
+}
+
+/// Appends to `out` the whole answer to an OPTIONS that goes no further. The connection ends with it.
+pub fn write_no_content(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+}
 
 /// Appends to `out` a whole answer with `body` as its text.
 ///

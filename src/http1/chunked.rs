@@ -1,12 +1,17 @@
 //! The chunked coding (RFC 9112 §7.1): where the payload is, and where the body ends.
 //!
 //! Here: a decoder that is fed slices and may be interrupted at any byte, and the few bytes that encoding
-//! takes. It copies nothing: it tells where payload lies, and who passes the coded body on as it stands
-//! sends just what was consumed, so everything in it is checked as strictly as a head: no bare LF, no
-//! control bytes in extensions, and no trailer that would frame, route or identify (RFC 9110 §6.5.1),
-//! because a recipient that merges trailers into the fields would believe it. Called by `proxy`.
+//! takes. It copies nothing: it tells where payload lies and where extensions, and who passes the coded body
+//! on sends what was consumed but for the extensions. So everything in it is checked as strictly as a head:
+//! no bare LF, no size that a reader with less room would cut, no trailer that must not be one
+//! (`trailer.rs`). Called by `exchange`.
+//!
+//! Its overhead is bounded by its payload: a chunk has a byte at least, its size 16 digits at most, and all
+//! extensions of a body have a bound of their own. So there is no flood of empty chunks to be counted.
 
+use super::extension::Extension;
 use super::scan;
+use super::trailer::{Name, Nominations};
 use std::ops::Range;
 
 /// The last chunk and an empty trailer section.
@@ -53,15 +58,19 @@ pub enum ChunkWhy {
     /// Not hexadecimal digits, or none.
     #[error("a chunk size is not a hexadecimal number")]
     BadSize,
-    /// More than a signed 64-bit number holds.
-    #[error("a chunk size is too large")]
+    /// More than a signed 64-bit number holds, or more than 16 digits, zeros included: a reader that counts
+    /// digits would see another size.
+    #[error("a chunk size is too large, or has more than 16 digits")]
     SizeTooLarge,
     /// Sizes are short; the rest is extensions, which nobody uses but to attack.
     #[error("a chunk size line is longer than allowed")]
     LineTooLong,
-    /// A control byte in it, or white space and then no extension.
+    /// Not `;name`, `;name=token` or `;name="text"`; or white space and then no extension.
     #[error("a chunk extension is malformed")]
     BadExtension,
+    /// All of them together.
+    #[error("the chunk extensions of the body are longer than allowed")]
+    ExtensionsTooLong,
     /// LF without CR before it, CR without LF after it.
     #[error("a line of the chunked coding does not end in CRLF")]
     BadLineEnd,
@@ -84,8 +93,7 @@ pub enum ChunkWhy {
 enum State {
     FirstDigit,
     Digits,
-    /// White space after the digits, which only an extension may follow.
-    SpaceAfterSize,
+    /// Between a size and its line's end.
     Extension,
     SizeLf,
     Payload,
@@ -99,30 +107,19 @@ enum State {
     Done,
 }
 
-/// Longest name in [`FORBIDDEN`]; of longer names no more is kept.
-const NAME_KEPT: usize = 19;
+/// How long the parts of a chunked body may be that are no payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkLimits {
+    /// Bytes of a chunk's size line, its extensions and CRLF included.
+    pub max_line: usize,
+    /// Bytes of all extensions of a body.
+    pub max_extensions: usize,
+    /// Bytes of the trailer section, its blank line included.
+    pub max_trailers: usize,
+}
 
-/// Names that trailers may not have.
-const FORBIDDEN: [&[u8]; 18] = [
-    b"authorization",
-    b"cache-control",
-    b"connection",
-    b"content-encoding",
-    b"content-length",
-    b"content-range",
-    b"content-type",
-    b"cookie",
-    b"expect",
-    b"forwarded",
-    b"host",
-    b"keep-alive",
-    b"proxy-authorization",
-    b"set-cookie",
-    b"te",
-    b"trailer",
-    b"transfer-encoding",
-    b"upgrade",
-];
+/// Digits of a size.
+const DIGITS_MAX: usize = 16;
 
 /// Decodes one chunked body, slice by slice.
 #[derive(Clone, Debug)]
@@ -134,30 +131,38 @@ pub struct ChunkDecoder {
     payload: u64,
     /// Bytes of this size line so far.
     line: usize,
-    max_line: usize,
+    /// Bytes of extensions so far.
+    extensions: usize,
+    /// Where the extension stands, if it is one.
+    extension: Extension,
     /// Bytes of the trailer section so far.
     trailers: usize,
-    max_trailers: usize,
-    /// The trailer's name so far, in lower case, and its length, of which no more than so much is kept.
-    name: [u8; NAME_KEPT],
-    name_len: usize,
+    /// The trailer's name so far.
+    name: Name,
+    limits: ChunkLimits,
+    nominated: Option<Box<Nominations>>,
 }
 
 impl ChunkDecoder {
-    /// A decoder at the start of a body. `max_line`: bytes of a chunk's size line, extensions included;
-    /// `max_trailers`: bytes of the trailer section, its blank line included.
-    pub const fn new(max_line: usize, max_trailers: usize) -> Self {
+    /// A decoder at the start of a body.
+    pub const fn new(limits: ChunkLimits) -> Self {
         Self {
             state: State::FirstDigit,
             left: 0,
             payload: 0,
             line: 0,
-            max_line,
+            extensions: 0,
+            extension: Extension::Space,
             trailers: 0,
-            max_trailers,
-            name: [0; NAME_KEPT],
-            name_len: 0,
+            name: Name::EMPTY,
+            limits,
+            nominated: None,
         }
+    }
+
+    /// Refuses trailers of these names too.
+    pub fn forbid(&mut self, nominated: Option<Box<Nominations>>) {
+        self.nominated = nominated;
     }
 
     /// Payload bytes so far.
@@ -165,12 +170,42 @@ impl ChunkDecoder {
         self.payload
     }
 
+    /// Payload bytes so far, and those that the chunk under way says are still to come.
+    pub const fn declared_len(&self) -> u64 {
+        self.payload.saturating_add(self.left)
+    }
+
     /// Takes the next bytes of the body, and calls `data` with each range of `input` that is payload, in
     /// order. Once the body has ended, what follows is left alone, now and in later calls.
     ///
     /// # Errors
     /// The first fault. `data` has been called for what came before it; the decoder is of no use after it.
-    pub fn decode(&mut self, input: &[u8], mut data: impl FnMut(Range<usize>)) -> Result<Chunks, BadChunk> {
+    #[inline]
+    pub fn decode(&mut self, input: &[u8], data: impl FnMut(Range<usize>)) -> Result<Chunks, BadChunk> {
+        self.decode_both(input, data, |_| ())
+    }
+
+    /// [`Self::decode`] for who passes the coded body on: `extension` is called with each range of `input`
+    /// that is to be left out, in order; some adjoin.
+    ///
+    /// # Errors
+    /// As there.
+    #[inline]
+    pub fn decode_coded(
+        &mut self,
+        input: &[u8],
+        extension: impl FnMut(Range<usize>),
+    ) -> Result<Chunks, BadChunk> {
+        self.decode_both(input, |_| (), extension)
+    }
+
+    #[inline]
+    fn decode_both(
+        &mut self,
+        input: &[u8],
+        mut data: impl FnMut(Range<usize>),
+        mut extension: impl FnMut(Range<usize>),
+    ) -> Result<Chunks, BadChunk> {
         let mut at = 0;
         while at < input.len() && self.state != State::Done {
             if self.state == State::Payload {
@@ -184,6 +219,9 @@ impl ChunkDecoder {
                 }
             } else {
                 self.state = self.step(input[at]).map_err(|why| BadChunk { why, at })?;
+                if self.state == State::Extension {
+                    extension(at..at + 1);
+                }
                 at += 1;
             }
         }
@@ -194,9 +232,9 @@ impl ChunkDecoder {
     #[inline]
     fn step(&mut self, byte: u8) -> Result<State, ChunkWhy> {
         match self.state {
-            State::FirstDigit | State::Digits | State::SpaceAfterSize | State::Extension | State::SizeLf => {
+            State::FirstDigit | State::Digits | State::Extension | State::SizeLf => {
                 self.line += 1;
-                if self.line > self.max_line {
+                if self.line > self.limits.max_line {
                     return Err(ChunkWhy::LineTooLong);
                 }
                 self.step_size(byte)
@@ -214,7 +252,7 @@ impl ChunkDecoder {
             | State::TrailerLf
             | State::LastLf => {
                 self.trailers += 1;
-                if self.trailers > self.max_trailers {
+                if self.trailers > self.limits.max_trailers {
                     return Err(ChunkWhy::TrailersTooLarge);
                 }
                 self.step_trailer(byte)
@@ -229,26 +267,39 @@ impl ChunkDecoder {
         match (self.state, byte) {
             (State::FirstDigit | State::Digits, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 let digit = (byte & 0xf) + if byte > b'9' { 9 } else { 0 };
-                self.left = self
-                    .left
-                    .checked_mul(16)
-                    .map(|size| size | u64::from(digit))
-                    .filter(|&size| size <= i64::MAX as u64)
-                    .ok_or(ChunkWhy::SizeTooLarge)?;
+                // No bit is lost: more than 16 digits are not read.
+                let size = (self.left << 4) | u64::from(digit);
+                if self.line > DIGITS_MAX || size > i64::MAX as u64 {
+                    return Err(ChunkWhy::SizeTooLarge);
+                }
+                self.left = size;
                 Ok(State::Digits)
             }
             (State::FirstDigit, _) => Err(ChunkWhy::BadSize),
-            (State::Digits | State::Extension, b'\r') => Ok(State::SizeLf),
-            (State::Digits | State::SpaceAfterSize, b';') => Ok(State::Extension),
-            (State::Digits | State::SpaceAfterSize, b' ' | b'\t') => Ok(State::SpaceAfterSize),
+            (State::Digits, b'\r') => Ok(State::SizeLf),
             (State::Digits | State::Extension, b'\n') => Err(ChunkWhy::BadLineEnd),
-            (State::Digits, _) => Err(ChunkWhy::BadSize),
-            (State::Extension, _) if scan::is_value(byte) => Ok(State::Extension),
+            (State::Digits, _) => {
+                self.extension = Extension::begin(byte).ok_or(ChunkWhy::BadSize)?;
+                self.count_extension()
+            }
+            (State::Extension, b'\r') if self.extension.may_end() => Ok(State::SizeLf),
+            (State::Extension, _) => {
+                self.extension = self.extension.step(byte).ok_or(ChunkWhy::BadExtension)?;
+                self.count_extension()
+            }
             (State::SizeLf, b'\n') if self.left == 0 => Ok(State::TrailerLine),
             (State::SizeLf, b'\n') => Ok(State::Payload),
-            (State::SizeLf, _) => Err(ChunkWhy::BadLineEnd),
-            (_, _) => Err(ChunkWhy::BadExtension),
+            (_, _) => Err(ChunkWhy::BadLineEnd),
         }
+    }
+
+    /// One byte of an extension more.
+    fn count_extension(&mut self) -> Result<State, ChunkWhy> {
+        self.extensions += 1;
+        if self.extensions > self.limits.max_extensions {
+            return Err(ChunkWhy::ExtensionsTooLong);
+        }
+        Ok(State::Extension)
     }
 
     fn step_trailer(&mut self, byte: u8) -> Result<State, ChunkWhy> {
@@ -256,30 +307,21 @@ impl ChunkDecoder {
             (State::TrailerLine, b'\r') => Ok(State::LastLf),
             (State::LastLf, b'\n') => Ok(State::Done),
             (State::TrailerLf, b'\n') => {
-                self.name_len = 0;
+                self.name.clear();
                 Ok(State::TrailerLine)
             }
             (State::TrailerLine | State::TrailerName, _) if scan::is_token(byte) => {
-                if let Some(kept) = self.name.get_mut(self.name_len) {
-                    *kept = byte.to_ascii_lowercase();
-                }
-                self.name_len += 1;
+                self.name.push(byte);
                 Ok(State::TrailerName)
             }
-            (State::TrailerName, b':') if self.is_forbidden() => Err(ChunkWhy::ForbiddenTrailer),
+            (State::TrailerName, b':') if self.name.is_forbidden(self.nominated.as_deref()) => {
+                Err(ChunkWhy::ForbiddenTrailer)
+            }
             (State::TrailerName, b':') => Ok(State::TrailerValue),
             (State::TrailerValue, b'\r') => Ok(State::TrailerLf),
             (State::TrailerValue, _) if scan::is_value(byte) => Ok(State::TrailerValue),
             (State::LastLf | State::TrailerLf, _) | (_, b'\n') => Err(ChunkWhy::BadLineEnd),
             (_, _) => Err(ChunkWhy::BadTrailer),
         }
-    }
-
-    fn is_forbidden(&self) -> bool {
-        let kept = &self.name[..self.name_len.min(NAME_KEPT)];
-        // A longer name than is kept is none of these, but may be of a family.
-        (self.name_len <= NAME_KEPT && FORBIDDEN.contains(&kept))
-            || kept.starts_with(b"x-forwarded-")
-            || kept == b"x-real-ip"
     }
 }

@@ -115,6 +115,13 @@ fn list<'a>(field: &Field, bytes: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
     field.value.of(bytes).split(|&b| b == b',').map(<[u8]>::trim_ascii)
 }
 
+/// What `Connection` names, options apart: of no use but to look for.
+pub(super) fn nominations<'a>(bytes: &'a [u8], fields: &'a Fields) -> impl Iterator<Item = &'a [u8]> {
+    let is_option = |name: &[u8]| Options::default().take(name);
+    let names = fields.all(Kind::Connection).flat_map(|field| list(field, bytes));
+    names.filter(move |name| !name.is_empty() && !is_option(name))
+}
+
 /// `timeout=N` of the first `Keep-Alive`, in seconds: how long the sender keeps an idle connection.
 pub(super) fn keep_alive_timeout_s(bytes: &[u8], fields: &Fields) -> Option<u32> {
     let field = fields.first(Kind::KeepAlive)?;

@@ -27,6 +27,10 @@ pub(super) enum Kind {
     Trailer,
     Upgrade,
     Expect,
+    MaxForwards,
+    /// `Content-Length` or `Transfer-Encoding` with something else for the `-`: whoever makes variables of
+    /// names (CGI and its heirs) makes the same variable of both.
+    FramingLookAlike,
     XForwardedFor,
     XForwardedProto,
     XForwardedHost,
@@ -52,13 +56,29 @@ impl Kind {
             (9, b'f') => (Self::ForwardedOther, is(name, b"forwarded")),
             (10, b'c') => (Self::Connection, is(name, b"connection")),
             (10, b'k') => (Self::KeepAlive, is(name, b"keep-alive")),
+            (12, b'm') => (Self::MaxForwards, is(name, b"max-forwards")),
             (14, b'c') => (Self::ContentLength, is(name, b"content-length")),
             (16, b'p') => (Self::ProxyConnection, is(name, b"proxy-connection")),
             (17, b't') => (Self::TransferEncoding, is(name, b"transfer-encoding")),
             (_, b'x') => return Self::of_x(name),
             _ => return Self::Plain,
         };
-        if is_it { kind } else { Self::Plain }
+        match (is_it, kind) {
+            (true, _) => kind,
+            (false, Self::ContentLength | Self::TransferEncoding) => Self::framing_look_alike(name),
+            (false, _) => Self::Plain,
+        }
+    }
+
+    /// Of a name as long as a framing field's, and with its first letter, but another.
+    #[cold]
+    fn framing_look_alike(name: &[u8]) -> Self {
+        let alike = |known: &[u8]| name.len() == known.len() && looks_like(name, known);
+        if alike(b"content-length") || alike(b"transfer-encoding") {
+            Self::FramingLookAlike
+        } else {
+            Self::Plain
+        }
     }
 
     fn of_x(name: &[u8]) -> Self {
@@ -77,6 +97,13 @@ impl Kind {
         }
         Self::ForwardedOther
     }
+}
+
+/// Whether a name, a token, is the `known` one, given in lower case and of the same length, whatever stands
+/// for its dashes.
+#[inline]
+fn looks_like(name: &[u8], known: &[u8]) -> bool {
+    name.iter().zip(known).all(|(n, &k)| if k == b'-' { !n.is_ascii_alphanumeric() } else { n | 0x20 == k })
 }
 
 /// Whether a name, a token, is the `known` one, given in lower case. Its length is a constant here, so it

@@ -54,6 +54,9 @@ pub(super) fn read_framing(bytes: &[u8], version: Version, fields: &mut Fields) 
     }
 }
 
+/// Digits of the largest length, zeros before it included: who counts digits must not see another.
+const DIGITS_MAX: usize = 19;
+
 /// A length: digits, and no more than a signed 64-bit number holds. Who is behind us may count with a
 /// sign, and must not see less than we do.
 fn decimal(digits: &[u8]) -> Result<u64, Why> {
@@ -63,7 +66,7 @@ fn decimal(digits: &[u8]) -> Result<u64, Why> {
     digits
         .iter()
         .try_fold(0u64, |n, d| n.checked_mul(10)?.checked_add(u64::from(d - b'0')))
-        .filter(|&n| n <= i64::MAX as u64)
+        .filter(|&n| n <= i64::MAX as u64 && digits.len() <= DIGITS_MAX)
         .ok_or(Why::LengthTooLarge)
 }
 

@@ -9,7 +9,7 @@
 //! Strict where the RFCs leave a choice, because what two parsers read differently is how requests are
 //! smuggled: a bare LF or CR, folding, a space before a colon, two lengths (equal ones too), a length
 //! beside a coding, and any coding but `chunked` are refused, in either direction. Whatever is passed on
-//! has been read here first: there is no field, chunk extension or trailer that goes through unlooked at.
+//! has been read here first: no field and no trailer goes through unlooked at, and no chunk extension at all.
 //!
 //! | file | what |
 //! |---|---|
@@ -23,12 +23,14 @@
 //! | `request.rs`, `response.rs` | whole heads |
 //! | `rewrite.rs`, `write_request.rs`, `write_response.rs` | the head that goes on |
 //! | `chunked.rs` | the chunked coding |
+//! | `extension.rs`, `trailer.rs` | what of it is never passed on, or refused |
 //! | `answer.rs` | weir's own small answers |
 
 mod answer;
 mod authority;
 mod chunked;
 mod connection;
+mod extension;
 mod fields;
 mod framing;
 mod head;
@@ -37,18 +39,22 @@ mod request;
 mod response;
 mod rewrite;
 mod scan;
+mod trailer;
 mod write_request;
 mod write_response;
 
 #[cfg(test)]
 mod tests;
 
-pub use answer::{reason_phrase, write_error};
-pub use chunked::{BadChunk, CHUNK_END, ChunkDecoder, ChunkWhy, Chunks, LAST_CHUNK, write_chunk_head};
+pub use answer::{reason_phrase, write_error, write_no_content, write_trace};
+pub use chunked::{
+    BadChunk, CHUNK_END, ChunkDecoder, ChunkLimits, ChunkWhy, Chunks, LAST_CHUNK, write_chunk_head,
+};
 pub use fields::Fields;
 pub use head::{HeadLimits, Method, Parse, Span, Version};
 pub use refusal::{BadHead, Why};
 pub use request::{RequestBody, RequestHead, Target, parse_request};
 pub use response::{ResponseBody, ResponseHead, parse_response};
+pub use trailer::Nominations;
 pub use write_request::{RequestRewrite, write_request};
 pub use write_response::{ConnectionField, DownstreamFraming, ResponseRewrite, write_response};

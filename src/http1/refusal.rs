@@ -38,7 +38,12 @@ impl BadHead {
             | Why::BadValue
             | Why::HostMissing
             | Why::HostRepeated
+            | Why::HostEmpty
             | Why::BadHost
+            | Why::FramingLookAlike
+            | Why::BadMaxForwards
+            | Why::MaxForwardsRepeated
+            | Why::FramedInterim
             | Why::BadLength
             | Why::LengthTooLarge
             | Why::LengthRepeated
@@ -86,8 +91,8 @@ pub enum Why {
     /// Well-formed, but not 1.x.
     #[error("the HTTP version is not supported; HTTP/1.1 and HTTP/1.0 are")]
     UnsupportedVersion,
-    /// Not three digits, 100 or more.
-    #[error("the status is not three digits from 100 to 999")]
+    /// Not three digits, or none that HTTP has (RFC 9110 §15).
+    #[error("the status is not three digits from 100 to 599")]
     BadStatus,
     /// A control byte in it.
     #[error("the reason phrase has a control byte")]
@@ -113,6 +118,9 @@ pub enum Why {
     /// RFC 9112 §3.2.
     #[error("Host is given more than once")]
     HostRepeated,
+    /// RFC 9112 §3.2 has it for targets without an authority; `http` has none such (RFC 9110 §4.2.1).
+    #[error("Host is empty")]
+    HostEmpty,
     /// RFC 9112 §3.2.
     #[error("Host is not a host, or not a host and a port")]
     BadHost,
@@ -137,6 +145,18 @@ pub enum Why {
     /// RFC 9112 §6.1.
     #[error("an HTTP/1.0 message has Transfer-Encoding")]
     CodingInHttp10,
+    /// `Content_Length`, `Transfer_Encoding` and the like.
+    #[error("a field name would be Content-Length or Transfer-Encoding with \"-\" in it")]
+    FramingLookAlike,
+    /// RFC 9110 §7.6.2, for TRACE and OPTIONS.
+    #[error("Max-Forwards is not a number")]
+    BadMaxForwards,
+    /// Equal or not.
+    #[error("Max-Forwards is given more than once")]
+    MaxForwardsRepeated,
+    /// RFC 9110 §8.6, RFC 9112 §6.1: it has no body, and who reads one would take the final response for it.
+    #[error("an interim response (1xx) has Content-Length or Transfer-Encoding")]
+    FramedInterim,
     /// Other than `100-continue` (RFC 9110 §10.1.1).
     #[error("Expect is not 100-continue")]
     UnknownExpectation,

@@ -10,7 +10,7 @@
 
 use super::authority::{Authority, authority};
 use super::connection::read_options;
-use super::fields::{Fields, Kind, line_end, read_fields};
+use super::fields::{Fields, Kind, Kinds, line_end, read_fields};
 use super::framing::{Framing, read_framing};
 use super::head::{HeadLimits, Method, Parse, Span, Stop, Version};
 use super::refusal::{BadHead, Why};
@@ -33,7 +33,7 @@ pub struct RequestHead {
     /// The version the client speaks.
     pub version: Version,
     /// The host, perhaps with a port: that of an absolute target or of CONNECT's, else that of `Host`.
-    /// Empty if `Host` is empty; `None` if there is none, which only HTTP/1.0 may do.
+    /// Never empty; `None` if there is none, which only HTTP/1.0 may do.
     pub host: Option<Span>,
     /// How the body is framed.
     pub body: RequestBody,
@@ -44,6 +44,9 @@ pub struct RequestHead {
     /// Whether the client offers to change the protocol: `Connection` names `upgrade`, there is an
     /// `Upgrade` (other than to `h2c`, which is not passed on), and it is HTTP/1.1.
     pub upgrade: bool,
+    /// How many more may pass it on (RFC 9110 §7.6.2); what does not fit is the largest that does. Only for
+    /// TRACE and OPTIONS: for other methods the field means nothing.
+    pub max_forwards: Option<u32>,
 }
 
 /// How a request's body is framed (RFC 9112 §6.3).
@@ -104,6 +107,8 @@ pub fn parse_request(
 fn head(bytes: &[u8], len: usize, line: &Line, fields: &mut Fields) -> Result<RequestHead, BadHead> {
     let version = line.version;
     let host = host(bytes, line, fields)?;
+    let max_forwards =
+        if fields.seen().meets(RARE) { rare_fields(bytes, line.method, fields)? } else { None };
     let body = match read_framing(bytes, version, fields)? {
         Framing::Unsaid => RequestBody::None,
         Framing::Length(length) => RequestBody::Length(length),
@@ -122,7 +127,33 @@ fn head(bytes: &[u8], len: usize, line: &Line, fields: &mut Fields) -> Result<Re
         keep_alive: options.keeps_alive(version),
         expects_continue,
         upgrade: options.upgrades(version, bytes, fields),
+        max_forwards,
     })
+}
+
+/// Kinds that hardly any request has.
+const RARE: Kinds = Kinds::of(&[Kind::FramingLookAlike, Kind::MaxForwards]);
+
+/// `Max-Forwards`, if it means something; and what looks like a framing field is refused.
+#[cold]
+fn rare_fields(bytes: &[u8], method: Method, fields: &Fields) -> Result<Option<u32>, BadHead> {
+    if let Some(alike) = fields.first(Kind::FramingLookAlike) {
+        return Err(BadHead { why: Why::FramingLookAlike, at: alike.name.start as usize });
+    }
+    let Some(field) = fields.first(Kind::MaxForwards) else { return Ok(None) };
+    if !matches!(method, Method::Trace | Method::Options) {
+        return Ok(None);
+    }
+    let bad = |why| Err(BadHead { why, at: field.value.start as usize });
+    let digits = field.value.of(bytes);
+    if fields.is_repeated(Kind::MaxForwards) {
+        return bad(Why::MaxForwardsRepeated);
+    }
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return bad(Why::BadMaxForwards);
+    }
+    let add = |n: u32, digit: &u8| n.saturating_mul(10).saturating_add(u32::from(digit - b'0'));
+    Ok(Some(digits.iter().fold(0, add)))
 }
 
 /// The host that is meant. `Host` must be right even where the target's own authority wins.
@@ -134,10 +165,11 @@ fn host(bytes: &[u8], line: &Line, fields: &Fields) -> Result<Option<Span>, BadH
             if fields.is_repeated(Kind::Host) {
                 return Err(BadHead { why: Why::HostRepeated, at });
             }
-            if authority(host.value.of(bytes)).is_none() {
-                return Err(BadHead { why: Why::BadHost, at });
+            match authority(host.value.of(bytes)) {
+                Some(Authority::Host | Authority::HostAndPort) => Some(host.value),
+                Some(Authority::Empty) => return Err(BadHead { why: Why::HostEmpty, at }),
+                None => return Err(BadHead { why: Why::BadHost, at }),
             }
-            Some(host.value)
         }
         None if line.version == Version::Http11 => {
             return Err(BadHead { why: Why::HostMissing, at: line.len });

@@ -19,13 +19,14 @@ use super::scan;
 pub struct ResponseHead {
     /// Bytes up to and including the blank line.
     pub len: usize,
-    /// 100 to 999.
+    /// 100 to 599.
     pub status: u16,
     /// The version the backend speaks.
     pub version: Version,
     /// How the body is framed.
     pub body: ResponseBody,
-    /// Whether the backend lets the connection go on after this response. Never for [`UntilClose`].
+    /// Whether the connection can go on after this response, and the backend lets it. Never for
+    /// [`UntilClose`], nor for a 204 that says that it has a body: that may come.
     ///
     /// [`UntilClose`]: ResponseBody::UntilClose
     pub keep_alive: bool,
@@ -84,6 +85,11 @@ fn head(
 ) -> Result<ResponseHead, BadHead> {
     let version = line.version;
     let framing = read_framing(bytes, version, fields)?;
+    if line.status < 200 && framing != Framing::Unsaid {
+        return Err(BadHead { why: Why::FramedInterim, at: line.len });
+    }
+    // RFC 9112 §6.1 forbids a 204 to say so, but some do: it ends with its head all the same (§6.3).
+    let misframed = line.status == 204 && !matches!(framing, Framing::Unsaid | Framing::Length(0));
     let bodiless = match request {
         Method::Head => true,
         Method::Connect if (200..300).contains(&line.status) => true,
@@ -103,7 +109,7 @@ fn head(
         status: line.status,
         version,
         body,
-        keep_alive: options.keeps_alive(version) && body != ResponseBody::UntilClose,
+        keep_alive: options.keeps_alive(version) && body != ResponseBody::UntilClose && !misframed,
         keep_alive_timeout_s,
         reason: line.reason,
         upgrade: options.upgrades(version, bytes, fields),
@@ -149,13 +155,13 @@ fn status_line(window: &[u8]) -> Result<Line, Stop> {
     Ok(Line { len, version, status, reason: Span::new(reason_start, reason_end) })
 }
 
-/// Three digits, the first not 0; `at` is where they begin.
+/// Three digits, the first 1 to 5; `at` is where they begin.
 #[inline]
 fn read_status(digits: &[u8], at: usize) -> Result<u16, Stop> {
     let mut status = 0;
     for place in 0..3 {
         match digits.get(place) {
-            Some(&digit) if digit.is_ascii_digit() && (place > 0 || digit != b'0') => {
+            Some(&digit) if digit.is_ascii_digit() && (place > 0 || (b'1'..=b'5').contains(&digit)) => {
                 status = status * 10 + u16::from(digit - b'0');
             }
             Some(_) => return Err(Stop::bad(Why::BadStatus, at + place)),

@@ -77,6 +77,9 @@ pub fn write_request(
     if absolute.is_some() {
         edited = edited.with(Kinds::of(&[Kind::Host]));
     }
+    if head.max_forwards.is_some() {
+        edited = edited.with(Kinds::of(&[Kind::MaxForwards]));
+    }
     if head.version == Version::Http10 {
         // It expects nothing (RFC 9110 §10.1.1), but would seem to, once it says 1.1.
         edited = edited.with(Kinds::of(&[Kind::Expect]));
@@ -92,6 +95,10 @@ pub fn write_request(
     };
     copy_fields(bytes, fields, end, edited, out, |field, out| match field.kind {
         Kind::Host => write_field(field.name.of(bytes), absolute.unwrap_or_default(), out),
+        Kind::MaxForwards => {
+            let left = head.max_forwards.unwrap_or_default().saturating_sub(1);
+            write_field(field.name.of(bytes), left.to_string().as_bytes(), out);
+        }
         Kind::XForwardedFor if origin == Origin::Append => {
             let client = if chain == Some(field.name.start) { rewrite.client } else { b"" };
             write_chain(field.name.of(bytes), field.value.of(bytes), client, out);

@@ -77,6 +77,8 @@ labelled! {
         BadBody = "bad_body",
         /// A feature that weir does not pass on.
         Unsupported = "unsupported",
+        /// A TRACE or OPTIONS whose `Max-Forwards` was 0: it was meant for weir.
+        LastHop = "last_hop",
         /// No route for this host and path.
         NoRoute = "no_route",
         /// The pool has no usable backend.

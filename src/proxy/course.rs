@@ -127,7 +127,9 @@ pub(super) struct Course {
     afresh: bool,
     reserved: Option<Box<Reserved>>,
     /// A byte of a response has gone to the client, an interim one's too.
-    pub(super) answering: Cell<bool>,
+    answering: Cell<bool>,
+    /// Interim responses so far, passed on or not.
+    interims: Cell<u8>,
     /// The client is gone: nothing is tried again for it.
     pub(super) gone: Cell<bool>,
 }
@@ -148,8 +150,20 @@ impl Course {
             afresh: false,
             reserved,
             answering: Cell::new(false),
+            interims: Cell::new(0),
             gone: Cell::new(false),
         }
+    }
+
+    /// An interim response has come, and `bytes` go to the client for it; none, if it must not have it.
+    pub(super) fn interim(&self, bytes: &[u8]) {
+        self.answering.set(self.answering.get() || !bytes.is_empty());
+        self.interims.set(self.interims.get().saturating_add(1));
+    }
+
+    /// How many interim responses there were.
+    pub(super) fn interims(&self) -> u8 {
+        self.interims.get()
     }
 
     fn attempt(&self, service: &Service, picked: &Picked, sent: Sent) -> Attempt {

@@ -3,6 +3,7 @@
 //! What has arrived meanwhile leaves by one send. The next receive happens only when that has left, so a
 //! slow client holds up its backend, and memory stays bounded. Called by `exchange.rs` and `upload.rs`.
 
+use super::course::Course;
 use super::request::Input;
 use super::response::{BadResponse, FirstPart, Part, take_response};
 use super::service::Service;
@@ -11,7 +12,6 @@ use crate::exchange::{AttemptFailure, Pace, RequestFacts, ResponseLeft, Taken};
 use crate::metrics::UpstreamFailure;
 use crate::ring::{Chunk, Fault, Payload, PipeLoan, SpliceFault, Stream, give_way};
 use crate::time::{Instant, Micros};
-use std::cell::Cell;
 use std::future::poll_fn;
 
 /// Chunks that leave by one send.
@@ -76,7 +76,7 @@ pub(super) enum DownloadFault {
     Backend(UpstreamFailure),
 }
 
-/// Reads until the final head is there; interim responses are passed on, and `answering` says so. What
+/// Reads until the final head is there; interim responses are passed on, and `course` is told. What
 /// `until` says is asked each time, since it may change while a request is still being sent.
 ///
 /// # Errors
@@ -87,13 +87,13 @@ pub(super) async fn read_final(
     input: &mut Input,
     facts: &RequestFacts,
     until: &Until<'_>,
-    answering: &Cell<bool>,
+    course: &Course,
 ) -> Result<FirstPart, AnswerFault> {
     loop {
-        match take_response(down.service, input, facts, (until.closing)()) {
+        match take_response(down.service, input, facts, course.interims(), (until.closing)()) {
             Ok(Some(Part::Final(part))) => return Ok(part),
             Ok(Some(Part::Interim(bytes))) => {
-                answering.set(answering.get() || !bytes.is_empty());
+                course.interim(&bytes);
                 down.send(Payload::Bytes(bytes)).await.map_err(|_| AnswerFault::Client)?;
                 continue;
             }
@@ -242,6 +242,10 @@ async fn relay(
         part.body = if left == 0 { ResponseLeft::Nothing } else { ResponseLeft::Length(left) };
         give_way().await;
     }
+    // What stands behind the body was never received: it must be seen before the connection is kept.
+    up.watch();
+    give_way().await;
+    part.pool &= up.is_quiet();
     Ok(())
 }
 

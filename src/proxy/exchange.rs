@@ -219,7 +219,7 @@ impl Client {
         };
         let mut input = Input::default();
         input.add(first);
-        let part = match take_response(&self.service, &mut input, &outgoing.facts, self.closing()) {
+        let part = match take_response(&self.service, &mut input, &outgoing.facts, 0, self.closing()) {
             Ok(Some(Part::Final(part))) => part,
             Ok(interim) => return Answered::Later(Rest::Head(begun, input, interim)),
             Err(_) => return Answered::Later(Rest::Failed(begun.failed(AttemptFailure::BadResponse))),
@@ -246,8 +246,7 @@ impl Client {
             return Step::Done(self.client_gone());
         }
         if let Some(Part::Interim(bytes)) = interim {
-            // Empty: an HTTP/1.0 client gets none.
-            way.course.answering.set(way.course.answering.get() || !bytes.is_empty());
+            way.course.interim(&bytes);
             if self.down(ends).send(Payload::Bytes(bytes)).await.is_err() {
                 return Step::Done(self.client_gone());
             }
@@ -258,7 +257,7 @@ impl Client {
         let until = Until { due: &|| due, between_bytes: rules.timeouts.between_bytes, closing: &|| closing };
         way.times.pause();
         let (up, facts) = (&begun.connection.stream, &way.outgoing.facts);
-        let read = read_final(self.down(ends), up, &mut input, facts, &until, &way.course.answering).await;
+        let read = read_final(self.down(ends), up, &mut input, facts, &until, &way.course).await;
         way.times.resume(self.service.now());
         match read {
             Ok(part) => self.pass(way, part, begun).await,

@@ -22,28 +22,44 @@ const ANSWER_TIMEOUT: Micros = Micros::from_s(10);
 /// A request that weir answers itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refused {
-    pub(super) status: u16,
-    pub(super) refusal: Refusal,
-    /// What the client reads, without the line's end.
-    pub(super) text: String,
+    status: u16,
+    refusal: Refusal,
+    says: Says,
+}
+
+/// What the client reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Says {
+    /// A line, without its end.
+    Text(String),
+    /// An answer that is whole already, and says that the connection ends.
+    Answer(Vec<u8>),
 }
 
 impl Refused {
     pub(super) fn new(status: u16, refusal: Refusal, text: &str) -> Self {
-        Self { status, refusal, text: text.to_owned() }
+        Self::says(status, refusal, text.to_owned())
     }
 
-    /// A request that cannot go up.
-    pub(super) fn request(bad: &BadRequest) -> Self {
+    fn says(status: u16, refusal: Refusal, text: String) -> Self {
+        Self { status, refusal, says: Says::Text(text) }
+    }
+
+    /// A request that does not go up. `out`: what [`take_request`](crate::exchange::take_request) wrote.
+    pub(super) fn request(bad: &BadRequest, out: Vec<u8>) -> Self {
         let (status, refusal) = match bad {
             BadRequest::Head(head) => return Self::head(head),
             BadRequest::Body(body) => return Self::body(body),
             BadRequest::Connect => (501, Refusal::Unsupported),
             BadRequest::UpgradeWithBody => (400, Refusal::Unsupported),
+            BadRequest::TraceWithBody => (400, Refusal::BadHead),
+            BadRequest::LastHop { status } => {
+                return Self { status: *status, refusal: Refusal::LastHop, says: Says::Answer(out) };
+            }
             BadRequest::NoRoute => (404, Refusal::NoRoute),
             BadRequest::AmbiguousPath => (400, Refusal::BadHead),
         };
-        Self { status, refusal, text: bad.to_string() }
+        Self::says(status, refusal, bad.to_string())
     }
 
     fn head(bad: &BadHead) -> Self {
@@ -52,7 +68,7 @@ impl Refused {
             501 => Refusal::Unsupported,
             _ => Refusal::BadHead,
         };
-        Self { status: bad.status(), refusal, text: format!("{} (byte {} of the request)", bad.why, bad.at) }
+        Self::says(bad.status(), refusal, format!("{} (byte {} of the request)", bad.why, bad.at))
     }
 
     /// A request's body that cannot go up to its end.
@@ -61,7 +77,7 @@ impl Refused {
             BadBody::TooLarge { .. } => (413, Refusal::BodyTooLarge),
             BadBody::Malformed(_) | BadBody::Truncated => (400, Refusal::BadBody),
         };
-        Self { status, refusal, text: bad.to_string() }
+        Self::says(status, refusal, bad.to_string())
     }
 
     pub(super) fn head_timeout() -> Self {
@@ -93,11 +109,18 @@ pub(super) enum Ending {
 impl Client {
     /// Answers a request that was refused. `head_only`: it was a HEAD.
     pub(super) async fn refuse(&mut self, refused: Refused, ending: Ending, head_only: bool) {
-        self.service.stats.borrow_mut().refused(refused.status, refused.refusal);
-        let mut out = self.service.spare();
-        let body = format!("{} {}: {}\n", refused.status, reason_phrase(refused.status), refused.text);
+        let Refused { status, refusal, says } = refused;
+        self.service.stats.borrow_mut().refused(status, refusal);
         let close = ending == Ending::Close;
-        write_error(refused.status, reason_phrase(refused.status), &body, close, head_only, &mut out);
+        let out = match says {
+            Says::Answer(out) => out,
+            Says::Text(text) => {
+                let mut out = self.service.spare();
+                let body = format!("{status} {}: {text}\n", reason_phrase(status));
+                write_error(status, reason_phrase(status), &body, close, head_only, &mut out);
+                out
+            }
+        };
         if self.sent_before().await.is_err() {
             return;
         }

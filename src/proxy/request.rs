@@ -117,7 +117,7 @@ pub(super) fn take_request(
             service.give_spare(out);
             return Ok(None);
         }
-        Err(bad) => return Err(Refused::request(&bad)),
+        Err(bad) => return Err(Refused::request(&bad, out)),
     };
     // The router is of the same topology as the pools.
     let pool = rules.pool(&service.upstreams, upward.pool).ok_or_else(Refused::no_backend)?;

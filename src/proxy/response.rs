@@ -49,8 +49,8 @@ pub(super) enum Part {
     Final(FirstPart),
 }
 
-/// Takes one response head out of `input`; `None` if it is not whole yet. `closing`: the client's
-/// connection ends with it, for weir's own reasons.
+/// Takes one response head out of `input`; `None` if it is not whole yet. `interims`: how many interim
+/// responses there were. `closing`: the client's connection ends with it, for weir's own reasons.
 ///
 /// # Errors
 /// It is not HTTP.
@@ -58,6 +58,7 @@ pub(super) fn take_response(
     service: &Service,
     input: &mut Input,
     facts: &RequestFacts,
+    interims: u8,
     closing: bool,
 ) -> Result<Option<Part>, BadResponse> {
     let bytes = input.bytes();
@@ -66,7 +67,7 @@ pub(super) fn take_response(
     }
     let Scratch { fields, head: new_head } = &mut *service.scratch.borrow_mut();
     new_head.clear();
-    let head = match exchange::take_response(bytes, facts, closing, fields, new_head) {
+    let head = match exchange::take_response(bytes, facts, interims, closing, fields, new_head) {
         Ok(Some(Downward::Final(head))) => head,
         Ok(Some(Downward::Interim { len })) => {
             let mut out = service.spare();

@@ -208,7 +208,7 @@ impl Attempted<'_> {
         };
         let up = &self.connection.stream;
         let mut input = Input::default();
-        let mut part = read_final(*down, up, &mut input, &self.facts, &until, &course.answering).await?;
+        let mut part = read_final(*down, up, &mut input, &self.facts, &until, course).await?;
         progress
             .first_byte
             .set(progress.sent.get().map_or(Micros::ZERO, |sent| down.service.now().since(sent)));

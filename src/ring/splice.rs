@@ -133,13 +133,16 @@ impl Stream {
         unsafe { BorrowedFd::borrow_raw(self.fd) }
     }
 
-    /// Arms the receive without waiting for it, so that [`Self::is_quiet`] sees an end.
-    pub fn watch(&self) {
+    /// Arms the receive without waiting for it, so that [`Self::is_quiet`] sees what comes. `false`: it was
+    /// not armed before, so that what has come already is seen only after the ring's next turn.
+    pub fn watch(&self) -> bool {
         let mut core = self.inner.core.borrow_mut();
         let slot = core.slots.at(self.key);
-        if !slot.in_kernel && !slot.ended && slot.arrived.is_empty() {
+        let armed = slot.in_kernel;
+        if !armed && !slot.ended && slot.arrived.is_empty() {
             self.arm(&mut core);
         }
+        armed
     }
 }
 

@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 struct Idle {
     connection: Connection,
     until: Instant,
+    /// The turn in which its receive was armed: until the next, what the backend has sent unasked is not seen.
+    unheard: Option<Instant>,
 }
 
 /// Idle connections, the one used last at the back.
@@ -29,10 +31,16 @@ impl IdleConnections {
         }
     }
 
-    /// The one used last that is neither over its time nor closed by the backend. What was found dead on
-    /// the way is closed.
+    /// The one used last that is neither over its time nor closed by the backend, and on which nothing has
+    /// come: that would be taken for the next answer. What was found dead on the way is closed.
     pub(super) fn pop(&mut self, now: Instant) -> Option<Connection> {
-        while let Some(idle) = self.idle.pop_back() {
+        let mut heard = self.idle.len();
+        while let Some(at) = heard.checked_sub(1) {
+            heard = at;
+            if self.idle[at].unheard == Some(now) {
+                continue;
+            }
+            let idle = self.idle.remove(at)?;
             if idle.until > now && idle.connection.stream.is_quiet() {
                 return Some(idle.connection);
             }
@@ -40,9 +48,10 @@ impl IdleConnections {
         None
     }
 
-    /// Puts one in. If that is one too many, the oldest is closed.
-    pub(super) fn push(&mut self, connection: Connection, until: Instant) {
-        self.idle.push_back(Idle { connection, until });
+    /// Puts one in. If that is one too many, the oldest is closed. `unheard`: now, if its receive was not
+    /// armed before.
+    pub(super) fn push(&mut self, connection: Connection, until: Instant, unheard: Option<Instant>) {
+        self.idle.push_back(Idle { connection, until, unheard });
         if self.idle.len() > self.max {
             self.idle.pop_front();
         }

@@ -291,8 +291,9 @@ impl Upstreams {
         if connection.ends() || allowed.is_some_and(Micros::is_zero) || !backend.is_served() {
             return;
         }
-        connection.stream.watch();
-        backend.idle.borrow_mut().push(connection, self.ring.now().deadline(length));
+        let now = self.ring.now();
+        let unheard = if connection.stream.watch() { None } else { Some(now) };
+        backend.idle.borrow_mut().push(connection, now.deadline(length), unheard);
     }
 
     /// From now on `id` gets this traffic.

@@ -116,6 +116,9 @@ fn an_answer_that_is_not_http_is_a_502_and_its_connection_is_not_used_again() {
         "HTTP/2.0 200 OK\r\n\r\n".to_owned(),
         "HTTP/1.1 20 OK\r\n\r\n".to_owned(),
         "HTTP/1.1 099 Low\r\n\r\n".to_owned(),
+        "HTTP/1.1 600 High\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        "HTTP/1.1 103 Early Hints\r\nContent-Length: 3\r\n\r\nabc".to_owned(),
+        "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(),
         "HTTP/1.1  200 OK\r\n\r\n".to_owned(),
         format!("{ok}Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
         format!("{ok}Content-Length: 2\r\nContent-Length: 3\r\n\r\nabc"),
@@ -144,6 +147,73 @@ fn an_answer_that_is_not_http_is_a_502_and_its_connection_is_not_used_again() {
         let failures = weir.metric("weir_upstream_failures_total", &[("cause", "bad_response")]);
         assert_eq!(failures, 2.0, "{shown:?}");
     }
+}
+
+#[test]
+fn interim_responses_without_end_are_a_502() {
+    let hint = "HTTP/1.1 103 Early Hints\r\n\r\n";
+    let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    for (interims, status) in [(8, 200), (9, 502), (1000, 502)] {
+        let backend = Backend::http(answers::fixed(hint.repeat(interims) + ok));
+        let weir = in_front_of(&backend);
+        for round in 1..=2 {
+            let mut client = weir.client();
+            client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+            for _ in 0..8 {
+                assert_eq!(client.response().status, 103, "of {interims}");
+            }
+            assert_eq!(client.response().status, status, "after {interims}");
+            assert_eq!(backend.connections(), if status == 200 { 1 } else { round }, "{interims}");
+        }
+    }
+}
+
+#[test]
+fn a_204_that_says_it_has_a_body_is_the_last_of_its_connection() {
+    for (fields, connections) in
+        [("", 1), ("Content-Length: 3\r\n", 2), ("Transfer-Encoding: chunked\r\n", 2)]
+    {
+        let backend = Backend::http(answers::fixed(format!("HTTP/1.1 204 No Content\r\n{fields}\r\n")));
+        let weir = in_front_of(&backend);
+        let mut client = weir.client();
+        for _ in 0..2 {
+            assert_eq!(String::from_utf8_lossy(&client.get("/").head), "HTTP/1.1 204 No Content\r\n\r\n");
+        }
+        assert_eq!(backend.connections(), connections, "{fields:?}");
+    }
+}
+
+/// It is spliced, so weir reads no further than its end.
+#[test]
+fn what_stands_behind_a_large_body_is_nobodys_answer() {
+    let body = vec![b'x'; 3_000_000];
+    let large =
+        [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(), &body].concat();
+    let behind = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
+    let both = [large, behind.to_vec()].concat();
+    let backend = Backend::http(answers::by(move |received, wire| {
+        let small = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".as_slice();
+        wire.send(if received.line().contains("/large") { &both } else { small })?;
+        Ok(Then::KeepAlive)
+    }));
+    let weir = Weir::start(&one_pool(&[&backend], "", ""));
+    let address = weir.address("web");
+    // Others ask meanwhile: one of them would get the connection in the turn in which it is free.
+    let threads: Vec<_> = (0..40)
+        .map(|n| {
+            std::thread::spawn(move || {
+                let mut client = crate::harness::Client::connect(address);
+                for _ in 0..60 {
+                    if n < 4 {
+                        assert_eq!(client.get("/large").body.len(), 3_000_000);
+                    } else {
+                        (0..20).for_each(|_| assert_eq!(client.get("/small").text(), "ok"));
+                    }
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
 #[test]

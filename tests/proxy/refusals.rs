@@ -51,6 +51,9 @@ fn framing_that_two_servers_may_read_differently_is_refused() {
         "Transfer-Encoding: \x0bchunked\r\n",
         "Transfer-Encoding : chunked\r\n",
         "Transfer-Encoding\r\n : chunked\r\n",
+        // Who makes variables of names takes these for what they look like.
+        "Content_Length: 5\r\n",
+        "Content-Length: 5\r\nTransfer_Encoding: chunked\r\n",
     ]
     .iter()
     .map(|fields| post(fields))
@@ -101,11 +104,21 @@ fn a_malformed_head_is_refused() {
             // Hosts.
             "GET / HTTP/1.1\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: h\r\nHost: h\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost:\r\n\r\n",
+            "GET / HTTP/1.0\r\nHost: \r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: u@h\r\n\r\n",
+            "GET http://u@h/ HTTP/1.1\r\nHost: h\r\n\r\n",
+            "GET http://h/ HTTP/1.1\r\nHost:\r\n\r\n",
+            "GET /#f HTTP/1.1\r\nHost: h\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: h, i\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: h/path\r\n\r\n",
             // An upgrade with a body.
             "POST / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: x\r\nContent-Length: 1\r\n\r\nx",
+            // TRACE and OPTIONS.
+            "TRACE / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx",
+            "TRACE / HTTP/1.1\r\nHost: h\r\nMax-Forwards: x\r\n\r\n",
+            "OPTIONS * HTTP/1.1\r\nHost: h\r\nMax-Forwards: 1\r\nMax-Forwards: 1\r\n\r\n",
         ],
     );
 }
@@ -136,6 +149,30 @@ fn what_weir_does_not_do_is_refused_by_its_own_status() {
         ],
     );
     assert_refused(&weir, &backend, 417, &["POST / HTTP/1.1\r\nHost: h\r\nExpect: miracles\r\n\r\n"]);
+}
+
+#[test]
+fn who_traces_the_way_gets_as_far_as_it_asked_for() {
+    let backend = Backend::http(answers::text("ok"));
+    let weir = in_front_of(&backend);
+    let ask = |method: &str, left: &str| {
+        let mut client = weir.client();
+        let secret = "Cookie: c\r\nAuthorization: Basic x\r\n";
+        client
+            .send(format!("{method} /a HTTP/1.1\r\nHost: h\r\n{secret}max-forwards: {left}\r\nA: b\r\n\r\n"));
+        (client.response_to(method), client)
+    };
+    let (traced, mut client) = ask("TRACE", "0");
+    assert_eq!((traced.status, traced.field("Content-Type")), (200, Some("message/http")));
+    assert_eq!(traced.text(), "TRACE /a HTTP/1.1\r\nHost: h\r\nmax-forwards: 0\r\nA: b\r\n\r\n");
+    client.assert_closed();
+    assert_eq!(ask("OPTIONS", "0").0.status, 204);
+    assert_eq!(backend.requests(), 0);
+    for (method, left, passed) in [("TRACE", "1", "0"), ("OPTIONS", "10", "9"), ("GET", "0", "0")] {
+        assert_eq!(ask(method, left).0.text(), "ok");
+        assert_eq!(backend.last().fields.get("max-forwards"), Some(passed), "{method}");
+    }
+    assert_eq!(weir.metric("weir_refusals_total", &[("cause", "last_hop")]), 2.0);
 }
 
 #[test]
@@ -253,6 +290,8 @@ fn bad_chunks_are_refused() {
         "\r\n",
         "1\na\r\n0\r\n\r\n",
         "1;a\nb\r\na\r\n0\r\n\r\n",
+        "1;\r\na\r\n0\r\n\r\n",
+        "00000000000000001\r\na\r\n0\r\n\r\n",
         "1\r\nab\r\n0\r\n\r\n",
         "1\r\na\n0\r\n\r\n",
         "1\r\na\r\n0\r\nX-A: b\n\r\n",
@@ -262,12 +301,18 @@ fn bad_chunks_are_refused() {
         "0\r\nTransfer-Encoding: chunked\r\n\r\n",
         "0\r\nHost: evil\r\n\r\n",
         "0\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n",
+        "0\r\nAuthorization: Basic x\r\n\r\n",
+        "0\r\nContent_Length: 5\r\n\r\n",
         "0\r\nX A: b\r\n\r\n",
         "0\r\n folded: b\r\n\r\n",
     ]
     .iter()
     .map(|chunks| format!("{head}{chunks}"))
-    .chain([format!("{head}1;{}\r\na\r\n0\r\n\r\n", "x".repeat(10_000))])
+    .chain([
+        format!("{head}1;{}\r\na\r\n0\r\n\r\n", "x".repeat(256)),
+        format!("{head}{}0\r\n\r\n", format!("1;{}\r\na\r\n", "x".repeat(200)).repeat(100)),
+        format!("{}0\r\nX-Sum: 1\r\n\r\n", head.replace("Host", "Connection: x-sum\r\nHost")),
+    ])
     .collect();
     assert_refused(&weir, &backend, 400, &requests.iter().map(String::as_str).collect::<Vec<_>>());
 }

@@ -2,6 +2,8 @@
 
 use crate::harness::{Backend, answers};
 use crate::{in_front_of, pattern};
+use std::thread::sleep;
+use std::time::Duration;
 
 #[test]
 fn every_method_arrives_as_it_was_sent() {
@@ -55,7 +57,7 @@ fn a_body_of_known_length_arrives_whole() {
 }
 
 #[test]
-fn a_chunked_body_arrives_chunked_with_extensions_and_trailers() {
+fn a_chunked_body_arrives_chunked_with_trailers_and_without_extensions() {
     let backend = Backend::http(answers::echo());
     let weir = in_front_of(&backend);
     let mut client = weir.client();
@@ -65,6 +67,15 @@ fn a_chunked_body_arrives_chunked_with_extensions_and_trailers() {
     assert_eq!(response.text(), "hello world");
     let received = backend.last();
     assert_eq!(received.body.data, b"hello world");
+    let without = body.replace(";name=\"v\"", "");
+    assert_eq!(String::from_utf8_lossy(&received.body.raw), without);
+    for cut in 1..body.len() {
+        client.send(format!("{head}{}", &body[..cut]));
+        sleep(Duration::from_millis(1));
+        client.send(&body[cut..]);
+        assert_eq!(client.response().text(), "hello world", "cut at {cut}");
+        assert_eq!(String::from_utf8_lossy(&backend.last().body.raw), without, "cut at {cut}");
+    }
     assert_eq!(received.body.trailers.get("X-Sum"), Some("1"));
     assert_eq!(received.body.trailers.get("X-Other"), Some("two words"));
     assert_eq!(received.fields.get("Transfer-Encoding"), Some("chunked"));

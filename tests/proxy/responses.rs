@@ -28,21 +28,31 @@ fn a_body_of_known_length_comes_whole() {
 }
 
 #[test]
-fn a_chunked_body_comes_as_the_backend_chunked_it() {
-    let chunks = "3;a=b\r\nabc\r\n4\r\ndefg\r\n0\r\nX-Sum: 7\r\n\r\n";
-    let answer = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n{chunks}");
-    let backend = Backend::http(answers::fixed(answer));
-    let weir = in_front_of(&backend);
-    let mut client = weir.client();
-    for _ in 0..2 {
-        let response = client.get("/");
-        assert_eq!(response.framing, Framing::Chunked);
-        assert_eq!(response.text(), "abcdefg");
-        assert_eq!(response.trailers.get("X-Sum"), Some("7"));
-        assert_eq!(response.field("Trailer"), Some("X-Sum"));
-        assert_eq!(String::from_utf8_lossy(&response.raw_body), chunks);
+fn a_chunked_body_comes_as_the_backend_chunked_it_without_extensions() {
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n";
+    let plain = "3\r\nabc\r\n04\r\ndefg\r\n0\r\nX-Sum: 7\r\n\r\n";
+    let extended = "3;a=b\r\nabc\r\n04 ; c=\"d;\"\r\ndefg\r\n0;e\r\nX-Sum: 7\r\n\r\n";
+    for (chunks, pieces) in [(plain, 1), (extended, 1), (plain, 7), (extended, 7), (extended, 1000)] {
+        let backend = Backend::http(answers::by(move |_, wire| {
+            wire.send(head)?;
+            for piece in chunks.as_bytes().chunks(chunks.len().div_ceil(pieces)) {
+                wire.send(piece)?;
+                sleep(Duration::from_millis(2));
+            }
+            Ok(Then::KeepAlive)
+        }));
+        let weir = in_front_of(&backend);
+        let mut client = weir.client();
+        for _ in 0..2 {
+            let response = client.get("/");
+            assert_eq!(response.framing, Framing::Chunked);
+            assert_eq!(response.text(), "abcdefg");
+            assert_eq!(response.trailers.get("X-Sum"), Some("7"));
+            assert_eq!(response.field("Trailer"), Some("X-Sum"));
+            assert_eq!(String::from_utf8_lossy(&response.raw_body), plain, "{chunks:?} in {pieces}");
+        }
+        assert_eq!(backend.connections(), 1);
     }
-    assert_eq!(backend.connections(), 1);
 }
 
 #[test]

@@ -21,6 +21,7 @@ fn an_ordinary_request_is_read_in_all_its_parts() {
         keep_alive: true,
         expects_continue: false,
         upgrade: false,
+        max_forwards: None,
     };
     assert_eq!(head, expected);
     assert_eq!(head.host.unwrap().of(text.as_bytes()), b"example.org:8080");
@@ -194,18 +195,9 @@ fn values_may_have_tabs_inside_and_bytes_above_ascii() {
 #[test]
 fn a_host_is_there_once_and_is_one() {
     let with = |fields: &str| format!("GET / HTTP/1.1\r\n{fields}\r\n");
-    for good in [
-        "a",
-        "A.example",
-        "a:80",
-        "a:",
-        "127.0.0.1:65535",
-        "[::1]",
-        "[2001:db8::1]:80",
-        "",
-        "a_b-c~d",
-        "a%2Fb",
-    ] {
+    for good in
+        ["a", "A.example", "a:80", "a:", "127.0.0.1:65535", "[::1]", "[2001:db8::1]:80", "a_b-c~d", "a%2Fb"]
+    {
         let text = with(&format!("Host: {good}\r\n"));
         assert_eq!(request(&text).0.host.unwrap().of(text.as_bytes()), good.as_bytes(), "{good}");
     }
@@ -237,6 +229,11 @@ fn a_host_is_there_once_and_is_one() {
     ] {
         assert_eq!(refused(with(&format!("Host: {bad}\r\n"))), (Why::BadHost, 400, 22), "{bad}");
     }
+    for empty in ["Host:", "Host: ", "Host:\t "] {
+        assert_eq!(refused(with(&format!("{empty}\r\n"))).0, Why::HostEmpty);
+        assert_eq!(refused(format!("GET / HTTP/1.0\r\n{empty}\r\n\r\n")).0, Why::HostEmpty);
+        assert_eq!(refused(format!("GET http://a/ HTTP/1.1\r\n{empty}\r\n\r\n")).0, Why::HostEmpty);
+    }
     assert_eq!(refused(with("")), (Why::HostMissing, 400, 16));
     assert_eq!(refused(with("Host: a\r\nHost: a\r\n")), (Why::HostRepeated, 400, 22));
     assert_eq!(refused(with("host: a\r\nB: c\r\nHOST: b\r\n")), (Why::HostRepeated, 400, 22));
@@ -255,6 +252,14 @@ fn a_body_is_framed_in_one_way_or_refused() {
         ("content-length: 5", Ok(RequestBody::Length(5))),
         ("Content-Length:5 ", Ok(RequestBody::Length(5))),
         ("Content-Length: 0005", Ok(RequestBody::Length(5))),
+        ("Content-Length: 0000000000000000005", Ok(RequestBody::Length(5))),
+        ("Content-Length: 00000000000000000005", Err((Why::LengthTooLarge, 400))),
+        ("Content_Length: 5", Err((Why::FramingLookAlike, 400))),
+        ("CONTENT.LENGTH: 5", Err((Why::FramingLookAlike, 400))),
+        ("transfer_encoding: chunked", Err((Why::FramingLookAlike, 400))),
+        ("Content-Length: 5\r\nTransfer_Encoding: chunked", Err((Why::FramingLookAlike, 400))),
+        ("Transfer-Encoding: chunked\r\nContent_Length: 5", Err((Why::FramingLookAlike, 400))),
+        ("ContentxLength: 5\r\nCookies-Length: 3", Ok(RequestBody::None)),
         ("Content-Length: 9223372036854775807", Ok(RequestBody::Length(i64::MAX as u64))),
         ("Content-Length: 9223372036854775808", Err((Why::LengthTooLarge, 400))),
         ("Content-Length: 18446744073709551616", Err((Why::LengthTooLarge, 400))),
@@ -353,6 +358,32 @@ fn only_100_continue_is_expected() {
     }
     let text = "POST / HTTP/1.0\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n";
     assert!(!request(text).0.expects_continue);
+}
+
+#[test]
+fn max_forwards_counts_for_trace_and_options_alone() {
+    let with = |method: &str, fields: &str| format!("{method} / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+    for (fields, expected) in [
+        ("", Ok(None)),
+        ("Max-Forwards: 0\r\n", Ok(Some(0))),
+        ("max-forwards:\t10 \r\n", Ok(Some(10))),
+        ("Max-Forwards: 00000000000000000007\r\n", Ok(Some(7))),
+        ("Max-Forwards: 99999999999999999999\r\n", Ok(Some(u32::MAX))),
+        ("Max-Forwards:\r\n", Err(Why::BadMaxForwards)),
+        ("Max-Forwards: -1\r\n", Err(Why::BadMaxForwards)),
+        ("Max-Forwards: 1, 2\r\n", Err(Why::BadMaxForwards)),
+        ("Max-Forwards: x\r\n", Err(Why::BadMaxForwards)),
+        ("Max-Forwards: 1\r\nMax-Forwards: 1\r\n", Err(Why::MaxForwardsRepeated)),
+    ] {
+        for method in ["TRACE", "OPTIONS"] {
+            let text = with(method, fields);
+            match expected {
+                Ok(left) => assert_eq!(request(&text).0.max_forwards, left, "{text}"),
+                Err(why) => assert_eq!((refused(&text).0, refused(&text).1), (why, 400), "{text}"),
+            }
+        }
+        assert_eq!(request(with("GET", fields)).0.max_forwards, None, "{fields}");
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn a_status_line_is_read_with_and_without_a_reason() {
         ("HTTP/1.1 404 Not Found", 404, "Not Found", Version::Http11),
         ("HTTP/1.1 200 ", 200, "", Version::Http11),
         ("HTTP/1.1 200", 200, "", Version::Http11),
-        ("HTTP/1.0 999 a\tb ü", 999, "a\tb ü", Version::Http10),
+        ("HTTP/1.0 599 a\tb ü", 599, "a\tb ü", Version::Http10),
         ("HTTP/1.3 200 OK", 200, "OK", Version::Http11),
     ] {
         let text = format!("{line}\r\nContent-Length: 0\r\n\r\n");
@@ -29,7 +29,20 @@ fn a_status_line_is_read_with_and_without_a_reason() {
 #[test]
 fn a_malformed_response_head_is_refused() {
     for (text, expected) in [
+        ("HTTP/1.1 000 x\r\n\r\n", Why::BadStatus),
         ("HTTP/1.1 099 x\r\n\r\n", Why::BadStatus),
+        ("HTTP/1.1 600 x\r\n\r\n", Why::BadStatus),
+        ("HTTP/1.1 999 x\r\n\r\n", Why::BadStatus),
+        ("HTTP/1.1 -20 x\r\n\r\n", Why::BadStatus),
+        ("HTTP/1.1 20\r\n\r\n", Why::BadStatus),
+        ("HTTP/1.1 100 x\r\nContent-Length: 0\r\n\r\n", Why::FramedInterim),
+        ("HTTP/1.1 103 x\r\nContent-Length: 5\r\n\r\n", Why::FramedInterim),
+        ("HTTP/1.1 103 x\r\nTransfer-Encoding: chunked\r\n\r\n", Why::FramedInterim),
+        (
+            "HTTP/1.1 101 x\r\nUpgrade: x\r\nConnection: upgrade\r\nContent-Length: 0\r\n\r\n",
+            Why::FramedInterim,
+        ),
+        ("<html>an HTTP/0.9 answer</html>", Why::BadVersion),
         ("HTTP/1.1 20 x\r\n\r\n", Why::BadStatus),
         ("HTTP/1.1 2000 x\r\n\r\n", Why::BadStatus),
         ("HTTP/1.1 2x0 x\r\n\r\n", Why::BadStatus),
@@ -71,7 +84,7 @@ fn the_end_of_a_body_depends_on_request_status_and_fields() {
         (Get, 304, "Transfer-Encoding: chunked", None),
         (Get, 100, "X: y", None),
         (Get, 101, "Upgrade: x", None),
-        (Get, 103, "Content-Length: 5", None),
+        (Get, 103, "X: y", None),
         (Connect, 200, "X: y", None),
         (Connect, 407, "Content-Length: 5", Length(5)),
     ] {
@@ -116,6 +129,22 @@ fn a_backends_connection_is_kept_as_it_says() {
     ] {
         let (head, _) = response(format!("HTTP/{version} 200 OK\r\n{fields}\r\n\r\n"), Method::Get);
         assert_eq!(head.keep_alive, expected, "{version}, {fields}");
+    }
+}
+
+/// What it says may yet come, and would be taken for the next answer.
+#[test]
+fn a_204_that_says_that_it_has_a_body_is_the_last_of_its_connection() {
+    for (fields, expected) in [
+        ("X: y", true),
+        ("Content-Length: 0", true),
+        ("Content-Length: 5", false),
+        ("Transfer-Encoding: chunked", false),
+    ] {
+        let (head, _) = response(format!("HTTP/1.1 204 x\r\n{fields}\r\n\r\n"), Method::Get);
+        assert_eq!((head.body, head.keep_alive), (ResponseBody::None, expected), "{fields}");
+        let (head, _) = response(format!("HTTP/1.1 304 x\r\n{fields}\r\n\r\n"), Method::Get);
+        assert_eq!((head.body, head.keep_alive), (ResponseBody::None, true), "{fields}");
     }
 }
 

@@ -1,0 +1,122 @@
+//! Which names a trailer may not have (RFC 9110 §6.5.1).
+//!
+//! A recipient that merges trailers into the fields would believe one that frames, routes, modifies the
+//! request, authenticates, says who the client is, or says what the content is; and what `Connection` named
+//! in the head was for us alone (§7.6.1). A name is taken for what it would be with `-` for each `_`: whoever
+//! makes variables of names makes the same of both. Called by `chunked.rs` for each trailer.
+
+use super::connection::nominations;
+use super::fields::Fields;
+
+/// Bytes of a name that are kept; no name below is longer. Of a nominated one that is, no more is compared,
+/// and its length.
+const KEPT: usize = 40;
+
+/// Names, in order.
+const FORBIDDEN: [&[u8]; 38] = [
+    b"age",
+    b"authorization",
+    b"cache-control",
+    b"cf-connecting-ip",
+    b"client-ip",
+    b"connection",
+    b"cookie",
+    b"date",
+    b"early-data",
+    b"expect",
+    b"expires",
+    b"fastly-client-ip",
+    b"forwarded",
+    b"host",
+    b"keep-alive",
+    b"location",
+    b"max-forwards",
+    b"origin",
+    b"pragma",
+    b"proxy-connection",
+    b"range",
+    b"remote-user",
+    b"retry-after",
+    b"set-cookie",
+    b"status",
+    b"te",
+    b"trailer",
+    b"transfer-encoding",
+    b"true-client-ip",
+    b"upgrade",
+    b"vary",
+    b"via",
+    b"warning",
+    b"www-authenticate",
+    b"x-client-ip",
+    b"x-cluster-client-ip",
+    b"x-real-ip",
+    b"x-remote-user",
+];
+
+/// Beginnings of names.
+const FAMILIES: [&[u8]; 6] =
+    [b"content-", b"if-", b"proxy-auth", b"x-forwarded-", b"x-original-", b"x-rewrite-"];
+
+/// Of those families, what is made to be a trailer (RFC 9530 §2).
+const ALLOWED: &[u8] = b"content-digest";
+
+/// Names that a head's `Connection` gave: no trailer of its body may have them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nominations(Box<[Box<[u8]>]>);
+
+impl Nominations {
+    /// Those of the head that `fields` was filled from; `None` if there are none, options apart.
+    pub fn of(bytes: &[u8], fields: &Fields) -> Option<Box<Self>> {
+        let names: Box<[Box<[u8]>]> =
+            nominations(bytes, fields).map(|name| name.iter().map(|&b| same(b)).collect()).collect();
+        if names.is_empty() { None } else { Some(Box::new(Self(names))) }
+    }
+}
+
+/// The name of a trailer, as far as it has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Name {
+    kept: [u8; KEPT],
+    len: usize,
+}
+
+impl Name {
+    pub(super) const EMPTY: Self = Self { kept: [0; KEPT], len: 0 };
+
+    pub(super) fn push(&mut self, byte: u8) {
+        if let Some(kept) = self.kept.get_mut(self.len) {
+            *kept = same(byte);
+        }
+        self.len += 1;
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Whether no trailer may have it.
+    pub(super) fn is_forbidden(&self, nominated: Option<&Nominations>) -> bool {
+        let kept = &self.kept[..self.len.min(KEPT)];
+        let known = self.len <= KEPT && FORBIDDEN.binary_search(&kept).is_ok();
+        let family = FAMILIES.iter().any(|family| kept.starts_with(family)) && kept != ALLOWED;
+        let is_nominated = |name: &[u8]| name.len() == self.len && name.starts_with(kept);
+        known || family || nominated.is_some_and(|names| names.0.iter().any(|name| is_nominated(name)))
+    }
+}
+
+/// One byte for all that a name's byte may be taken for.
+const fn same(byte: u8) -> u8 {
+    if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_are_in_order_and_fit() {
+        assert!(FORBIDDEN.is_sorted());
+        assert!(FORBIDDEN.iter().all(|name| name.len() <= KEPT));
+    }
+}
