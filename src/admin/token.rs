@@ -28,6 +28,18 @@ pub struct TokenRefused {
     remedy: &'static str,
 }
 
+impl TokenRefused {
+    /// What is wrong with the file.
+    pub fn cause(&self) -> impl fmt::Display + '_ {
+        &self.cause
+    }
+
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
+        self.remedy
+    }
+}
+
 /// What is wrong with the file.
 #[derive(Debug, thiserror::Error)]
 enum TokenFault {

@@ -9,6 +9,7 @@ use crate::config::{
     Runtime,
 };
 use crate::ring::{self, RingRefused};
+use crate::serve::Account;
 use crate::sys::{cpu, kernel::KernelVersion};
 use crate::time::Micros;
 use std::path::Path;
@@ -44,7 +45,7 @@ fn summary(config: &Config, cores: &[usize]) -> String {
     };
     let listener = |listener: &config::Listener| {
         let (name, address) = (listener.name.clone(), listener.address.to_string());
-        vec![name, address, forwarded(listener.forwarded).to_owned()]
+        vec![name, address, of_clients(listener)]
     };
     section("listeners", config.listeners.iter().map(listener).collect());
     section("routes", routes(config));
@@ -56,17 +57,25 @@ fn summary(config: &Config, cores: &[usize]) -> String {
     let admin = config.admin.listen.iter().map(|address| vec![address.to_string()]);
     section("admin", admin.collect());
     section("shards", vec![vec![shards(cores)], vec![on_shard_loss(config.runtime.on_shard_loss)]]);
+    section("process", vec![vec![process(&config.runtime)]]);
     section("changes", changes(&config.runtime));
     section("at worst", at_worst(config, cores.len()));
     out
 }
 
-fn forwarded(forwarded: Forwarded) -> &'static str {
-    match forwarded {
-        Forwarded::Append => "http, forwarded append",
-        Forwarded::Replace => "http, forwarded replace",
-        Forwarded::Off => "http, forwarded off",
-    }
+/// What a listener makes of who its clients are, and of what is said of them.
+fn of_clients(listener: &config::Listener) -> String {
+    let forwarded = match listener.forwarded {
+        Forwarded::Append => "append",
+        Forwarded::Replace => "replace",
+        Forwarded::Off => "off",
+    };
+    let config::TrustedProxies { networks, unix } = &listener.trusted_proxies;
+    let mut trusted: Vec<String> = networks.iter().map(ToString::to_string).collect();
+    trusted.extend(unix.then(|| "unix:".to_owned()));
+    let trusted = if trusted.is_empty() { "nobody".to_owned() } else { trusted.join(" ") };
+    let via = listener.via.as_ref().map_or("no Via".to_owned(), |via| format!("Via {via}"));
+    format!("http, forwarded {forwarded}, {via}, trusts {trusted}")
 }
 
 /// The routes, and each listener's default pool as the last of its own.
@@ -197,6 +206,15 @@ fn on_shard_loss(on_shard_loss: OnShardLoss) -> String {
     }
 }
 
+/// Whom the process becomes, or why it cannot on this host, which may not be the one that it is for.
+fn process(runtime: &Runtime) -> String {
+    match Account::of(runtime) {
+        Ok(Some(account)) => format!("becomes {account} once it has bound its addresses"),
+        Ok(None) => "stays the user that starts it".to_owned(),
+        Err(refused) => format!("cannot start here: {refused}"),
+    }
+}
+
 /// How the running weir changes, and what of that outlives it.
 fn changes(runtime: &Runtime) -> Vec<Vec<String>> {
     let file =
@@ -239,7 +257,7 @@ fn clients_bound(listener: &config::Listener) -> Option<String> {
 
 /// A number of bytes in the unit that keeps it short: "210.5 MiB".
 #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let (unit, name) = match bytes {
         0..0x10_0000 => (0x400, "KiB"),
         0x10_0000..0x4000_0000 => (0x10_0000, "MiB"),
@@ -280,6 +298,8 @@ mod tests {
 [runtime]
 max_connections = 1000
 on_shard_loss = "exit"
+user = "root"
+group = "4242"
 watch = true
 state_file = "/var/lib/weir/state.json"
 [[listener]]
@@ -292,6 +312,8 @@ max_connections_per_client = 20
 name = "local"
 address = "unix:/run/weir.sock"
 forwarded = "off"
+via = ""
+trusted_proxies = ["10.0.0.0/8", "unix:", "fd00::1"]
 [[route]]
 listener = "web"
 host = "*.example.org"
@@ -335,8 +357,8 @@ path = "/up"
         let squeezed: Vec<String> =
             summary.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         for expected in [
-            "web 127.0.0.1:8080 http, forwarded append",
-            "local unix:/run/weir.sock http, forwarded off",
+            "web 127.0.0.1:8080 http, forwarded append, Via weir, trusts nobody",
+            "local unix:/run/weir.sock http, forwarded off, no Via, trusts 10.0.0.0/8 fd00::1/128 unix:",
             "web *.example.org /api to api",
             "web all else to app",
             "local any host any path to api",
@@ -356,6 +378,7 @@ path = "/up"
             "what is changed at run time is kept in /var/lib/weir/state.json",
             "127.0.0.1:9900",
             "2 on cores 0-1",
+            "becomes user root (0), group 4242 once it has bound its addresses",
             "clients 2000 connections",
             "web 900 connections with clients, 20 with each client",
             "app 50 connections to each backend",
@@ -363,6 +386,14 @@ path = "/up"
         ] {
             assert!(squeezed.iter().any(|line| line == expected), "{expected}\n{summary}");
         }
+    }
+
+    #[test]
+    fn the_process_stays_or_becomes_somebody_or_cannot() {
+        let of = |user: &str| process(&Runtime { user: Some(user.to_owned()), ..Runtime::default() });
+        assert_eq!(process(&Runtime::default()), "stays the user that starts it");
+        assert_eq!(of("root"), "becomes user root (0), group 0 once it has bound its addresses");
+        assert!(of("no-such-user").contains("cannot start here: runtime.user: "));
     }
 
     #[test]

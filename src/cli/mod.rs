@@ -10,6 +10,7 @@
 mod check;
 mod ctl;
 mod demo;
+mod doctor;
 mod run;
 
 use crate::config::{self, Checked, Fault};
@@ -24,7 +25,7 @@ use std::sync::LazyLock;
 
 /// The host refused: a taken port, no io_uring.
 const FAILED: u8 = 1;
-/// The arguments or the configuration are wrong; clap too exits with 2.
+/// The arguments or the configuration are wrong, or something is missing; clap too exits with 2.
 const WRONG: u8 = 2;
 
 static VERSION: LazyLock<String> = LazyLock::new(|| {
@@ -42,7 +43,7 @@ struct Arguments {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 all is well, 1 the host refused (a taken port, no io_uring), 2 the arguments or the \
-configuration are wrong, 3 `weir ctl` found no weir to ask.
+configuration are wrong, or `weir doctor` found something missing, 3 `weir ctl` found no weir to ask.
 
 weir needs Linux 6.1 or newer (6.12.21 or newer is recommended) with io_uring allowed. Docker's default \
 seccomp profile forbids io_uring: run with --security-opt seccomp=config/seccomp.json.";
@@ -63,6 +64,15 @@ enum Command {
         /// The configuration, in TOML
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+    },
+    #[command(about = "Look at this host: what is missing for weir, or slow; exits 0 or 2", long_about = doctor::HELP)]
+    Doctor {
+        /// The configuration to measure the host against
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     #[command(about = "Ask a running weir, or change what it serves", long_about = ctl::HELP)]
     Ctl(ctl::Ctl),
@@ -115,6 +125,7 @@ pub fn main() -> ExitCode {
             run::run(&config, if takeover { Begin::Takeover } else { Begin::Afresh })
         }
         Command::Check { config } => check::check(&config),
+        Command::Doctor { config, json } => doctor::doctor(config.as_deref(), json),
         Command::Ctl(ctl) => ctl::ctl(&ctl),
         Command::Demo => demo::demo(),
     })

@@ -28,4 +28,4 @@ pub use budget::{Budget, Grant};
 pub use downward::{BadResponse, Downward, FinalHead, INTERIMS_MAX, take_response};
 pub use pace::Pace;
 pub use passing::{BodyPass, Passing, RequestFacts, may_pool, pass_response};
-pub use upward::{BadRequest, RequestRules, Upward, take_request};
+pub use upward::{BadRequest, RequestRules, Upward, is_head, take_request};

@@ -12,15 +12,18 @@ const LIMITS: HeadLimits = HeadLimits { max_head: 32 << 10, max_headers: 100 };
 const AS_IT_CAME: RequestRewrite<'static> = RequestRewrite {
     forwarded: Forwarded::Off,
     trusted: false,
-    client: b"192.0.2.17",
+    peer: Some(b"192.0.2.17"),
+    client: Some(b"192.0.2.17"),
     proto: b"http",
+    via: None,
     upgrade: false,
 };
 
 /// What goes up for `bytes`, and how many of them were taken.
 fn up(bytes: &[u8], max_body: u64) -> Result<Option<(Vec<u8>, Upward)>, BadRequest> {
     let router = Router::from_routes([], Some(0));
-    let rules = RequestRules { limits: &LIMITS, router: &router, max_body, rewrite: AS_IT_CAME };
+    let rules =
+        RequestRules { limits: &LIMITS, router: &router, max_body, believed: None, rewrite: AS_IT_CAME };
     let mut out = Vec::new();
     let taken = take_request(bytes, &rules, &mut Fields::default(), &mut out)?;
     Ok(taken.map(|upward| (out, upward)))
@@ -184,7 +187,8 @@ fn what_cannot_go_up_is_refused() {
 
 #[test]
 fn the_last_hop_of_a_trace_or_options_answers_itself() {
-    let rules = |router| RequestRules { limits: &LIMITS, router, max_body: 0, rewrite: AS_IT_CAME };
+    let rules =
+        |router| RequestRules { limits: &LIMITS, router, max_body: 0, believed: None, rewrite: AS_IT_CAME };
     let router = Router::from_routes([], Some(0));
     for (method, status, start) in
         [("TRACE", 200, "HTTP/1.1 200 OK\r\n"), ("OPTIONS", 204, "HTTP/1.1 204 No Content\r\n")]

@@ -1,4 +1,4 @@
-//! A request out of the client's bytes: which pool gets it, and what goes up for it.
+//! A request out of the client's bytes: whose it is, which pool gets it, and what goes up for it.
 //!
 //! From bytes to bytes, so that whoever tests what is forwarded tests what production runs. Here: that, and
 //! why a request is refused. Not here: reading the bytes, the text that a refused client reads (`proxy`),
@@ -6,11 +6,13 @@
 
 use super::bodies::{BadBody, RequestLeft};
 use super::passing::RequestFacts;
+use crate::config::TrustedProxies;
 use crate::http1::{
-    BadHead, Fields, HeadLimits, Method, Parse, RequestBody, RequestHead, RequestRewrite, Target,
-    parse_request, write_no_content, write_request, write_trace,
+    AddressText, BadHead, Fields, HeadLimits, Method, Parse, RequestBody, RequestHead, RequestRewrite,
+    Target, client_named, parse_request, write_no_content, write_request, write_trace,
 };
 use crate::route::Router;
+use std::net::IpAddr;
 
 /// What a listener allows, and does to a request.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +23,9 @@ pub struct RequestRules<'a> {
     pub router: &'a Router,
     /// Bytes of a body's payload; 0: any number.
     pub max_body: u64,
-    /// What is done to the head. (Its `upgrade` is decided here.)
+    /// Whose word about the client is believed, if the peer is one of them.
+    pub believed: Option<&'a TrustedProxies>,
+    /// What is done to the head, if the peer is the client. (Its `upgrade` and `trusted` are decided here.)
     pub rewrite: RequestRewrite<'a>,
 }
 
@@ -36,6 +40,8 @@ pub struct Upward {
     pub body: RequestLeft,
     /// What the answer depends on.
     pub facts: RequestFacts,
+    /// The client that a trusted peer named; `None`: the peer.
+    pub client: Option<IpAddr>,
     /// Its pool, as the router numbers them.
     pub pool: usize,
 }
@@ -96,13 +102,27 @@ pub fn take_request(
     }
     let pool = route(rules.router, &head, bytes)?;
     let mut body = RequestLeft::of(head.body, rules.max_body)?;
-    write_request(bytes, &head, fields, &RequestRewrite { upgrade: head.upgrade, ..rules.rewrite }, out);
+    let client = rules.believed.and_then(|proxies| client_named(bytes, fields, proxies));
+    let named = client.map(AddressText::of);
+    let rewrite = RequestRewrite {
+        trusted: rules.believed.is_some(),
+        client: named.as_ref().map(AddressText::bytes).or(rules.rewrite.client),
+        upgrade: head.upgrade,
+        ..rules.rewrite
+    };
+    write_request(bytes, &head, fields, &rewrite, out);
     body.heed(bytes, fields);
     let rest = &bytes[head.len..];
     let taken = body.take(rest, rules.max_body)?;
     out.extend_from_slice(taken.goes_on(rest));
     let facts = RequestFacts::of(&head);
-    Ok(Some(Upward { len: head.len + taken.count, body_len: taken.count, body, facts, pool }))
+    Ok(Some(Upward { len: head.len + taken.count, body_len: taken.count, body, facts, client, pool }))
+}
+
+/// Whether the request that `bytes` begin with is a HEAD, even if it is refused or not whole: its answer has
+/// no body (RFC 9110 §9.3.2).
+pub fn is_head(bytes: &[u8]) -> bool {
+    bytes.trim_ascii_start().starts_with(b"HEAD ")
 }
 
 /// The methods that are about the way to the server.

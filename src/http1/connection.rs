@@ -12,19 +12,33 @@ use super::refusal::{BadHead, Why};
 /// Nominations in one head: each costs a look at all its fields.
 const MAX_NOMINATIONS: usize = 32;
 
-/// Names that cannot be nominated, besides those that have a [`Kind`] of their own.
-const PROTECTED: [&[u8]; 11] = [
+/// Names that cannot be nominated, besides those that have a [`Kind`] of their own. What a proxy before us
+/// says of the client is among them: whoever could nominate it would be somebody else, or nobody.
+const PROTECTED: [&[u8]; 24] = [
     b"authorization",
     b"cache-control",
+    b"cf-connecting-ip",
+    b"client-ip",
     b"content-encoding",
     b"content-range",
     b"content-type",
     b"cookie",
     b"date",
+    b"fastly-client-ip",
+    b"max-forwards",
+    b"origin",
     b"proxy-authorization",
+    b"remote-user",
     b"set-cookie",
+    b"true-client-ip",
     b"via",
-    b"x-real-ip",
+    b"x-client-ip",
+    b"x-cluster-client-ip",
+    b"x-original-forwarded-for",
+    b"x-original-host",
+    b"x-original-url",
+    b"x-remote-user",
+    b"x-rewrite-url",
 ];
 
 /// The options of `Connection` that we know.

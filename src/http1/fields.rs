@@ -34,8 +34,14 @@ pub(super) enum Kind {
     XForwardedFor,
     XForwardedProto,
     XForwardedHost,
-    /// Any other `X-Forwarded-…`, and `Forwarded` (RFC 7239), which says the same.
-    ForwardedOther,
+    /// Any other `X-Forwarded-…`.
+    XForwardedOther,
+    /// RFC 7239, which says the same.
+    Forwarded,
+    XRealIp,
+    /// One of these with something else for a `-`: `X_Forwarded_For`. Whoever makes variables of names (CGI
+    /// and its heirs) makes the same variable of both.
+    ForwardingLookAlike,
     /// Named by `Connection`: it was for us alone.
     Nominated,
 }
@@ -53,7 +59,7 @@ impl Kind {
             (6, b'e') => (Self::Expect, is(name, b"expect")),
             (7, b'u') => (Self::Upgrade, is(name, b"upgrade")),
             (7, b't') => (Self::Trailer, is(name, b"trailer")),
-            (9, b'f') => (Self::ForwardedOther, is(name, b"forwarded")),
+            (9, b'f') => (Self::Forwarded, is(name, b"forwarded")),
             (10, b'c') => (Self::Connection, is(name, b"connection")),
             (10, b'k') => (Self::KeepAlive, is(name, b"keep-alive")),
             (12, b'm') => (Self::MaxForwards, is(name, b"max-forwards")),
@@ -82,9 +88,20 @@ impl Kind {
     }
 
     fn of_x(name: &[u8]) -> Self {
+        if name.len() == b"x-real-ip".len() {
+            let alike = looks_like(name, b"x-real-ip");
+            return match (alike, has_dashes_alone(name)) {
+                (false, _) => Self::Plain,
+                (true, true) => Self::XRealIp,
+                (true, false) => Self::ForwardingLookAlike,
+            };
+        }
         let Some((prefix, rest)) = name.split_at_checked(b"x-forwarded-".len()) else { return Self::Plain };
-        if !prefix.eq_ignore_ascii_case(b"x-forwarded-") {
+        if !looks_like(prefix, b"x-forwarded-") {
             return Self::Plain;
+        }
+        if !has_dashes_alone(name) {
+            return Self::ForwardingLookAlike;
         }
         for (kind, known) in [
             (Self::XForwardedFor, b"for".as_slice()),
@@ -95,7 +112,7 @@ impl Kind {
                 return kind;
             }
         }
-        Self::ForwardedOther
+        Self::XForwardedOther
     }
 }
 
@@ -104,6 +121,11 @@ impl Kind {
 #[inline]
 fn looks_like(name: &[u8], known: &[u8]) -> bool {
     name.iter().zip(known).all(|(n, &k)| if k == b'-' { !n.is_ascii_alphanumeric() } else { n | 0x20 == k })
+}
+
+/// Whether a name has nothing but letters, digits and dashes.
+fn has_dashes_alone(name: &[u8]) -> bool {
+    name.iter().all(|&n| n.is_ascii_alphanumeric() || n == b'-')
 }
 
 /// Whether a name, a token, is the `known` one, given in lower case. Its length is a constant here, so it

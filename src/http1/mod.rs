@@ -21,6 +21,7 @@
 //! | `framing.rs` | `Content-Length` and `Transfer-Encoding` |
 //! | `authority.rs` | host and port |
 //! | `request.rs`, `response.rs` | whole heads |
+//! | `client.rs` | the client behind trusted proxies |
 //! | `rewrite.rs`, `write_request.rs`, `write_response.rs` | the head that goes on |
 //! | `chunked.rs` | the chunked coding |
 //! | `extension.rs`, `trailer.rs` | what of it is never passed on, or refused |
@@ -29,6 +30,7 @@
 mod answer;
 mod authority;
 mod chunked;
+mod client;
 mod connection;
 mod extension;
 mod fields;
@@ -50,11 +52,12 @@ pub use answer::{reason_phrase, write_error, write_no_content, write_trace};
 pub use chunked::{
     BadChunk, CHUNK_END, ChunkDecoder, ChunkLimits, ChunkWhy, Chunks, LAST_CHUNK, write_chunk_head,
 };
+pub use client::{AddressText, client_named};
 pub use fields::Fields;
 pub use head::{HeadLimits, Method, Parse, Span, Version};
 pub use refusal::{BadHead, Why};
 pub use request::{RequestBody, RequestHead, Target, parse_request};
 pub use response::{ResponseBody, ResponseHead, parse_response};
 pub use trailer::Nominations;
-pub use write_request::{RequestRewrite, write_request};
+pub use write_request::{RequestRewrite, Via, write_request};
 pub use write_response::{ConnectionField, DownstreamFraming, ResponseRewrite, write_response};

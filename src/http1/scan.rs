@@ -22,7 +22,8 @@ const fn classes() -> [u8; 256] {
         byte += 1;
     }
     classes = with(classes, b"!#$%&'*+-.^_`|~", TOKEN);
-    with(classes, b"-._~!$&'()*+,;=", REG_NAME)
+    // Without the comma that RFC 3986 has: no host has one, and some who read `Host` take it for a list.
+    with(classes, b"-._~!$&'()*+;=", REG_NAME)
 }
 
 const fn with(mut classes: [u8; 256], members: &[u8], class: u8) -> [u8; 256] {

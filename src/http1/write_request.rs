@@ -1,37 +1,77 @@
 //! The request head that goes to the backend.
 //!
 //! Here: the request line in origin form, `Host` from an absolute target, hop-by-hop fields taken out,
-//! the `X-Forwarded-*` fields. Not here: which fields are which (`fields.rs`). Called by `proxy` once a
-//! backend is picked, again for each retry.
+//! what is said of the client (`X-Forwarded-*`, `Forwarded`, `X-Real-IP`) and of weir (`Via`). Not here:
+//! which fields are which (`fields.rs`), who the client is (`client.rs`). Called by `proxy` once for each
+//! request, before a backend is picked.
 
-use super::fields::{Fields, Kind, Kinds};
-use super::head::{Method, Version};
+use super::fields::{Field, Fields, Kind, Kinds};
+use super::head::{Method, Span, Version};
 use super::request::{RequestHead, Target};
 use super::rewrite::{HOP_BY_HOP, copy_fields, write_field};
+use super::scan;
 use crate::config::Forwarded;
 
-/// All that say where a request came from. `Forwarded` (RFC 7239) is among them: a client that may not
-/// say it in `X-Forwarded-For` may not say it there either.
-const FORWARDED: Kinds =
-    Kinds::of(&[Kind::XForwardedFor, Kind::XForwardedProto, Kind::XForwardedHost, Kind::ForwardedOther]);
+/// All that say where a request came from: a client that may not say it in one may not in another.
+const FORWARDING: Kinds = Kinds::of(&[
+    Kind::XForwardedFor,
+    Kind::XForwardedProto,
+    Kind::XForwardedHost,
+    Kind::XForwardedOther,
+    Kind::Forwarded,
+    Kind::XRealIp,
+    Kind::ForwardingLookAlike,
+]);
+
+/// Those of them that a trusted proxy's request does not keep as they are. A look-alike is not the proxy's
+/// own: it has passed on what it did not know.
+const SAID_ANEW: Kinds =
+    Kinds::of(&[Kind::XForwardedFor, Kind::Forwarded, Kind::XRealIp, Kind::ForwardingLookAlike]);
 
 /// What is to be done to a request head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestRewrite<'a> {
-    /// What the listener says about `X-Forwarded-*`.
+    /// What the listener says about `X-Forwarded-*`, `Forwarded` and `X-Real-IP`.
     pub forwarded: Forwarded,
-    /// Whether the peer is a trusted proxy, whose `X-Forwarded-*` fields are believed and appended to.
-    /// Anybody else's are taken out, the whole family and `Forwarded`, and ours put in their place.
+    /// Whether the peer is a trusted proxy, whose fields are believed and appended to. Anybody else's are
+    /// taken out, the whole family, and ours put in their place.
     pub trusted: bool,
-    /// The client's address as text.
-    pub client: &'a [u8],
+    /// The peer's address as text; `None`: it came through a Unix socket.
+    pub peer: Option<&'a [u8]>,
+    /// The client's address as text: the peer's, or what a trusted peer named. `None`: it has none.
+    pub client: Option<&'a [u8]>,
     /// The scheme the client used: `http` or `https`.
     pub proto: &'a [u8],
+    /// The `Via` that is added.
+    pub via: Option<&'a Via>,
     /// Whether to pass an upgrade on. (Only one that is there: see [`RequestHead::upgrade`].)
     pub upgrade: bool,
 }
 
-/// What becomes of the `X-Forwarded-*` fields of one request.
+/// The `Via` line that requests get (RFC 9110 §7.6.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Via {
+    http10: Box<[u8]>,
+    http11: Box<[u8]>,
+}
+
+impl Via {
+    /// Of an intermediary with this pseudonym, which is a token.
+    pub fn new(pseudonym: &str) -> Self {
+        let line = |version| format!("Via: {version} {pseudonym}\r\n").into_bytes().into_boxed_slice();
+        Self { http10: line("1.0"), http11: line("1.1") }
+    }
+
+    /// The line for a request that came in this version.
+    fn line(&self, version: Version) -> &[u8] {
+        match version {
+            Version::Http10 => &self.http10,
+            Version::Http11 => &self.http11,
+        }
+    }
+}
+
+/// What becomes of the fields that say where one request came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
     Keep,
@@ -58,8 +98,9 @@ pub fn write_request(
     };
     let upgrade = rewrite.upgrade && head.upgrade;
     let end = head.len - 2;
-    let ours = rewrite.client.len() + rewrite.proto.len() + head.host.map_or(0, |host| host.len());
-    out.reserve(head.len + ours + 160);
+    let via = rewrite.via.map_or(b"".as_slice(), |via| via.line(head.version));
+    // Addresses are 39 bytes at most and there are four; the host is said thrice at most.
+    out.reserve(head.len + 3 * head.host.map_or(0, Span::len) + via.len() + rewrite.proto.len() + 320);
 
     write_line(bytes, head, out);
     let absolute = match head.target {
@@ -86,30 +127,27 @@ pub fn write_request(
     }
     edited = edited.with(match origin {
         Origin::Keep => Kinds::NONE,
-        Origin::Append => Kinds::of(&[Kind::XForwardedFor]),
-        Origin::Replace => FORWARDED,
+        Origin::Append => SAID_ANEW,
+        Origin::Replace => FORWARDING,
     });
-    let chain = match origin {
-        Origin::Append => fields.all(Kind::XForwardedFor).last().map(|field| field.name.start),
-        Origin::Keep | Origin::Replace => None,
-    };
     copy_fields(bytes, fields, end, edited, out, |field, out| match field.kind {
         Kind::Host => write_field(field.name.of(bytes), absolute.unwrap_or_default(), out),
         Kind::MaxForwards => {
             let left = head.max_forwards.unwrap_or_default().saturating_sub(1);
             write_field(field.name.of(bytes), left.to_string().as_bytes(), out);
         }
-        Kind::XForwardedFor if origin == Origin::Append => {
-            let client = if chain == Some(field.name.start) { rewrite.client } else { b"" };
-            write_chain(field.name.of(bytes), field.value.of(bytes), client, out);
+        Kind::XForwardedFor | Kind::Forwarded if origin == Origin::Append => {
+            append_origin(bytes, head, fields, rewrite, field, out);
         }
         _ => {}
     });
 
-    if origin != Origin::Keep {
-        let kept = if origin == Origin::Append { fields.seen() } else { Kinds::NONE };
-        add_origin(bytes, head, rewrite, kept, out);
+    match origin {
+        Origin::Keep => {}
+        Origin::Append => add_missing(bytes, head, fields.seen(), rewrite, out),
+        Origin::Replace => write_origin(bytes, head, rewrite, out),
     }
+    out.extend_from_slice(via);
     if upgrade {
         out.extend_from_slice(b"Connection: upgrade\r\n");
     }
@@ -141,35 +179,108 @@ fn write_line(bytes: &[u8], head: &RequestHead, out: &mut Vec<u8>) {
     });
 }
 
-/// An `X-Forwarded-For` that was believed, with the client behind the proxies it names.
-fn write_chain(name: &[u8], value: &[u8], client: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    if !value.is_empty() && !client.is_empty() {
-        out.extend_from_slice(b", ");
+/// All our fields, in as few pieces as can be: what nearly every request gets.
+#[inline]
+fn write_origin(bytes: &[u8], head: &RequestHead, rewrite: &RequestRewrite<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"X-Forwarded-For: ");
+    out.extend_from_slice(rewrite.client.unwrap_or_else(|| peer_name(rewrite)));
+    out.extend_from_slice(b"\r\nX-Forwarded-Proto: ");
+    out.extend_from_slice(rewrite.proto);
+    let host = host(bytes, head);
+    if !host.is_empty() {
+        out.extend_from_slice(b"\r\nX-Forwarded-Host: ");
+        out.extend_from_slice(host);
     }
-    out.extend_from_slice(client);
+    if let Some(client) = rewrite.client {
+        out.extend_from_slice(b"\r\nX-Real-IP: ");
+        out.extend_from_slice(client);
+    }
     out.extend_from_slice(b"\r\n");
 }
 
-/// Adds those of our three fields that are not among the `kept` ones.
-#[inline]
-fn add_origin(
+/// Those of our fields that a trusted proxy did not send.
+fn add_missing(
     bytes: &[u8],
     head: &RequestHead,
+    seen: Kinds,
     rewrite: &RequestRewrite<'_>,
-    kept: Kinds,
     out: &mut Vec<u8>,
 ) {
-    if !kept.has(Kind::XForwardedFor) {
-        write_field(b"X-Forwarded-For", rewrite.client, out);
+    if !seen.has(Kind::XForwardedFor) {
+        out.extend_from_slice(b"X-Forwarded-For: ");
+        // Whom `Forwarded` names is named here too: whoever is next may look at this one alone.
+        if let Some(client) = rewrite.client.filter(|_| rewrite.client != rewrite.peer) {
+            out.extend_from_slice(client);
+            out.extend_from_slice(b", ");
+        }
+        out.extend_from_slice(peer_name(rewrite));
+        out.extend_from_slice(b"\r\n");
     }
-    if !kept.has(Kind::XForwardedProto) {
+    if !seen.has(Kind::XForwardedProto) {
         write_field(b"X-Forwarded-Proto", rewrite.proto, out);
     }
-    let host = head.host.map_or(b"".as_slice(), |host| host.of(bytes));
-    if !kept.has(Kind::XForwardedHost) && !host.is_empty() {
+    let host = host(bytes, head);
+    if !seen.has(Kind::XForwardedHost) && !host.is_empty() {
         write_field(b"X-Forwarded-Host", host, out);
     }
+    if let Some(client) = rewrite.client {
+        write_field(b"X-Real-IP", client, out);
+    }
+}
+
+/// An `X-Forwarded-For` or a `Forwarded` that was believed; if it is the last of its name, with the peer
+/// behind those that it names.
+fn append_origin(
+    bytes: &[u8],
+    head: &RequestHead,
+    fields: &Fields,
+    rewrite: &RequestRewrite<'_>,
+    field: &Field,
+    out: &mut Vec<u8>,
+) {
+    let value = field.value.of(bytes);
+    out.extend_from_slice(field.name.of(bytes));
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    let last = fields.list().iter().rfind(|other| other.kind == field.kind);
+    if last.is_some_and(|last| last.name.start == field.name.start) {
+        if !value.is_empty() {
+            out.extend_from_slice(b", ");
+        }
+        if field.kind == Kind::Forwarded {
+            write_element(host(bytes, head), rewrite, out);
+        } else {
+            out.extend_from_slice(peer_name(rewrite));
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Our element of `Forwarded` (RFC 7239 §4, §6).
+fn write_element(host: &[u8], rewrite: &RequestRewrite<'_>, out: &mut Vec<u8>) {
+    let (before, node, after) = match rewrite.peer {
+        Some(v6) if v6.contains(&b':') => (b"\"[".as_slice(), v6, b"]\"".as_slice()),
+        Some(v4) => (b"".as_slice(), v4, b"".as_slice()),
+        None => (b"".as_slice(), b"unknown".as_slice(), b"".as_slice()),
+    };
+    for part in [b"for=".as_slice(), before, node, after] {
+        out.extend_from_slice(part);
+    }
+    if !host.is_empty() {
+        let quote = if host.iter().all(|&b| scan::is_token(b)) { b"".as_slice() } else { b"\"" };
+        for part in [b";host=".as_slice(), quote, host, quote] {
+            out.extend_from_slice(part);
+        }
+    }
+    out.extend_from_slice(b";proto=");
+    out.extend_from_slice(rewrite.proto);
+}
+
+fn peer_name<'a>(rewrite: &RequestRewrite<'a>) -> &'a [u8] {
+    rewrite.peer.unwrap_or(b"unix")
+}
+
+/// The host that was meant; empty if there is none.
+fn host<'a>(bytes: &'a [u8], head: &RequestHead) -> &'a [u8] {
+    head.host.map_or(b"", |host| host.of(bytes))
 }

@@ -48,11 +48,7 @@ impl Drop for Reserved {
 
 /// The backend for an exchange's first attempt. With it comes the retry that is there for it in any case,
 /// if it is a backend's trial; such a backend is picked for no other exchange.
-pub(super) fn first_pick(
-    service: &Service,
-    client: Option<IpAddr>,
-    outgoing: &Outgoing,
-) -> Option<(Picked, Option<Box<Reserved>>)> {
+pub(super) fn first_pick(service: &Service, outgoing: &Outgoing) -> Option<(Picked, Option<Box<Reserved>>)> {
     let rules = outgoing.pool.rules();
     let retry = &rules.retry;
     let can_be_sent_again = match outgoing.body {
@@ -62,7 +58,7 @@ pub(super) fn first_pick(
         RequestLeft::Chunks(_) => false,
     };
     let may_retry = retry.attempts > 0 && outgoing.facts.method.is_idempotent() && can_be_sent_again;
-    let asking = Asking { client, tried: &[], may_retry };
+    let asking = Asking { client: outgoing.client.get(), tried: &[], may_retry };
     let picked = service.upstreams.pick(&outgoing.pool, &asking)?;
     note_view(service);
     if !picked.is_trial() {
@@ -127,7 +123,7 @@ pub(super) struct Course {
     afresh: bool,
     reserved: Option<Box<Reserved>>,
     /// A byte of a response has gone to the client, an interim one's too.
-    answering: Cell<bool>,
+    pub(super) answering: Cell<bool>,
     /// Interim responses so far, passed on or not.
     interims: Cell<u8>,
     /// The client is gone: nothing is tried again for it.
@@ -135,15 +131,10 @@ pub(super) struct Course {
 }
 
 impl Course {
-    pub(super) fn new(
-        outgoing: &Outgoing,
-        client: Option<IpAddr>,
-        times: &Times,
-        reserved: Option<Box<Reserved>>,
-    ) -> Self {
+    pub(super) fn new(outgoing: &Outgoing, times: &Times, reserved: Option<Box<Reserved>>) -> Self {
         Self {
             pool: outgoing.pool.clone(),
-            client,
+            client: outgoing.client.get(),
             ends: times.ends,
             tried: Vec::new(),
             retries: 0,

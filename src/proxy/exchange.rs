@@ -133,7 +133,7 @@ impl Client {
                 request_body: outgoing.body_bytes,
             };
             // Taken apart before anything is awaited: a `match` would keep it whole beside the attempt.
-            let (picked, reserved) = first_pick(&self.service, self.address, &outgoing).unzip();
+            let (picked, reserved) = first_pick(&self.service, &outgoing).unzip();
             let reserved = reserved.flatten();
             let rest = if let Some(picked) = picked {
                 let attempt = self.attempt(picked, Turn::First, &mut outgoing, &mut times).await;
@@ -144,7 +144,7 @@ impl Client {
             } else {
                 Rest::NoBackend
             };
-            let course = Course::new(&outgoing, self.address, &times, reserved);
+            let course = Course::new(&outgoing, &times, reserved);
             Box::pin(self.go_on(Way { outgoing, course, times, kept: None }, rest)).await
         }
     }

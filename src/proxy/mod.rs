@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `service.rs` | what the connections of a shard share |
 //! | `connection.rs` | one connection: request after request |
+//! | `peer.rs` | who is at the other end, and who the client is |
 //! | `request.rs` | a request's head, from the client's bytes to those that go upstream |
 //! | `exchange.rs` | attempts at backends until one answers |
 //! | `attempt.rs` | one attempt, up to the first bytes of its answer |
@@ -28,6 +29,7 @@ mod course;
 mod download;
 mod exchange;
 mod hold;
+mod peer;
 mod refusal;
 mod request;
 mod response;

@@ -4,6 +4,7 @@
 //! collected in memory of its own, so that a slow client holds no receive buffer. Called by
 //! `connection.rs`.
 
+use super::peer::{ClientAddress, Peer};
 use super::refusal::Refused;
 use super::service::{ListenerRules, Service};
 use crate::exchange::{self, RequestFacts, RequestLeft, RequestRules, Upward};
@@ -83,6 +84,8 @@ pub(super) struct Outgoing {
     /// client so far, to be sent again. Empty: it cannot be.
     pub(super) bytes: Vec<u8>,
     pub(super) facts: RequestFacts,
+    /// Whose request it is.
+    pub(super) client: ClientAddress,
     pub(super) pool: Rc<Pool>,
     pub(super) body: RequestLeft,
     /// Bytes of the body that came with the head, as the client framed them.
@@ -96,19 +99,26 @@ pub(super) struct Outgoing {
 pub(super) fn take_request(
     service: &Service,
     rules: &ListenerRules,
-    client: &[u8],
+    peer: &Peer,
     input: &mut Input,
 ) -> Result<Option<Outgoing>, Refused> {
     let rewrite = RequestRewrite {
         forwarded: rules.forwarded,
-        trusted: false,
-        client,
+        peer: peer.text(),
         proto: b"http",
-        // Decided with the head.
+        via: rules.via.as_ref(),
+        // These are decided with the head.
+        trusted: false,
+        client: peer.text(),
         upgrade: false,
     };
-    let asked =
-        RequestRules { limits: &rules.limits, router: &rules.router, max_body: rules.max_body, rewrite };
+    let asked = RequestRules {
+        limits: &rules.limits,
+        router: &rules.router,
+        max_body: rules.max_body,
+        believed: peer.believed(rules),
+        rewrite,
+    };
     let mut out = service.spare();
     let fields = &mut service.scratch.borrow_mut().fields;
     let upward = match exchange::take_request(input.bytes(), &asked, fields, &mut out) {
@@ -122,6 +132,7 @@ pub(super) fn take_request(
     // The router is of the same topology as the pools.
     let pool = rules.pool(&service.upstreams, upward.pool).ok_or_else(Refused::no_backend)?;
     input.consume(upward.len);
-    let Upward { body, facts, body_len, .. } = upward;
-    Ok(Some(Outgoing { bytes: out, facts, pool, body, body_bytes: body_len as u64 }))
+    let Upward { body, facts, body_len, client, .. } = upward;
+    let client = ClientAddress::new(client.or(peer.address()));
+    Ok(Some(Outgoing { bytes: out, facts, client, pool, body, body_bytes: body_len as u64 }))
 }

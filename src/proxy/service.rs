@@ -1,8 +1,8 @@
 //! What the connections of a shard share: ring, upstreams, listeners, statistics, scratch memory.
 
 use super::seats::Seats;
-use crate::config::{Forwarded, OnHalfClose};
-use crate::http1::{Fields, HeadLimits};
+use crate::config::{Forwarded, ListenAddress, OnHalfClose, TrustedProxies};
+use crate::http1::{Fields, HeadLimits, Via};
 use crate::limit::{ClientKey, ConnectionLimits, Exceeded, Place};
 use crate::metrics::ShardStats;
 use crate::ring::Ring;
@@ -44,8 +44,14 @@ pub struct ListenerRules {
     pub body_min_rate_per_s: u64,
     /// Bytes of a request body; 0: any.
     pub max_body: u64,
-    /// What is done to `X-Forwarded-*`.
+    /// What is done to `X-Forwarded-*`, `Forwarded` and `X-Real-IP`.
     pub forwarded: Forwarded,
+    /// Whose word about the client is believed.
+    pub trusted_proxies: TrustedProxies,
+    /// What requests say of weir.
+    pub via: Option<Via>,
+    /// Changes whenever the rules do, and is never 0.
+    pub(super) edition: u32,
     /// What is done when a client ends its side while its answer is awaited.
     pub on_half_close: OnHalfClose,
     /// The pools that the router gives places among, if those are not the topology's any more.
@@ -53,8 +59,10 @@ pub struct ListenerRules {
 }
 
 impl ListenerRules {
-    fn of(plan: &ListenerPlan) -> Self {
+    fn of(plan: &ListenerPlan, edition: u32) -> Self {
         let listener = &plan.rules;
+        // A TCP peer that has gone already has no address either.
+        let unix = listener.trusted_proxies.unix && matches!(listener.address, ListenAddress::Unix(_));
         Self {
             router: plan.router.clone(),
             limits: HeadLimits { max_head: listener.max_head, max_headers: listener.max_headers },
@@ -63,6 +71,9 @@ impl ListenerRules {
             body_min_rate_per_s: listener.body_min_rate_per_s,
             max_body: listener.max_body,
             forwarded: listener.forwarded,
+            trusted_proxies: TrustedProxies { unix, ..listener.trusted_proxies.clone() },
+            via: listener.via.as_deref().map(Via::new),
+            edition,
             on_half_close: listener.on_half_close,
             left_with: None,
         }
@@ -90,7 +101,7 @@ impl ListenerService {
         Rc::new(Self {
             key: plan.key,
             plan: RefCell::new(plan.clone()),
-            rules: RefCell::new(Rc::new(ListenerRules::of(plan))),
+            rules: RefCell::new(Rc::new(ListenerRules::of(plan, 1))),
             leaving: Cell::new(false),
         })
     }
@@ -137,14 +148,19 @@ impl ListenerService {
     /// It is in the topology no more. Its router stays of the one before, and so do the pools that it is
     /// asked for: the same places are other pools' now.
     fn leave(&self, pools: &[Rc<Pool>]) {
-        let rules = ListenerRules::of(&self.plan.borrow());
+        let rules = ListenerRules::of(&self.plan.borrow(), self.next_edition());
         *self.rules.borrow_mut() = Rc::new(ListenerRules { left_with: Some(pools.to_vec()), ..rules });
         self.leaving.set(true);
     }
 
+    fn next_edition(&self) -> u32 {
+        self.rules.borrow().edition.wrapping_add(1).max(1)
+    }
+
     fn change(&self, plan: &Arc<ListenerPlan>) {
         if !Arc::ptr_eq(&self.plan.borrow(), plan) {
-            *self.rules.borrow_mut() = Rc::new(ListenerRules::of(plan));
+            let rules = ListenerRules::of(plan, self.next_edition());
+            *self.rules.borrow_mut() = Rc::new(rules);
             *self.plan.borrow_mut() = plan.clone();
         }
     }

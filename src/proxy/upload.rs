@@ -188,11 +188,18 @@ impl Attempted<'_> {
         self.service.stats.borrow_mut().answered(picked.id(), part.status);
         self.service.stats.borrow_mut().record(picked.id(), Phase::FirstByte, progress.first_byte.get());
         let between_bytes = self.rules.timeouts.between_bytes;
+        let by_close = part.body.ends_by_close();
         let downloading = download(down, up, &mut part, between_bytes);
         match uploading.beside(downloading, down.service, progress).await {
             Ok(Ok(())) => Ended::Answered(part),
             Ok(Err(fault)) => Ended::Cut(fault),
-            Err(ended) => ended,
+            Err(ended) => {
+                if by_close {
+                    // It would take the close for the answer's end.
+                    down.stream.reset_on_close();
+                }
+                ended
+            }
         }
     }
 

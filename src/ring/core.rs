@@ -44,6 +44,11 @@ pub struct RingCounts {
     pub no_buffers: u64,
 }
 
+/// Entries of the completion queue that goes with a submission queue of `entries`.
+pub(super) fn completions(entries: u32) -> u32 {
+    entries.saturating_mul(4).clamp(16_384, 262_144)
+}
+
 pub(super) struct Core {
     pub(super) uring: IoUring,
     pub(super) slots: Slots,
@@ -67,7 +72,7 @@ impl Core {
                 .setup_coop_taskrun()
                 .setup_taskrun_flag()
                 .setup_submit_all()
-                .setup_cqsize(settings.entries.saturating_mul(4).clamp(16_384, 262_144));
+                .setup_cqsize(completions(settings.entries));
             if without_array {
                 builder.setup_no_sqarray();
             }

@@ -18,6 +18,7 @@
 //! | `splice.rs` | long bodies, uncopied |
 //! | `driver.rs` | the loop: turn, run, spin, park |
 //! | `refused.rs` | why a host gives no ring |
+//! | `survey.rs` | whether all that the ring uses is there |
 #![allow(unsafe_code)]
 
 mod accept;
@@ -32,6 +33,7 @@ mod refused;
 mod slots;
 mod splice;
 mod stream;
+mod survey;
 
 pub use self::core::RingCounts;
 pub use accept::Acceptor;
@@ -42,6 +44,7 @@ pub use payload::{Counted, Payload};
 pub use refused::{OLDEST, RECOMMENDED, RingRefused, probe};
 pub use splice::{PipeLoan, SpliceFault, give_way};
 pub use stream::Stream;
+pub use survey::{locked_bytes, survey};
 
 use crate::sys::clock;
 use crate::time::{Instant, Micros};

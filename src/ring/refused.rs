@@ -26,8 +26,14 @@ pub enum RingRefused {
     },
     /// The sysctl forbids it.
     #[error(
-        "io_uring is switched off on this host (kernel.io_uring_disabled={level}); \
-         set it to 0 with `sysctl -w kernel.io_uring_disabled=0`"
+        "io_uring is switched off on this host (kernel.io_uring_disabled={level}{}); \
+         set it to 0 with `sysctl -w kernel.io_uring_disabled=0`{}",
+        if *.level == 1 { ", which leaves it to CAP_SYS_ADMIN and one group" } else { "" },
+        if *.level == 1 {
+            ", or put weir's user in the group whose number is kernel.io_uring_group"
+        } else {
+            ""
+        }
     )]
     SwitchedOff {
         /// 1: forbidden to the unprivileged; 2: to everybody.
@@ -95,6 +101,7 @@ mod tests {
         for (case, errno, kernel, disabled, seccomp, remedy) in [
             ("sysctl", libc::EPERM, new, Some(2), false, "sysctl -w"),
             ("sysctl, unprivileged", libc::EPERM, new, Some(1), false, "sysctl -w"),
+            ("sysctl, not in the group", libc::EPERM, new, Some(1), false, "kernel.io_uring_group"),
             ("seccomp", libc::EPERM, new, Some(0), true, "seccomp="),
             ("seccomp that denies the call", libc::ENOSYS, new, None, true, "seccomp="),
             ("both", libc::EPERM, new, Some(2), true, "sysctl -w"),

@@ -80,6 +80,15 @@ impl Activated {
         self.sockets.iter().filter_map(of_listener).collect()
     }
 
+    /// The admin addresses that have sockets here.
+    pub(super) fn admins(&self) -> Vec<ListenAddress> {
+        let of_admin = |(place, _): &(Place, OwnedFd)| match place {
+            Place::Admin(address) => Some(address.clone()),
+            Place::Listener(_) => None,
+        };
+        self.sockets.iter().filter_map(of_admin).collect()
+    }
+
     fn remove(&mut self, wanted: impl Fn(&Place) -> bool) -> Vec<OwnedFd> {
         self.sockets.extract_if(.., |(place, _)| wanted(place)).map(|(_, socket)| socket).collect()
     }
@@ -146,6 +155,7 @@ mod tests {
             vec![(Place::Listener(of(0)), a), (Place::Admin(admin.clone()), c), (Place::Listener(of(0)), b)];
         let mut activated = Activated { sockets };
         assert_eq!(activated.listeners(), [of(0), of(0)]);
+        assert_eq!(activated.admins(), std::slice::from_ref(&admin));
         assert!(activated.listener(&of(1)).is_empty());
         let of_web = activated.listener(&of(0));
         assert_eq!(of_web.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>(), [first, second]);

@@ -41,6 +41,12 @@ pub(super) fn share(config: &Config, shards: usize) -> Descriptors {
     shared
 }
 
+/// The descriptors that `shards` shards with `connections` each may need at once, with one listener and no
+/// checks; each further listener needs one a shard, each backend that is checked one.
+pub fn descriptors_wanted(connections: usize, shards: usize) -> u64 {
+    needed(connections, shards).saturating_add(OTHER + (a_shard() + 1) * shards as u64)
+}
+
 /// What `connections` on each shard need in all.
 fn needed(connections: usize, shards: usize) -> u64 {
     (connections as u64).saturating_mul(2).saturating_mul(shards as u64)
@@ -50,8 +56,12 @@ fn needed(connections: usize, shards: usize) -> u64 {
 fn other(config: &Config, shards: usize) -> u64 {
     let checked = config.pools.iter().filter(|pool| pool.health.is_some());
     let checks: usize = checked.map(|pool| pool.backends.len()).sum();
-    let a_shard = OTHER_PER_SHARD + config.listeners.len() as u64 + 2 * PIPES_MIN;
-    OTHER + checks as u64 + a_shard * shards as u64
+    OTHER + checks as u64 + (a_shard() + config.listeners.len() as u64) * shards as u64
+}
+
+/// What one shard needs beside connections and listeners.
+const fn a_shard() -> u64 {
+    OTHER_PER_SHARD + 2 * PIPES_MIN
 }
 
 /// One shard's part of `left` descriptors, beside its [`PIPES_MIN`].

@@ -1,4 +1,4 @@
-//! A checked configuration, run: limits, addresses, sockets, shards, control, in this order.
+//! A checked configuration, run: limits, addresses, sockets, privileges, shards, control, in this order.
 //!
 //! Here: putting the parts together at start and taking them apart at the end. Whatever can be refused is
 //! refused before the first client is accepted. Not here: anything that happens in between (`control`,
@@ -6,10 +6,13 @@
 
 mod activated;
 mod descriptors;
+mod privileges;
 mod refused;
 mod takeover;
 
 pub use activated::ActivatedRefused;
+pub use descriptors::descriptors_wanted;
+pub use privileges::{Account, PrivilegesRefused};
 pub use refused::StartError;
 pub use takeover::TakeoverRefused;
 
@@ -26,6 +29,7 @@ use crate::time::Micros;
 use activated::Activated;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -95,17 +99,21 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
         tracing::warn!(%kernel, recommended = %RECOMMENDED, "this kernel has known io_uring faults; a newer one is better");
     }
     let cores = expand(&config.runtime.cores, &cpu::available())?;
+    let account = Account::of(&config.runtime)?;
+    account.as_ref().map_or(Ok(()), Account::prepare)?;
     let descriptors = descriptors::share(&config, cores.len());
     let token = Token::of(&config.admin)?;
     let mut inherited = match begin {
         Begin::Afresh => None,
-        Begin::Takeover => Some(inherit(&config)?),
+        Begin::Takeover => Some(inherit(&config, account.as_ref())?),
     };
     let (state, kept) = config.runtime.state_file.as_deref().map(StateFile::open).unzip();
     // Who is taken over from knows what the state file knows, and more.
     let carried = inherited.as_mut().and_then(Inheritance::carried).or(kept.flatten());
     let found = control::look_up(&config, carried.as_ref())?;
-    let (listening, admin) = open(&config, cores.len(), &mut inherited)?;
+    let Opened { listening, admin, files } = open(&config, cores.len(), &mut inherited)?;
+    privileges::give_up(account.as_ref(), &files)?;
+    privileges::tell_what_is_out_of_reach(&config, source.as_ref().map(|source| source.path.as_path()));
     let addresses = Addresses {
         listeners: listening.addresses(),
         admin: admin.iter().filter_map(AdminListener::address).collect(),
@@ -144,13 +152,17 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
     ended
 }
 
+/// All sockets, and the files of the Unix ones among them, without the supervisor's.
+struct Opened {
+    listening: Listening,
+    admin: Vec<AdminListener>,
+    files: Vec<PathBuf>,
+}
+
 /// Opens all sockets that nobody has opened before: the process that is taken over from, or the supervisor.
-fn open(
-    config: &Config,
-    shards: usize,
-    inherited: &mut Option<Inheritance>,
-) -> Result<(Listening, Vec<AdminListener>), StartError> {
+fn open(config: &Config, shards: usize, inherited: &mut Option<Inheritance>) -> Result<Opened, StartError> {
     let mut activated = Activated::take(config)?;
+    let lent_admin = activated.admins();
     let mut lent = activated.listeners();
     if let Some(old) = &inherited {
         let addresses = config.listeners.iter().map(|listener| &listener.address);
@@ -164,12 +176,20 @@ fn open(
     let admin = admin::bind_around(&config.admin, |address| {
         inherited.as_mut().and_then(|old| old.admin(address)).or_else(|| activated.admin(address))
     })?;
-    Ok((listening, admin))
+    let own = listening.groups().iter().filter(|group| !group.is_lent).map(|group| &group.address);
+    let own = own.chain(config.admin.listen.iter().filter(|address| !lent_admin.contains(address)));
+    let file = |address: &ListenAddress| match address {
+        ListenAddress::Unix(path) => Some(path.clone()),
+        ListenAddress::Tcp(_) => None,
+    };
+    let files = own.filter_map(file).collect();
+    Ok(Opened { listening, admin, files })
 }
 
-fn inherit(config: &Config) -> Result<Inheritance, TakeoverRefused> {
+fn inherit(config: &Config, account: Option<&Account>) -> Result<Inheritance, TakeoverRefused> {
     let listeners = config.listeners.iter().map(|listener| &listener.address);
-    takeover::take(&listeners.chain(&config.admin.listen).collect::<Vec<_>>())
+    let addresses: Vec<_> = listeners.chain(&config.admin.listen).collect();
+    takeover::take(&addresses, account.map(Account::uid))
 }
 
 /// Has the old process leave. If it does not say that it will, both accept: no client notices.

@@ -1,7 +1,7 @@
 //! Why weir does not start.
 
-use super::ActivatedRefused;
 use super::takeover::TakeoverRefused;
+use super::{ActivatedRefused, PrivilegesRefused};
 use crate::admin::{BindRefused, TokenRefused};
 use crate::config::CoresRefused;
 use crate::control::{ControlRefused, ResolveRefused};
@@ -20,6 +20,9 @@ pub enum StartError {
     /// The cores that were asked for are not there.
     #[error(transparent)]
     Cores(#[from] CoresRefused),
+    /// It cannot become the user that it is to be.
+    #[error(transparent)]
+    Privileges(#[from] PrivilegesRefused),
     /// A backend cannot be resolved.
     #[error(transparent)]
     Backends(#[from] ResolveRefused),

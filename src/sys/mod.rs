@@ -1,5 +1,6 @@
 //! The kernel's surface outside the ring: the clock, sockets and their options, descriptors passed to another
-//! process, CPU sets, limits, the kernel's version; and the supervisor that started the process.
+//! process, CPU sets, limits, accounts, who the process is and what it may, the kernel's version; and the
+//! supervisor that started the process.
 //!
 //! Here: thin, safe calls through nix and core_affinity. Not here: operations that wait (`ring`), and
 //! any decision. Called by `ring`, `shard`, `control`, `serve` and `cli`.
@@ -11,5 +12,7 @@ pub mod handoff;
 pub mod kernel;
 pub mod limits;
 pub mod notify;
+pub mod permission;
 pub mod pipe;
+pub mod privileges;
 pub mod socket;

@@ -84,7 +84,10 @@ pub struct ListenError {
 fn remedy(source: &io::Error) -> &'static str {
     match source.raw_os_error() {
         Some(libc::EADDRINUSE) => "; another process holds it: stop that one, or choose another port",
-        Some(libc::EACCES) => "; ports below 1024 need CAP_NET_BIND_SERVICE, a Unix socket a writable folder",
+        Some(libc::EACCES) => {
+            "; ports below 1024 need CAP_NET_BIND_SERVICE (which a weir with runtime.user has at its start only: \
+             `weir run --takeover` as root brings a new one), a Unix socket a writable folder"
+        }
         Some(libc::EADDRNOTAVAIL) => "; no interface of this host has this address",
         _ => "",
     }

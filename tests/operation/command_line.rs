@@ -81,13 +81,14 @@ fn version_and_help_say_what_they_should() {
     let (code, out, _) = weir(&["--version"]);
     let expected = format!("weir {} ({}-linux)\n", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
     assert_eq!((code, out), (Some(0), expected));
-    let helps: [(&[&str], &[&str]); 4] = [
-        (&["--help"], &["run", "check", "demo", "Exit codes", "seccomp"]),
+    let helps: [(&[&str], &[&str]); 5] = [
+        (&["--help"], &["run", "check", "doctor", "demo", "Exit codes", "seccomp"]),
         (
             &["run", "--help"],
             &["--config <FILE>", "default", "SIGTERM", "\"250us\"", "\"16KiB\"", "no limit"],
         ),
         (&["check", "--help"], &["--config <FILE>", "Exits 0", "else 2"]),
+        (&["doctor", "--help"], &["--config <FILE>", "--json", "Exits 0", "else 2", "advice", "remedy"]),
         (&["demo", "--help"], &["9101", "8080", "Ctrl-C", "500ms"]),
     ];
     for (arguments, parts) in helps {

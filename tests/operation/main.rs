@@ -16,6 +16,8 @@
 //! | `draining.rs` | shutdown under load |
 //! | `systemd.rs` | a supervisor: notices, the watchdog, sockets that it opened |
 //! | `limits.rs` | unprivileged, few descriptors, too many clients |
+//! | `privileges.rs` | what it is once it has bound: user, groups, capabilities |
+//! | `confined.rs` | under the seccomp profile, the unit's filter, in a pod |
 //! | `refused.rs` | why weir does not start |
 //! | `reload.rs` | another configuration by SIGHUP, under load |
 //! | `takeover.rs` | a new process in the old one's place |
@@ -24,6 +26,7 @@
 //! | `ctl.rs` | `weir ctl`: what it shows and refuses, its exit codes |
 //! | `ctl_changes.rs` | what its changes do, under load too |
 //! | `demo.rs` | `weir demo` from its greeting to its end |
+//! | `doctor.rs` | `weir doctor`: what a host lacks |
 //! | `admin.rs` | the pages, against what was sent |
 //! | `token.rs` | the admin token, and that secrets stay out of the log |
 //! | `exposition.rs` | a strict reader of the Prometheus text |
@@ -40,15 +43,18 @@ mod bounds;
 mod checks;
 mod clients;
 mod command_line;
+mod confined;
 mod ctl;
 mod ctl_changes;
 mod demo;
+mod doctor;
 mod draining;
 mod exposition;
 mod failover;
 mod idle;
 mod limits;
 mod peers;
+mod privileges;
 mod probing;
 mod process;
 mod refused;

@@ -56,7 +56,7 @@ fn nginx(binary: PathBuf) -> Server {
             "daemon off;\nmaster_process off;\npid {dir_text}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n\
              access_log off;\nclient_body_temp_path {dir_text}/a;\nproxy_temp_path {dir_text}/b;\n\
              fastcgi_temp_path {dir_text}/c;\nuwsgi_temp_path {dir_text}/d;\nscgi_temp_path {dir_text}/e;\n\
-             gzip on;\ngzip_types *;\ngzip_min_length 1;\ngzip_http_version 1.0;\n\
+             gzip on;\ngzip_proxied any;\ngzip_types *;\ngzip_min_length 1;\ngzip_http_version 1.0;\n\
              server {{\nlisten 127.0.0.1:{port};\nroot {dir_text};\n\
              location /status {{ return 418 \"teapot\\n\"; }}\n}}\n}}\n"
         );

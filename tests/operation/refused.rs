@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// A folder of a test's own.
-struct Folder(PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("weir-refused-{}-{number}", std::process::id()));
@@ -19,7 +19,7 @@ impl Folder {
         Self(dir)
     }
 
-    fn file(&self, name: &str, text: &str) -> String {
+    pub(super) fn file(&self, name: &str, text: &str) -> String {
         let path = self.0.join(name);
         std::fs::write(&path, text).unwrap();
         path.display().to_string()
@@ -33,7 +33,7 @@ impl Drop for Folder {
 }
 
 /// A configuration that is right, but for what a test makes of it.
-fn config(address: &str, backend: &str) -> String {
+pub(super) fn config(address: &str, backend: &str) -> String {
     format!(
         "[runtime]\ncores = 1\n[admin]\nlisten = []\n[[listener]]\naddress = \"{address}\"\npool = \"app\"\n\
          [pool.app]\n[[pool.app.backend]]\naddress = \"{backend}\"\n"
@@ -179,7 +179,7 @@ os.execv(program[0], program)
 ";
 
 /// A command that becomes weir where io_uring is forbidden; `None` if this machine cannot do that.
-fn without_io_uring(errno: i32) -> Option<Command> {
+pub(super) fn without_io_uring(errno: i32) -> Option<Command> {
     let mut command = Command::new(require("python3")?);
     command.args(["-c", FORBID, &errno.to_string(), env!("CARGO_BIN_EXE_weir")]);
     Some(command)

@@ -182,6 +182,23 @@ fn a_client_that_has_ended_its_side_still_gets_its_answer() {
     client.assert_closed();
 }
 
+/// Whoever takes the close for the answer's end must not take it for that when the upload broke off.
+#[test]
+fn an_answer_that_the_close_would_end_is_reset_when_its_requests_body_breaks_off() {
+    let backend = Backend::raw(|mut wire, _| {
+        let _ = wire.head();
+        let _ = wire.send("HTTP/1.1 200 OK\r\n\r\npart");
+        let _ = wire.rest();
+    });
+    let weir = in_front_of(&backend);
+    let mut client = weir.client();
+    client.send("POST / HTTP/1.0\r\nHost: h\r\nContent-Length: 1000\r\n\r\nabc");
+    client.wire.until(b"part").unwrap();
+    client.end();
+    let rest = client.wire.rest();
+    assert!(rest.is_err(), "a part of an answer ended like a whole one: {rest:?}");
+}
+
 #[test]
 fn a_body_that_breaks_off_is_not_passed_on_as_whole() {
     let whole = Arc::new(AtomicUsize::new(0));

@@ -6,6 +6,7 @@
 //! | `requests.rs` | methods and request bodies of every framing |
 //! | `responses.rs` | response bodies of every framing, 1xx, 204, 304, HEAD, HTTP/1.0 |
 //! | `fields.rs` | which fields pass, which do not, which are added; byte for byte |
+//! | `forwarded.rs` | who the client is, and what the backend is told of it |
 //! | `connections.rs` | keep-alive on both sides, pipelining, the idle connections |
 //! | `interim.rs` | Expect, early responses, half-close |
 //! | `retry.rs` | which failed attempts are made again |
@@ -33,6 +34,7 @@ mod chaos;
 mod connections;
 mod failures;
 mod fields;
+mod forwarded;
 mod hold;
 mod interim;
 mod memory;

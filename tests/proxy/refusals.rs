@@ -63,6 +63,22 @@ fn framing_that_two_servers_may_read_differently_is_refused() {
 }
 
 #[test]
+fn a_head_request_that_is_refused_gets_no_body() {
+    let backend = Backend::http(answers::text("ok"));
+    let weir = in_front_of(&backend);
+    for request in [
+        "HEAD / HTTP/1.1\r\n\r\n",
+        "\r\nHEAD / HTTP/1.1\r\nHost: h\r\nX: \0\r\n\r\n",
+        "HEAD / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+    ] {
+        let mut client = weir.client();
+        client.send(request);
+        assert_eq!(client.response_to("HEAD").status, 400, "{request:?}");
+        client.assert_closed();
+    }
+}
+
+#[test]
 fn a_malformed_head_is_refused() {
     let backend = Backend::http(answers::text("ok"));
     let weir = in_front_of(&backend);

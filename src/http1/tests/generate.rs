@@ -24,6 +24,8 @@ fn field() -> impl Strategy<Value = String> {
         1 => "(Connection|connection): (close|keep-alive|upgrade|X-[A-C]|Cookie|x-forwarded-for)(, X-[A-C])?\r\n",
         1 => "(Upgrade|Keep-Alive|TE|Proxy-Connection|Trailer|Cookie|X-[A-C]): [a-z0-9=]{1,10}\r\n",
         1 => "X-Forwarded-(For|Proto|Host|Port): [0-9.]{0,9}\r\n",
+        1 => "(X-Real-IP|X_Real_Ip|x_forwarded-for|X-Forwarded_Proto|Via): [0-9.]{0,9}\r\n",
+        1 => "Forwarded: for=[0-9.]{0,9}(, for=\"\\[::[0-9a-f]\\]\")?\r\n",
     ]
 }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod chunked;
+mod client;
 mod differential;
 mod generate;
 mod properties;
@@ -49,8 +50,10 @@ fn response(text: impl AsRef<[u8]>, method: Method) -> (ResponseHead, Fields) {
 const PLAIN: RequestRewrite<'static> = RequestRewrite {
     forwarded: Forwarded::Off,
     trusted: false,
-    client: b"192.0.2.17",
+    peer: Some(b"192.0.2.17"),
+    client: Some(b"192.0.2.17"),
     proto: b"http",
+    via: None,
     upgrade: false,
 };
 

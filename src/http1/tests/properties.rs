@@ -141,17 +141,32 @@ proptest! {
     }
 
     #[test]
-    fn a_forwarded_request_says_who_its_client_is(bytes in good_request()) {
+    fn a_forwarded_request_says_who_its_client_is(bytes in good_request(), of_trusted in any::<bool>()) {
         let (head, fields) = request(&bytes);
+        let via = Via::new("w");
         for (rule, trusted) in [(Forwarded::Append, false), (Forwarded::Append, true), (Forwarded::Replace, true)] {
-            let rewrite = RequestRewrite { forwarded: rule, trusted, ..PLAIN };
+            let client: &[u8] = if trusted && of_trusted { b"2001:db8::7" } else { b"192.0.2.17" };
+            let rewrite = RequestRewrite { forwarded: rule, trusted, client: Some(client), via: Some(&via), ..PLAIN };
             let mut out = Vec::new();
             write_request(&bytes, &head, &fields, &rewrite, &mut out);
             let (_, fields) = request(&out);
-            let chain: Vec<_> =
-                fields.iter(&out).filter(|(name, _)| name.eq_ignore_ascii_case(b"x-forwarded-for")).collect();
-            prop_assert!(chain.last().unwrap().1.ends_with(b"192.0.2.17"));
-            prop_assert!(trusted && rule == Forwarded::Append || chain == [(b"X-Forwarded-For".as_slice(), b"192.0.2.17".as_slice())]);
+            let values = |name: &[u8]| -> Vec<_> {
+                fields.iter(&out).filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
+            };
+            prop_assert_eq!(values(b"x-real-ip"), [client]);
+            prop_assert!(values(b"via").ends_with(&[b"1.1 w"]));
+            for (name, _) in fields.iter(&out) {
+                let name = String::from_utf8_lossy(name).to_lowercase();
+                let alike = name.replace('_', "-");
+                prop_assert!(name == alike || !alike.starts_with("x-forwarded-") && alike != "x-real-ip", "{}", name);
+            }
+            let chain = values(b"x-forwarded-for");
+            if trusted && rule == Forwarded::Append {
+                prop_assert!(chain.last().unwrap().ends_with(b"192.0.2.17"));
+            } else {
+                prop_assert_eq!(chain, [client]);
+                prop_assert!(values(b"forwarded").is_empty());
+            }
         }
     }
 

@@ -225,6 +225,7 @@ fn a_host_is_there_once_and_is_one() {
         "a#",
         "a?",
         "a\\b",
+        "a,b",
         "[1.2.3.4]",
     ] {
         assert_eq!(refused(with(&format!("Host: {bad}\r\n"))), (Why::BadHost, 400, 22), "{bad}");

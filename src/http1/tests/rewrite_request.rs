@@ -72,6 +72,9 @@ fn what_identifies_routes_or_frames_cannot_be_nominated() {
         "Authorization: Basic x",
         "Proxy-Authorization: Basic x",
         "X-Real-IP: 1.2.3.4",
+        "Via: 1.1 before",
+        "True-Client-IP: 1.2.3.4",
+        "X_Forwarded_For: 1.2.3.4",
         "Cookie: a=b",
         "Content-Type: text/plain",
         "Expect: 100-continue",
@@ -112,36 +115,45 @@ fn an_http_1_0_request_says_1_1_only_if_it_has_a_host() {
     }
 }
 
+const OURS: &str = "X-Forwarded-For: 192.0.2.17\nX-Forwarded-Proto: http\nX-Forwarded-Host: a\n\
+                    X-Real-IP: 192.0.2.17\n";
+
+/// All there are, and look-alikes.
+const THEIRS: &str = "x-forwarded-for: 1.2.3.4\nX-Forwarded-Proto: https\nX-Forwarded-Host: h\n\
+                      X-Forwarded-Port: 1\nForwarded: for=1.2.3.4\nx-real-IP: 1.2.3.4\nX_Forwarded_For: 1.2.3.4\n\
+                      X-Forwarded_Proto: https\nx_real-ip: 1.2.3.4\nX.Real.IP: 1.2.3.4\nX_FORWARDED_PORT: 1\n";
+
 #[test]
 fn the_forwarded_fields_follow_the_rule_and_the_trust() {
     use Forwarded::{Append, Off, Replace};
-    let ours = "X-Forwarded-For: 192.0.2.17\nX-Forwarded-Proto: http\nX-Forwarded-Host: a\n";
-    let theirs = "x-forwarded-for: 1.2.3.4\nX-Forwarded-Proto: https\nX-Forwarded-Host: h\nX-Forwarded-Port: 1\n\
-                  Forwarded: for=1.2.3.4\n";
-    let appended = theirs.replace("1.2.3.4\nX-F", "1.2.3.4, 192.0.2.17\nX-F");
+    let appended = "x-forwarded-for: 1.2.3.4, 192.0.2.17\nX-Forwarded-Proto: https\nX-Forwarded-Host: h\n\
+                    X-Forwarded-Port: 1\nForwarded: for=1.2.3.4, for=192.0.2.17;host=a;proto=http\n\
+                    X-Real-IP: 192.0.2.17\n";
     for (rule, trusted, came, goes) in [
         (Off, false, "", ""),
-        (Off, false, theirs, theirs),
-        (Off, true, theirs, theirs),
-        (Append, false, "", ours),
-        (Append, false, theirs, ours),
-        (Append, true, "", ours),
-        (Append, true, theirs, appended.as_str()),
-        (Replace, false, "", ours),
-        (Replace, false, theirs, ours),
-        (Replace, true, theirs, ours),
+        (Off, false, THEIRS, THEIRS),
+        (Off, true, THEIRS, THEIRS),
+        (Append, false, "", OURS),
+        (Append, false, THEIRS, OURS),
+        (Append, true, "", OURS),
+        (Append, true, THEIRS, appended),
+        (Replace, false, "", OURS),
+        (Replace, false, THEIRS, OURS),
+        (Replace, true, THEIRS, OURS),
         (
             Append,
             true,
-            "X-Forwarded-For: 1\nB: c\nX-Forwarded-For: 2, 3\n",
-            "X-Forwarded-For: 1\nB: c\nX-Forwarded-For: 2, 3, 192.0.2.17\nX-Forwarded-Proto: http\n\
-             X-Forwarded-Host: a\n",
+            "X-Forwarded-For: 1\nB: c\nX-Forwarded-For: 2, 3\nForwarded: for=_a\nforwarded: for=_b\n",
+            "X-Forwarded-For: 1\nB: c\nX-Forwarded-For: 2, 3, 192.0.2.17\nForwarded: for=_a\n\
+             forwarded: for=_b, for=192.0.2.17;host=a;proto=http\nX-Forwarded-Proto: http\nX-Forwarded-Host: a\n\
+             X-Real-IP: 192.0.2.17\n",
         ),
         (
             Append,
             true,
-            "X-Forwarded-Proto: https\nX-Forwarded-For:\n",
-            "X-Forwarded-Proto: https\nX-Forwarded-For: 192.0.2.17\nX-Forwarded-Host: a\n",
+            "X-Forwarded-Proto: https\nX-Forwarded-For:\nForwarded:\n",
+            "X-Forwarded-Proto: https\nX-Forwarded-For: 192.0.2.17\n\
+             Forwarded: for=192.0.2.17;host=a;proto=http\nX-Forwarded-Host: a\nX-Real-IP: 192.0.2.17\n",
         ),
     ] {
         let text = crlf(&format!("GET / HTTP/1.1\nHost: a\n{came}\n"));
@@ -151,12 +163,109 @@ fn the_forwarded_fields_follow_the_rule_and_the_trust() {
 }
 
 #[test]
+fn names_that_only_begin_alike_pass() {
+    let others = "X-Real-IPs: 1\nX-Real-I: 1\nX_Real_IPs: 1\nX-Forwarded: 1\nX_Forwarded: 1\nForwarded-For: 1\n\
+                  XForwarded-For: 1\nX-Forwardedfor-: 1\nX-Request_ID: 1\nForwarder: 1\n";
+    let text = crlf(&format!("GET / HTTP/1.1\nHost: a\n{others}\n"));
+    let expected = crlf(&format!("GET / HTTP/1.1\nHost: a\n{others}{OURS}\n"));
+    assert_eq!(rewritten(&text, &forwarded(Forwarded::Replace, false)), expected);
+}
+
+#[test]
+fn a_client_behind_a_trusted_proxy_is_said_as_it_was_found() {
+    use Forwarded::{Append, Replace};
+    let behind = |rule| RequestRewrite { client: Some(b"2001:db8::7"), ..forwarded(rule, true) };
+    let tail = "X-Forwarded-Proto: http\nX-Forwarded-Host: a\nX-Real-IP: 2001:db8::7\n";
+    for (rule, came, goes) in [
+        (
+            Append,
+            "X-Forwarded-For: 2001:db8::7\nX-Real-IP: 9.9.9.9\n",
+            "X-Forwarded-For: 2001:db8::7, 192.0.2.17\n",
+        ),
+        // What only `Forwarded` says is said in the other too.
+        (
+            Append,
+            "Forwarded: for=\"[2001:db8::7]\"\n",
+            "Forwarded: for=\"[2001:db8::7]\", for=192.0.2.17;host=a;proto=http\n\
+             X-Forwarded-For: 2001:db8::7, 192.0.2.17\n",
+        ),
+        (Replace, "X-Forwarded-For: 2001:db8::7\n", "X-Forwarded-For: 2001:db8::7\n"),
+    ] {
+        let text = crlf(&format!("GET / HTTP/1.1\nHost: a\n{came}\n"));
+        let expected = crlf(&format!("GET / HTTP/1.1\nHost: a\n{goes}{tail}\n"));
+        assert_eq!(rewritten(&text, &behind(rule)), expected, "{rule:?}, {came}");
+    }
+}
+
+#[test]
+fn a_peer_without_an_address_is_called_unix_and_has_no_real_ip() {
+    let rewrite = |rule, trusted| RequestRewrite { peer: None, client: None, ..forwarded(rule, trusted) };
+    let text = crlf("GET / HTTP/1.1\nHost: a\nX-Real-IP: 1.2.3.4\n\n");
+    let tail = "X-Forwarded-Proto: http\nX-Forwarded-Host: a\n";
+    for (rule, trusted) in
+        [(Forwarded::Append, false), (Forwarded::Append, true), (Forwarded::Replace, false)]
+    {
+        let expected = format!("GET / HTTP/1.1\nHost: a\nX-Forwarded-For: unix\n{tail}\n");
+        assert_eq!(rewritten(&text, &rewrite(rule, trusted)), crlf(&expected), "{rule:?}, {trusted}");
+    }
+    let text = crlf("GET / HTTP/1.1\nHost: a\nX-Forwarded-For: 1.2.3.4\nForwarded: for=1.2.3.4\n\n");
+    let trusted = RequestRewrite { client: Some(b"1.2.3.4"), ..rewrite(Forwarded::Append, true) };
+    let expected = format!(
+        "GET / HTTP/1.1\nHost: a\nX-Forwarded-For: 1.2.3.4, unix\n\
+         Forwarded: for=1.2.3.4, for=unknown;host=a;proto=http\n{tail}X-Real-IP: 1.2.3.4\n\n"
+    );
+    assert_eq!(rewritten(&text, &trusted), crlf(&expected));
+}
+
+#[test]
+fn an_element_of_forwarded_is_quoted_where_it_is_no_token() {
+    for (peer, line, element) in [
+        ("192.0.2.17", "GET / HTTP/1.1\nHost: a.b-c", "for=192.0.2.17;host=a.b-c;proto=http"),
+        ("192.0.2.17", "GET / HTTP/1.1\nHost: a:80", "for=192.0.2.17;host=\"a:80\";proto=http"),
+        ("2001:db8::1", "GET / HTTP/1.1\nHost: a", "for=\"[2001:db8::1]\";host=a;proto=http"),
+        ("2001:db8::1", "GET / HTTP/1.1\nHost: [::1]", "for=\"[2001:db8::1]\";host=\"[::1]\";proto=http"),
+        ("192.0.2.17", "GET / HTTP/1.1\nHost: a;by=b", "for=192.0.2.17;host=\"a;by=b\";proto=http"),
+        ("192.0.2.17", "GET / HTTP/1.0\nA: b", "for=192.0.2.17;proto=http"),
+        ("192.0.2.17", "GET http://b:1/ HTTP/1.1\nHost: a", "for=192.0.2.17;host=\"b:1\";proto=http"),
+    ] {
+        let rewrite = RequestRewrite { peer: Some(peer.as_bytes()), ..forwarded(Forwarded::Append, true) };
+        let head = rewritten(crlf(&format!("{line}\nForwarded: for=_x\n\n")), &rewrite);
+        assert!(head.contains(&format!("\r\nForwarded: for=_x, {element}\r\n")), "{line}: {head}");
+    }
+}
+
+#[test]
+fn via_is_a_line_of_its_own_behind_all_others_and_says_what_came() {
+    let via = Via::new("edge-1");
+    let rewrite = RequestRewrite { via: Some(&via), upgrade: true, ..forwarded(Forwarded::Off, false) };
+    for (came, goes) in [
+        ("GET / HTTP/1.1\nHost: a\n", "GET / HTTP/1.1\nHost: a\nVia: 1.1 edge-1\n"),
+        (
+            "GET / HTTP/1.1\nvia: 1.0 b, 1.1 c\nHost: a\n",
+            "GET / HTTP/1.1\nvia: 1.0 b, 1.1 c\nHost: a\nVia: 1.1 edge-1\n",
+        ),
+        ("GET / HTTP/1.0\nHost: a\n", "GET / HTTP/1.1\nHost: a\nVia: 1.0 edge-1\n"),
+        ("GET / HTTP/1.0\n", "GET / HTTP/1.0\nVia: 1.0 edge-1\n"),
+        (
+            "GET / HTTP/1.1\nHost: a\nConnection: upgrade\nUpgrade: w\n",
+            "GET / HTTP/1.1\nHost: a\nUpgrade: w\nVia: 1.1 edge-1\nConnection: upgrade\n",
+        ),
+    ] {
+        assert_eq!(rewritten(crlf(&format!("{came}\n")), &rewrite), crlf(&format!("{goes}\n")), "{came}");
+    }
+    let both = RequestRewrite { via: Some(&via), ..forwarded(Forwarded::Append, false) };
+    let head = rewritten("GET / HTTP/1.1\r\nHost: a\r\n\r\n", &both);
+    assert!(head.ends_with("X-Real-IP: 192.0.2.17\r\nVia: 1.1 edge-1\r\n\r\n"), "{head}");
+}
+
+#[test]
 fn the_forwarded_host_is_the_one_that_was_meant_and_left_out_if_there_is_none() {
     let rewrite = forwarded(Forwarded::Replace, false);
     let absolute = rewritten("GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", &rewrite);
-    assert!(absolute.ends_with("X-Forwarded-Host: b\r\n\r\n"), "{absolute}");
+    assert!(absolute.contains("X-Forwarded-Host: b\r\n"), "{absolute}");
     let none = rewritten("GET / HTTP/1.0\r\n\r\n", &rewrite);
-    assert!(none.ends_with("X-Forwarded-For: 192.0.2.17\r\nX-Forwarded-Proto: http\r\n\r\n"), "{none}");
+    let expected = "X-Forwarded-For: 192.0.2.17\r\nX-Forwarded-Proto: http\r\nX-Real-IP: 192.0.2.17\r\n\r\n";
+    assert!(none.ends_with(expected), "{none}");
 }
 
 #[test]

@@ -23,7 +23,7 @@ mod take;
 mod tests;
 
 pub(super) use give::give;
-pub(super) use meeting::MeetingPoint;
+pub(super) use meeting::{MeetingPoint, provide as provide_meeting_place};
 pub(super) use predecessor::{AdminSockets, Predecessor};
 pub use take::TakeoverRefused;
 pub(super) use take::{Inheritance, take};

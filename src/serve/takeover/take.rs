@@ -91,13 +91,17 @@ struct Conversation {
     peer: Peer,
 }
 
-/// Asks the weir that listens on any of `addresses` for its sockets and state.
+/// Asks the weir that listens on any of `addresses` for its sockets and state. It is of this process's user,
+/// or of the one that this process is to become.
 ///
 /// # Errors
 /// Why not.
-pub(crate) fn take(addresses: &[&ListenAddress]) -> Result<Inheritance, TakeoverRefused> {
+pub(crate) fn take(
+    addresses: &[&ListenAddress],
+    becomes: Option<u32>,
+) -> Result<Inheritance, TakeoverRefused> {
     let wanted: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    take_from(meeting::everybody(), wanted)
+    take_from(meeting::everybody(becomes), wanted)
 }
 
 pub(super) fn take_from(

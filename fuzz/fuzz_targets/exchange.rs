@@ -1,0 +1,7 @@
+//! Whole exchanges: what must hold is in tests/properties/exchange.rs, and how to run this in ../README.md.
+#![no_main]
+
+#[path = "../../tests/properties/mod.rs"]
+mod properties;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| properties::exchange::holds(bytes));

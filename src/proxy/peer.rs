@@ -1,0 +1,86 @@
+//! Who is at the other end of a downstream connection, and whether its word about the client is believed.
+//!
+//! The address is looked up and written as text once a connection; whether it is a trusted proxy's once
+//! for each edition of the listener's rules, which change while connections live. So a request costs those
+//! who are not trusted one comparison. Whom a trusted proxy names is found with the request (`exchange`).
+//! Kept by `connection.rs`, asked by `request.rs`.
+
+use super::service::ListenerRules;
+use crate::config::TrustedProxies;
+use crate::http1::AddressText;
+use std::cell::Cell;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// The other end of a downstream connection.
+pub(super) struct Peer {
+    /// With its text; `None`: a Unix socket.
+    address: Option<(IpAddr, AddressText)>,
+    trusted: Cell<bool>,
+    /// The edition of the rules that `trusted` is of.
+    edition: Cell<u32>,
+}
+
+impl Peer {
+    /// The peer with this address; `None`: on a Unix socket.
+    pub(super) fn new(address: Option<IpAddr>) -> Self {
+        let address = address.map(|address| (address.to_canonical(), AddressText::of(address)));
+        // No rules have edition 0.
+        Self { address, trusted: Cell::new(false), edition: Cell::new(0) }
+    }
+
+    /// Its address; `None`: a Unix socket.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.address.map(|(address, _)| address)
+    }
+
+    /// The address as text.
+    pub(super) fn text(&self) -> Option<&[u8]> {
+        self.address.as_ref().map(|(_, text)| text.bytes())
+    }
+
+    /// The trusted proxies of these rules, if it is one.
+    #[inline]
+    pub(super) fn believed<'a>(&self, rules: &'a ListenerRules) -> Option<&'a TrustedProxies> {
+        if self.edition.get() != rules.edition {
+            self.trusted.set(rules.trusted_proxies.trusts(self.address()));
+            self.edition.set(rules.edition);
+        }
+        self.trusted.get().then_some(&rules.trusted_proxies)
+    }
+}
+
+/// A client's address, or that it has none, in sixteen bytes instead of seventeen, which an exchange would
+/// make twenty-four of: it is kept by each that waits.
+#[derive(Clone, Copy)]
+pub(super) struct ClientAddress(Ipv6Addr);
+
+impl ClientAddress {
+    /// This address; one that means none (`::`) is none.
+    pub(super) fn new(address: Option<IpAddr>) -> Self {
+        Self(match address {
+            Some(IpAddr::V4(v4)) => v4.to_ipv6_mapped(),
+            Some(IpAddr::V6(v6)) => v6,
+            None => Ipv6Addr::UNSPECIFIED,
+        })
+    }
+
+    /// The address, if it has one.
+    pub(super) fn get(self) -> Option<IpAddr> {
+        (!self.0.is_unspecified()).then(|| IpAddr::V6(self.0).to_canonical())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clients_address_is_kept_as_it_is() {
+        for text in ["192.0.2.7", "0.0.0.0", "255.255.255.255", "2001:db8::1", "::1"] {
+            let address: IpAddr = text.parse().unwrap();
+            assert_eq!(ClientAddress::new(Some(address)).get(), Some(address));
+        }
+        assert_eq!(ClientAddress::new(None).get(), None);
+    }
+}
