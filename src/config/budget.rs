@@ -1,48 +1,109 @@
 //! What a configuration may cost at worst, for `weir check` to print before it does.
 //!
-//! Here: sums over a [`Config`] and a number of shards. Not here: what the host has (`sys`).
+//! Here: sums over a [`Config`] and a number of shards. Not here: what the host has (`sys`). Every bound that
+//! the code keeps on its memory has its term here; `tests/attack/memory.rs` takes all of it at once and
+//! compares.
 
 use super::model::{Config, Pool, Runtime};
 
-/// A connection's future, its struct and its place in the shard's tables, downstream or idle upstream.
-const CONNECTION_BYTES: u64 = 1 << 10;
+/// A connection at its most expensive, with an exchange whose body goes up: the futures, the sockets' slots
+/// and deadlines on both sides, the smallest buffers, decoders. An idle one takes a twelfth of it.
+const CONNECTION_BYTES: u64 = 12 << 10;
 
-/// Beside each receive buffer in use: the rewritten head of the exchange and its operations in flight.
-const EXCHANGE_BYTES: u64 = 2 << 10;
+/// An idle upstream connection.
+const IDLE_BYTES: u64 = 1 << 10;
+
+/// What a receive buffer takes beyond its size (`ring::OVERHEAD`).
+const BUFFER_OVERHEAD: u64 = 2 << 10;
 
 /// What has arrived and waits for a slow peer, while half of the buffers are in use: as a multiple of the
 /// buffers (`ring::SPILLED_FACTOR`), each piece at most as large.
 const SPILLED_FACTOR: u64 = 8;
 
-/// Of a ring, for each entry: 64 bytes of submission entry and four completions of 16 bytes each, since
-/// the completion queue is made four times as large.
-const RING_ENTRY_BYTES: u64 = 64 + 4 * 16;
+/// Pieces are numbered in 16 bits, behind the buffers.
+const PIECES_MAX: u64 = u16::MAX as u64;
+
+/// How often [`kept_max_bytes`] may be taken: for what exchanges keep (and half of it again, since a body
+/// that is kept grows by doubling), for incomplete heads of clients, for those of backends, for large
+/// requests on their way, for large answers of weir's own making.
+const KEPT_HALVES: u64 = 11;
+
+/// Of a ring: a submission entry, and a completion. There are four times as many of those, and never few.
+const SUBMISSION_BYTES: u64 = 64;
+const COMPLETION_BYTES: u64 = 16;
+const COMPLETIONS_MIN: u64 = 16_384;
+
+/// A shard without anything to do: its thread, executor, spare buffers, mailbox.
+const SHARD_BYTES: u64 = 4 << 20;
+
+/// Counters of the lengths of a backend's exchanges: four phases of 3,328.
+const LENGTHS: u64 = 4 * 3_328;
+
+/// Bytes of each counter: on a shard, which records into one box while another is on its way, and in control.
+const SHARD_COUNTER_BYTES: u64 = 2 * 4;
+const CONTROL_COUNTER_BYTES: u64 = 8;
+
+/// Messages that wait for control at most, and what a backend takes in one.
+const CONTROL_MAIL: u64 = 8_192;
+const MESSAGE_BYTES: u64 = 160;
+const MESSAGE_BACKEND_BYTES: u64 = 4;
+
+/// Connections of each admin listener, what one takes, and what a backend takes in the longest page.
+const ADMIN_CONNECTIONS: u64 = 64;
+const ADMIN_BYTES: u64 = 64 << 10;
+const PAGE_BACKEND_BYTES: u64 = 16 << 10;
+
+/// The process without shards: its threads, its tables, its configuration. The program's own text, which the
+/// kernel can drop and read again, is not in it.
+const PROCESS_BYTES: u64 = 16 << 20;
 
 /// Bytes of weir's own memory with everything at its limit, over `shards` shards.
 ///
 /// For each shard: 9 × buffers × (`buffer_size` + 2 KiB), eight of the nine only while thousands of pieces
-/// wait for peers that do not read; `max_connections` × 1 KiB; what exchanges keep for another attempt
-/// ([`kept_max_bytes`]); and the ring. Over all shards: the idle upstream connections of every backend ×
-/// 1 KiB. The kernel's socket buffers are not in it: they are the kernel's to give (`net.ipv4.tcp_mem`).
+/// wait for peers that do not read; 5.5 × [`kept_max_bytes`] for what exchanges keep, incomplete heads,
+/// large requests and answers; `max_connections` × 12 KiB; the ring; the backends' histograms. For the process: idle
+/// upstream connections × 1 KiB, control's histograms, mail and admin pages. An eighth more for what the
+/// allocator needs to manage it. The kernel's socket buffers are not in it: they are the kernel's to give
+/// (`net.ipv4.tcp_mem`). Backends are those of the file: each that a name resolves to beyond one, or that is
+/// added at run time, takes its histograms.
 pub fn worst_case_memory_bytes(config: &Config, shards: usize) -> u64 {
-    let runtime = &config.runtime;
-    let pieces = u64::from(runtime.buffers) * (1 + SPILLED_FACTOR);
-    let buffers = pieces.saturating_mul(runtime.buffer_size as u64 + EXCHANGE_BYTES);
-    let connections = (runtime.max_connections as u64).saturating_mul(CONNECTION_BYTES);
-    let ring = u64::from(runtime.ring_entries) * RING_ENTRY_BYTES;
-    let kept = kept_max_bytes(runtime) as u64;
-    let a_shard = buffers.saturating_add(kept).saturating_add(connections).saturating_add(ring);
+    let shards = shards as u64;
+    let backends: u64 = config.pools.iter().map(|pool| pool.backends.len() as u64).sum();
+    let a_shard =
+        shard_bytes(&config.runtime).saturating_add(backends.saturating_mul(LENGTHS * SHARD_COUNTER_BYTES));
     let idle = config.pools.iter().map(|pool| {
         (pool.upstream.idle_per_backend as u64)
             .saturating_mul(pool.backends.len() as u64)
-            .saturating_mul(CONNECTION_BYTES)
+            .saturating_mul(IDLE_BYTES)
     });
-    idle.fold(a_shard.saturating_mul(shards as u64), u64::saturating_add)
+    let control = PROCESS_BYTES
+        + backends * LENGTHS * CONTROL_COUNTER_BYTES
+        + CONTROL_MAIL * (MESSAGE_BYTES + backends * MESSAGE_BACKEND_BYTES);
+    let admin = config.admin.listen.len() as u64
+        * ADMIN_CONNECTIONS
+        * (ADMIN_BYTES + backends.saturating_mul(PAGE_BACKEND_BYTES));
+    let all = idle.fold(a_shard.saturating_mul(shards), u64::saturating_add);
+    let all = all.saturating_add(control).saturating_add(admin);
+    all.saturating_add(all / 8)
+}
+
+/// What one shard takes, without its backends' statistics.
+fn shard_bytes(runtime: &Runtime) -> u64 {
+    let buffers = u64::from(runtime.buffers);
+    let pieces = buffers + (buffers * SPILLED_FACTOR).min(PIECES_MAX - buffers);
+    let pieces = pieces.saturating_mul(runtime.buffer_size as u64 + BUFFER_OVERHEAD);
+    let kept = (kept_max_bytes(runtime) as u64).saturating_mul(KEPT_HALVES) / 2;
+    let connections = (runtime.max_connections as u64).saturating_mul(CONNECTION_BYTES);
+    let entries = u64::from(runtime.ring_entries);
+    let ring = entries * SUBMISSION_BYTES + (4 * entries).max(COMPLETIONS_MIN) * COMPLETION_BYTES;
+    pieces.saturating_add(kept).saturating_add(connections).saturating_add(ring + SHARD_BYTES)
 }
 
 /// Bytes that the exchanges of one shard may keep so that they can be made again: held responses
 /// (`retry.hold`) and request bodies (`retry.body_buffer`). As much as the receive buffers; beyond it
-/// exchanges go on with nothing kept, so that no client can have weir keep more by asking more.
+/// exchanges go on with nothing kept, so that no client can have weir keep more by asking more. Incomplete
+/// heads of clients, those of backends, large requests on their way and large answers of weir's own making
+/// may take as much again, each.
 pub fn kept_max_bytes(runtime: &Runtime) -> usize {
     usize::from(runtime.buffers).saturating_mul(runtime.buffer_size)
 }

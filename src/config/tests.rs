@@ -136,10 +136,18 @@ fn two_pools() -> Config {
 #[test]
 fn the_worst_case_of_memory_sums_shards_what_exchanges_keep_and_idle_upstream_connections() {
     let config = two_pools();
-    let a_shard = 9 * 16 * (4096 + 2048) + 16 * 4096 + 1000 * 1024 + 64 * 128;
+    let histograms = 3 * 4 * 3_328;
+    let connections = 1000 * (12 << 10);
+    let a_shard =
+        9 * 16 * (4096 + 2048) + 16 * 4096 * 11 / 2 + connections + 64 * 64 + 16_384 * 16 + (4 << 20);
     let idle = (2 * 256 + 10) * 1024;
-    assert_eq!(worst_case_memory_bytes(&config, 1), a_shard + idle);
-    assert_eq!(worst_case_memory_bytes(&config, 4), 4 * a_shard + idle);
+    let control = (16 << 20) + 8 * histograms + 8_192 * (160 + 3 * 4) + 64 * ((64 << 10) + 3 * (16 << 10));
+    let expected = |shards: u64| {
+        let all = shards * (a_shard + 8 * histograms) + idle + control;
+        all + all / 8
+    };
+    assert_eq!(worst_case_memory_bytes(&config, 1), expected(1));
+    assert_eq!(worst_case_memory_bytes(&config, 4), expected(4));
 }
 
 #[test]

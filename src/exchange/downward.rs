@@ -11,8 +11,10 @@ use crate::http1::{
 };
 use crate::time::Micros;
 
-/// Limits of a backend's response head: backends are trusted more than clients, but not with all memory.
-const LIMITS: HeadLimits = HeadLimits { max_head: 64 << 10, max_headers: 256 };
+/// Bytes of a backend's response head: backends are trusted more than clients, but not with all memory.
+pub const RESPONSE_HEAD_MAX: usize = 64 << 10;
+
+const LIMITS: HeadLimits = HeadLimits { max_head: RESPONSE_HEAD_MAX, max_headers: 256 };
 
 /// Interim responses (1xx) of one exchange. Each costs a send, and none ends the wait for a final one.
 pub const INTERIMS_MAX: u8 = 8;

@@ -25,7 +25,7 @@ mod tests;
 pub use attempt::{Attempt, AttemptFailure, Next, after_failure, is_failure};
 pub use bodies::{BadBody, CHUNK_LIMITS, RequestLeft, ResponseLeft, Taken};
 pub use budget::{Budget, Grant};
-pub use downward::{BadResponse, Downward, FinalHead, INTERIMS_MAX, take_response};
+pub use downward::{BadResponse, Downward, FinalHead, INTERIMS_MAX, RESPONSE_HEAD_MAX, take_response};
 pub use pace::Pace;
 pub use passing::{BodyPass, Passing, RequestFacts, may_pool, pass_response};
 pub use upward::{BadRequest, RequestRules, Upward, is_head, take_request};

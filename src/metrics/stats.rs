@@ -87,6 +87,10 @@ labelled! {
         UpstreamFailed = "upstream_failed",
         /// No whole head within `head_timeout`.
         HeadTimeout = "head_timeout",
+        /// Incomplete heads took all the memory that there is for them.
+        HeadMemory = "head_memory",
+        /// Large requests on their way to backends took all the memory that there is for them.
+        RequestMemory = "request_memory",
         /// The body came more slowly than `body_min_rate_per_s`.
         BodyTimeout = "body_timeout",
         /// The client read the response more slowly than `body_min_rate_per_s`.

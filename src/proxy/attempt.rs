@@ -10,7 +10,7 @@ use super::service::Service;
 use super::vanished::{Missed, WATCH_AFTER};
 use crate::exchange::{AttemptFailure, is_failure};
 use crate::metrics::{Phase, UpstreamFailure};
-use crate::ring::{Chunk, Fault, Payload};
+use crate::ring::{Chunk, Counted, Fault, Payload};
 use crate::time::{Instant, Micros};
 use crate::upstream::{self, Connection, InFlight, Picked};
 
@@ -74,7 +74,14 @@ impl Client {
         drop(picked);
         let due = answer_due(&connection, service.now(), times);
         let bytes = std::mem::take(&mut outgoing.bytes);
-        let send = connection.stream.send(Payload::Bytes(bytes), due).quiet();
+        let send = match outgoing.only_sent() {
+            None => connection.stream.send(Payload::Bytes(bytes), due).quiet(),
+            // Too many large ones are under way for this to be kept until the answer comes.
+            Some(taken) => {
+                let bytes = Payload::Counted(Counted::new(bytes, taken));
+                connection.stream.send(bytes, due).quiet_and_done()
+            }
+        };
         let sent_at = times.pause();
         let mut first = if outgoing.body.is_done() {
             // The answer says that the send went well: it is asked about only then.

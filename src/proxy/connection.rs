@@ -15,6 +15,9 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+/// What a wait for the rest of a head ends with when its memory is needed for others.
+const GIVEN_UP: Fault = Fault::Os(libc::ENOMEM);
+
 /// A downstream connection.
 pub(super) struct Client {
     pub(super) service: Rc<Service>,
@@ -56,8 +59,10 @@ pub fn serve(
                 }
             }
         }
-        // What was sent last must have left before the socket closes; if it cannot, there is nothing to do.
-        let _ = client.sent_before().await;
+        // What was sent last must have left before the socket closes.
+        if let Err(fault) = client.sent_before().await {
+            client.lost(fault);
+        }
     }
 }
 
@@ -90,19 +95,22 @@ impl Client {
         let mut head_due = None;
         self.service.seats.wait(self.seat, self.service.now());
         loop {
-            if !self.input.is_empty() {
+            if !self.input.is_empty() && self.input.is_worth_a_look(self.rules().limits.max_head) {
                 let rules = self.listener.rules();
                 let taken = take_request(&self.service, &rules, &self.peer, &mut self.input)?;
                 if taken.is_some() {
                     self.service.seats.work(self.seat);
                     return Ok(taken);
                 }
-                self.input.collect();
+                self.input.collect(&self.service.heads).map_err(|_| Refused::head_memory())?;
                 head_due = head_due.or(Some(self.service.now().deadline(self.rules().head_timeout)));
             }
             let due = head_due.unwrap_or_else(|| self.service.now().deadline(self.rules().idle_timeout));
             match poll_fn(|cx| self.poll_next(cx, due)).await {
-                Ok(Some(chunk)) => self.input.add(chunk),
+                Ok(Some(chunk)) => {
+                    self.input.add(chunk, &self.service.heads).map_err(|_| Refused::head_memory())?;
+                }
+                Err(GIVEN_UP) => return Err(Refused::head_memory()),
                 Err(Fault::TimedOut) if head_due.is_some() => return Err(Refused::head_timeout()),
                 Err(Fault::TimedOut) => return Ok(None),
                 Ok(None) | Err(Fault::Os(_)) => {
@@ -121,11 +129,17 @@ impl Client {
             && let Poll::Ready(sent) = sending.poll_failed(cx)
         {
             self.sending = None;
-            sent.outcome?;
+            if let Err(fault) = sent.outcome {
+                self.lost(fault);
+                return Poll::Ready(Err(Fault::Os(libc::EPIPE)));
+            }
         }
         // A last send that went well is still there: it woke nobody. One that has not is waited for after this.
         if self.input.is_empty() {
             return self.stream.poll_receive_next(cx, due);
+        }
+        if self.input.is_given_up(cx) {
+            return Poll::Ready(Err(GIVEN_UP));
         }
         self.stream.poll_receive(cx, due)
     }

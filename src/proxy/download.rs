@@ -7,12 +7,13 @@ use super::course::Course;
 use super::request::Input;
 use super::response::{BadResponse, FirstPart, Part, take_response};
 use super::service::Service;
-use super::vanished::{ClientGone, Missed, WATCH_AFTER};
-use crate::exchange::{AttemptFailure, Pace, RequestFacts, ResponseLeft, Taken};
+use super::vanished::{ClientGone, Missed, RESET, WATCH_AFTER};
+use crate::exchange::{AttemptFailure, Pace, RESPONSE_HEAD_MAX, RequestFacts, ResponseLeft, Taken};
 use crate::metrics::UpstreamFailure;
 use crate::ring::{Chunk, Fault, Payload, PipeLoan, SpliceFault, Stream, give_way};
 use crate::time::{Instant, Micros};
 use std::future::poll_fn;
+use std::task::{Context, Poll};
 
 /// Chunks that leave by one send.
 const GATHERED_MAX: usize = 16;
@@ -61,8 +62,8 @@ impl Down<'_> {
 /// Why there is no final head to pass on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AnswerFault {
-    /// The client is gone.
-    Client,
+    /// The client is gone, or reads too slowly.
+    Client(Fault),
     /// The backend's fault.
     Backend(AttemptFailure),
 }
@@ -71,7 +72,7 @@ pub(super) enum AnswerFault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DownloadFault {
     /// The client is gone or reads too slowly.
-    Client,
+    Client(Fault),
     /// The backend's fault.
     Backend(UpstreamFailure),
 }
@@ -90,14 +91,24 @@ pub(super) async fn read_final(
     course: &Course,
 ) -> Result<FirstPart, AnswerFault> {
     loop {
-        match take_response(down.service, input, facts, course.interims(), (until.closing)()) {
+        // Not for each byte of a head that comes a byte at a time.
+        let looks = input.is_worth_a_look(RESPONSE_HEAD_MAX);
+        let taken = if looks {
+            take_response(down.service, input, facts, course.interims(), (until.closing)())
+        } else {
+            Ok(None)
+        };
+        match taken {
             Ok(Some(Part::Final(part))) => return Ok(part),
             Ok(Some(Part::Interim(bytes))) => {
-                course.interim(&bytes);
-                down.send(Payload::Bytes(bytes)).await.map_err(|_| AnswerFault::Client)?;
+                course.interim(bytes.as_slice());
+                down.send(bytes).await.map_err(AnswerFault::Client)?;
                 continue;
             }
-            Ok(None) => input.collect(),
+            Ok(None) => {
+                let collected = input.collect(&down.service.answers);
+                collected.map_err(|_| AnswerFault::Backend(AttemptFailure::BadResponse))?;
+            }
             Err(_) => return Err(AnswerFault::Backend(AttemptFailure::BadResponse)),
         }
         // Half a head is half an answer, which may stall.
@@ -105,13 +116,19 @@ pub(super) async fn read_final(
         let stalls = if begun { down.service.now().deadline(until.between_bytes) } else { Instant::NEVER };
         let soon = down.service.now() + WATCH_AFTER;
         let due = || (until.due)().min(stalls);
-        let mut received = poll_fn(|cx| up.poll_receive(cx, due().min(soon))).await;
-        if matches!(received, Err(Fault::TimedOut)) && down.service.now() < due() {
-            let later = down.unless_gone(poll_fn(|cx| up.poll_receive(cx, due())));
-            received = later.await.map_err(|ClientGone| AnswerFault::Client)?;
+        let given_up = AnswerFault::Backend(AttemptFailure::BadResponse);
+        // `None`: the memory of this head is needed for others.
+        let wait = |cx: &mut Context<'_>, due| match input.is_given_up(cx) {
+            true => Poll::Ready(None),
+            false => up.poll_receive(cx, due).map(Some),
+        };
+        let mut received = poll_fn(|cx| wait(cx, due().min(soon))).await;
+        if matches!(received, Some(Err(Fault::TimedOut))) && down.service.now() < due() {
+            let later = down.unless_gone(poll_fn(|cx| wait(cx, due())));
+            received = later.await.map_err(|ClientGone| AnswerFault::Client(RESET))?;
         }
-        match received {
-            Ok(Some(chunk)) => input.add(chunk),
+        match received.ok_or(given_up)? {
+            Ok(Some(chunk)) => input.add(chunk, &down.service.answers).map_err(|_| given_up)?,
             Ok(None) | Err(Fault::Os(_)) => return Err(AnswerFault::Backend(AttemptFailure::NoResponse)),
             Err(Fault::TimedOut) if begun => return Err(AnswerFault::Backend(AttemptFailure::Stalled)),
             Err(Fault::TimedOut) => return Err(AnswerFault::Backend(AttemptFailure::ResponseTimeout)),
@@ -158,7 +175,7 @@ async fn pass_body(
     let mut pace = Pace::new(down.service.now(), down.min_rate_per_s);
     let first = std::mem::replace(&mut part.payload, Payload::Static(b""));
     pace.count(first.as_slice().len());
-    down.send_by(first, pace.due()).await.map_err(|_| DownloadFault::Client)?;
+    down.send_by(first, pace.due()).await.map_err(DownloadFault::Client)?;
     if let ResponseLeft::Length(SPLICE_MIN..) = part.body
         && let Some(pipe) = down.service.ring.pipe()
     {
@@ -169,7 +186,7 @@ async fn pass_body(
         let truncated = DownloadFault::Backend(UpstreamFailure::Truncated);
         let chunk = match received {
             Ok(Some(chunk)) => chunk,
-            Err(Missed::ClientGone) => return Err(DownloadFault::Client),
+            Err(Missed::ClientGone) => return Err(DownloadFault::Client(RESET)),
             Err(Missed::Backend(Fault::TimedOut)) => {
                 return Err(DownloadFault::Backend(UpstreamFailure::BodyTimeout));
             }
@@ -177,16 +194,13 @@ async fn pass_body(
             Ok(None) => {
                 let last = part.body.close().map_err(|_| truncated)?;
                 pace.count(last.len());
-                return down
-                    .send_by(Payload::Static(last), pace.due())
-                    .await
-                    .map_err(|_| DownloadFault::Client);
+                return down.send_by(Payload::Static(last), pace.due()).await.map_err(DownloadFault::Client);
             }
         };
         let step = if part.body.is_verbatim() {
             gather(down.service, up, chunk, part)
         } else {
-            transform(down.service, &chunk, part)
+            transform(down.service, chunk, part)
         };
         let leaving = step.map_err(|_| DownloadFault::Backend(UpstreamFailure::BadResponse))?;
         send_leaving(down, leaving, &mut pace).await?;
@@ -200,7 +214,7 @@ async fn send_leaving(down: Down<'_>, leaving: Leaving, pace: &mut Pace) -> Resu
         Leaving::One(payload) => down.send_by(payload, pace.due()).await,
         Leaving::Many(chunks) => down.stream.send_gathered(chunks, pace.due()).await.map(drop),
     };
-    sent.map_err(|_| DownloadFault::Client)
+    sent.map_err(DownloadFault::Client)
 }
 
 /// Moves the rest of a long body down without copying it.
@@ -229,10 +243,10 @@ async fn relay(
         if matches!(moved, Err(SpliceFault::From(Some(Fault::TimedOut)))) && soon < due {
             // It has taken nothing.
             let later = down.unless_gone(up.splice_to(down.stream, &mut pipe, max, due, ahead.due()));
-            moved = later.await.map_err(|ClientGone| DownloadFault::Client)?;
+            moved = later.await.map_err(|ClientGone| DownloadFault::Client(RESET))?;
         }
         let moved = moved.map_err(|fault| match fault {
-            SpliceFault::To(_) => DownloadFault::Client,
+            SpliceFault::To(fault) => DownloadFault::Client(fault),
             SpliceFault::From(Some(Fault::TimedOut)) => DownloadFault::Backend(UpstreamFailure::BodyTimeout),
             SpliceFault::From(_) => DownloadFault::Backend(UpstreamFailure::Truncated),
         })?;
@@ -262,8 +276,8 @@ impl Leaving {
     }
 }
 
-/// Cuts a chunk to what of it belongs to the body. `Some`: what goes down in its place.
-fn cut(chunk: &mut Chunk, part: &mut FirstPart) -> Result<Option<Vec<u8>>, BadResponse> {
+/// Cuts a chunk to what of it belongs to the body, and goes down.
+fn cut(chunk: &mut Chunk, part: &mut FirstPart) -> Result<(), BadResponse> {
     let Taken { count, instead } = part.body.take(chunk)?;
     part.body_bytes += count as u64;
     if count < chunk.len() {
@@ -271,7 +285,11 @@ fn cut(chunk: &mut Chunk, part: &mut FirstPart) -> Result<Option<Vec<u8>>, BadRe
         part.pool = false;
         chunk.truncate(count);
     }
-    Ok(instead)
+    match instead {
+        // It is what came without extensions, so there is room.
+        Some(instead) if !chunk.replace(&instead) => Err(BadResponse),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// `chunk` and what has come behind it meanwhile.
@@ -281,9 +299,7 @@ fn gather(
     mut chunk: Chunk,
     part: &mut FirstPart,
 ) -> Result<Leaving, BadResponse> {
-    if let Some(instead) = cut(&mut chunk, part)? {
-        return Ok(Leaving::One(Payload::Bytes(instead)));
-    }
+    cut(&mut chunk, part)?;
     let alone = part.body.is_done() || service.ring.buffers_are_scarce();
     let mut next = if alone { None } else { up.received() };
     if next.is_none() {
@@ -292,11 +308,7 @@ fn gather(
     let mut chunks = Vec::with_capacity(GATHERED_MAX);
     chunks.push(chunk);
     while let Some(mut chunk) = next {
-        if let Some(instead) = cut(&mut chunk, part)? {
-            let mut bytes: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.iter().copied()).collect();
-            bytes.extend_from_slice(&instead);
-            return Ok(Leaving::One(Payload::Bytes(bytes)));
-        }
+        cut(&mut chunk, part)?;
         chunks.push(chunk);
         let more = !part.body.is_done() && chunks.len() < GATHERED_MAX;
         next = if more { up.received() } else { None };
@@ -304,13 +316,17 @@ fn gather(
     Ok(Leaving::Many(chunks))
 }
 
-/// What of `chunk` goes down in another framing.
-fn transform(service: &Service, chunk: &Chunk, part: &mut FirstPart) -> Result<Leaving, BadResponse> {
-    let mut out = service.spare();
-    let count = part.body.transform(chunk, &mut out)?;
+/// What of `chunk` goes down in another framing. It takes the place of what came, so that no client makes
+/// weir hold both.
+fn transform(service: &Service, mut chunk: Chunk, part: &mut FirstPart) -> Result<Leaving, BadResponse> {
+    let mut scratch = service.scratch.borrow_mut();
+    let out = &mut scratch.head;
+    out.clear();
+    let count = part.body.transform(&chunk, out)?;
     part.body_bytes += count as u64;
     if count < chunk.len() {
         part.pool = false;
     }
-    Ok(Leaving::One(Payload::Bytes(out)))
+    let payload = if chunk.replace(out) { Payload::Chunk(chunk) } else { Payload::Bytes(out.clone()) };
+    Ok(Leaving::One(payload))
 }

@@ -13,11 +13,12 @@ use super::hold::{Room, hold, room_for};
 use super::refusal::{Ending, Refused};
 use super::request::{Input, Outgoing};
 use super::response::{FirstPart, Part, take_response};
+use super::vanished::RESET;
 use crate::balance::BackendId;
 use crate::exchange::{AttemptFailure, Pace};
 use crate::http1::Method;
 use crate::metrics::{Phase, Refusal, UpstreamFailure};
-use crate::ring::{Chunk, Payload};
+use crate::ring::{Chunk, Fault};
 use crate::sys::clock;
 use crate::time::{Instant, Micros};
 use crate::upstream::{InFlight, Picked};
@@ -191,7 +192,7 @@ impl Client {
         };
         match way.course.after_failed(&self.service, failed, sent) {
             Some(other) => Step::Again(other),
-            None if way.course.gone.get() => Step::Done(self.client_gone()),
+            None if way.course.gone.get() => Step::Done(self.lost(RESET)),
             None => Step::Done(self.refuse_exchange(way, Refused::upstream(failure)).await),
         }
     }
@@ -218,7 +219,7 @@ impl Client {
             Err(failed) => return Answered::Later(Rest::Failed(failed)),
         };
         let mut input = Input::default();
-        input.add(first);
+        input.begin(first);
         let part = match take_response(&self.service, &mut input, &outgoing.facts, 0, self.closing()) {
             Ok(Some(Part::Final(part))) => part,
             Ok(interim) => return Answered::Later(Rest::Head(begun, input, interim)),
@@ -242,13 +243,13 @@ impl Client {
     ) -> Step {
         let ends = way.times.ends;
         // In any case: what is still to come may be an interim response, which must not overtake.
-        if self.sent_before().await.is_err() {
-            return Step::Done(self.client_gone());
+        if let Err(fault) = self.sent_before().await {
+            return Step::Done(self.lost(fault));
         }
         if let Some(Part::Interim(bytes)) = interim {
-            way.course.interim(&bytes);
-            if self.down(ends).send(Payload::Bytes(bytes)).await.is_err() {
-                return Step::Done(self.client_gone());
+            way.course.interim(bytes.as_slice());
+            if let Err(fault) = self.down(ends).send(bytes).await {
+                return Step::Done(self.lost(fault));
             }
         }
         let rules = begun.connection.picked().pool().rules();
@@ -261,7 +262,7 @@ impl Client {
         way.times.resume(self.service.now());
         match read {
             Ok(part) => self.pass(way, part, begun).await,
-            Err(AnswerFault::Client) => Step::Done(self.client_gone()),
+            Err(AnswerFault::Client(fault)) => Step::Done(self.lost(fault)),
             Err(AnswerFault::Backend(failure)) => self.failed(way, begun.failed(failure)).await,
         }
     }
@@ -290,8 +291,8 @@ impl Client {
                 return self.failed(way, begun.failed(failure)).await;
             }
         }
-        if self.sent_before().await.is_err() {
-            return Step::Done(self.client_gone());
+        if let Err(fault) = self.sent_before().await {
+            return Step::Done(self.lost(fault));
         }
         way.times.resume(self.service.now());
         Step::Done(self.pass_down(way, part, begun).await)
@@ -358,7 +359,7 @@ impl Client {
     /// A response broke off after its head had gone down: all that is left is to close.
     pub(super) fn cut(&self, id: BackendId, in_flight: InFlight, fault: DownloadFault) -> After {
         match fault {
-            DownloadFault::Client => self.client_gone(),
+            DownloadFault::Client(fault) => self.lost(fault),
             DownloadFault::Backend(failure) => {
                 self.service.stats.borrow_mut().failed(id, failure);
                 in_flight.failed(failure.label(), true);
@@ -378,9 +379,17 @@ impl Client {
         }
     }
 
-    /// The client went away before its answer was whole.
-    pub(super) fn client_gone(&self) -> After {
-        self.service.stats.borrow_mut().refused(0, Refusal::ClientGone);
+    /// The client went away before its answer was whole, or reads it too slowly.
+    pub(super) fn lost(&self, fault: Fault) -> After {
+        let cause = match fault {
+            Fault::TimedOut => {
+                // An end would queue behind what it does not read, and the kernel keep all of it for long.
+                self.stream.reset_on_close();
+                Refusal::SlowReader
+            }
+            Fault::Os(_) => Refusal::ClientGone,
+        };
+        self.service.stats.borrow_mut().refused(0, cause);
         After::Close
     }
 }

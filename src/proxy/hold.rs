@@ -9,7 +9,7 @@
 
 use super::download::Down;
 use super::response::FirstPart;
-use super::service::Service;
+use super::service::{SPARE_BYTES_MAX, Service};
 use super::vanished::Missed;
 use crate::exchange::{AttemptFailure, ResponseLeft};
 use crate::ring::{Counted, Fault, Payload, Stream};
@@ -33,10 +33,32 @@ pub(super) struct Room {
     taken: Taken,
 }
 
-/// What a room has taken. It can go with the bytes to the kernel, since it holds on to nothing else.
-struct Taken {
+/// `bytes` of weir's own making, to go down: counted if they are many. `None`: too many wait for clients that
+/// do not read.
+pub(super) fn counted(service: &Service, bytes: Vec<u8>) -> Option<Payload> {
+    if bytes.capacity() <= SPARE_BYTES_MAX {
+        return Some(Payload::Bytes(bytes));
+    }
+    let taken = Taken::take(&service.written, bytes.capacity(), service.written_max)?;
+    Some(Payload::Counted(Counted::new(bytes, taken)))
+}
+
+/// What has been taken of a shard's memory. It can go with the bytes to the kernel, since it holds on to
+/// nothing else.
+pub(super) struct Taken {
     kept: Rc<Cell<usize>>,
     bytes: usize,
+}
+
+impl Taken {
+    /// `bytes` of what `kept` counts; `None` if that would be more than `max`.
+    pub(super) fn take(kept: &Rc<Cell<usize>>, bytes: usize, max: usize) -> Option<Self> {
+        let sum = kept.get().saturating_add(bytes);
+        (sum <= max).then(|| {
+            kept.set(sum);
+            Self { kept: kept.clone(), bytes }
+        })
+    }
 }
 
 impl Room {

@@ -10,6 +10,7 @@
 //! | `service.rs` | what the connections of a shard share |
 //! | `connection.rs` | one connection: request after request |
 //! | `peer.rs` | who is at the other end, and who the client is |
+//! | `collecting.rs` | memory for heads that come in pieces |
 //! | `request.rs` | a request's head, from the client's bytes to those that go upstream |
 //! | `exchange.rs` | attempts at backends until one answers |
 //! | `attempt.rs` | one attempt, up to the first bytes of its answer |
@@ -24,6 +25,7 @@
 //! | `tunnel.rs` | raw bytes both ways after 101 |
 
 mod attempt;
+mod collecting;
 mod connection;
 mod course;
 mod download;

@@ -4,10 +4,10 @@
 //! bytes resets it, and the reset can overtake the answer. Called by `connection.rs` and `exchange.rs`.
 
 use super::connection::Client;
+use super::hold::counted;
 use crate::exchange::{AttemptFailure, BadBody, BadRequest};
 use crate::http1::{BadHead, reason_phrase, write_error};
 use crate::metrics::Refusal;
-use crate::ring::Payload;
 use crate::time::Micros;
 
 /// How long a client whose request was refused is listened to, so that it can read the answer.
@@ -84,6 +84,14 @@ impl Refused {
         Self::new(408, Refusal::HeadTimeout, "the request head did not come in time")
     }
 
+    pub(super) fn head_memory() -> Self {
+        Self::new(503, Refusal::HeadMemory, "too many incomplete request heads, and this one waits longest")
+    }
+
+    pub(super) fn request_memory() -> Self {
+        Self::new(503, Refusal::RequestMemory, "too many large requests are on their way to backends")
+    }
+
     pub(super) fn body_timeout() -> Self {
         Self::new(408, Refusal::BodyTimeout, "the request body comes too slowly")
     }
@@ -121,11 +129,13 @@ impl Client {
                 out
             }
         };
-        if self.sent_before().await.is_err() {
+        if let Err(fault) = self.sent_before().await {
+            self.lost(fault);
             return;
         }
         let due = self.service.now() + ANSWER_TIMEOUT;
-        let sent = self.stream.send(Payload::Bytes(out), due).await;
+        let Some(payload) = counted(&self.service, out) else { return };
+        let sent = self.stream.send(payload, due).await;
         if close && sent.outcome.is_ok() {
             self.linger().await;
         }

@@ -1,33 +1,46 @@
 //! The client's unread bytes, and a request taken out of them (`exchange` says what goes up for it).
 //!
 //! A head that comes in one piece is parsed where the ring received it. One that comes in several is
-//! collected in memory of its own, so that a slow client holds no receive buffer. Called by
-//! `connection.rs`.
+//! collected in memory of its own, so that a slow client holds no receive buffer (`collecting.rs`). Called
+//! by `connection.rs`.
 
+use super::collecting::{NoRoom, Share, Shelf};
+use super::hold::{Taken, counted};
 use super::peer::{ClientAddress, Peer};
 use super::refusal::Refused;
-use super::service::{ListenerRules, Service};
+use super::service::{ListenerRules, SPARE_BYTES_MAX, Service};
 use crate::exchange::{self, RequestFacts, RequestLeft, RequestRules, Upward};
 use crate::http1::RequestRewrite;
-use crate::ring::Chunk;
+use crate::ring::{Chunk, Payload};
 use crate::upstream::Pool;
 use std::rc::Rc;
+use std::task::Context;
 
 /// The client's bytes that have come and have not been taken yet.
 #[derive(Default)]
 pub(super) struct Input {
-    /// What came before `chunk`, when a head spans several chunks.
-    collected: Vec<u8>,
-    /// What came last. Empty while `collected` is not.
+    /// One piece, where the ring received it.
     chunk: Option<Chunk>,
+    /// Several pieces; then there is no `chunk`. In a box, since few connections ever have it.
+    collected: Option<Box<Collected>>,
+}
+
+/// Pieces in memory of their own.
+struct Collected {
+    bytes: Vec<u8>,
+    /// Counts that memory.
+    share: Box<Share>,
+    /// Bytes that have been looked at in vain: without a line's end behind them a look is no use.
+    looked: usize,
 }
 
 impl Input {
     /// The unread bytes.
     pub(super) fn bytes(&self) -> &[u8] {
-        match &self.chunk {
-            Some(chunk) => chunk,
-            None => &self.collected,
+        match (&self.chunk, &self.collected) {
+            (Some(chunk), _) => chunk,
+            (None, Some(collected)) => &collected.bytes,
+            (None, None) => &[],
         }
     }
 
@@ -36,39 +49,88 @@ impl Input {
         self.bytes().is_empty()
     }
 
+    /// Whether a head may be whole now, or too large. One that is sent a byte at a time is not read anew
+    /// for each: only a line's end makes it whole. `max`: bytes that it may have.
+    pub(super) fn is_worth_a_look(&mut self, max: usize) -> bool {
+        let Some(Collected { bytes, looked, .. }) = self.collected.as_deref_mut() else { return true };
+        let from = std::mem::replace(looked, bytes.len()).min(bytes.len());
+        from == 0 || bytes.len() > max || bytes[from..].contains(&b'\n')
+    }
+
+    /// The first piece.
+    pub(super) fn begin(&mut self, chunk: Chunk) {
+        self.clear();
+        self.chunk = Some(chunk);
+    }
+
     /// More has come. What is unread is collected first.
-    pub(super) fn add(&mut self, chunk: Chunk) {
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub(super) fn add(&mut self, chunk: Chunk, shelf: &Rc<Shelf>) -> Result<(), NoRoom> {
         if self.is_empty() {
-            self.collected = Vec::new();
-            self.chunk = Some(chunk);
-        } else {
-            self.collect();
-            self.collected.extend_from_slice(&chunk);
+            self.begin(chunk);
+            return Ok(());
         }
+        self.collect(shelf)?;
+        self.keep(&chunk, shelf)
     }
 
     /// Moves what is unread into memory of its own: an incomplete head holds no receive buffer.
-    pub(super) fn collect(&mut self) {
-        if let Some(chunk) = self.chunk.take() {
-            self.collected.extend_from_slice(&chunk);
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub(super) fn collect(&mut self, shelf: &Rc<Shelf>) -> Result<(), NoRoom> {
+        match self.chunk.take() {
+            Some(chunk) => self.keep(&chunk, shelf),
+            None => Ok(()),
         }
+    }
+
+    /// Keeps a copy of `bytes` behind what was collected.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub(super) fn keep(&mut self, bytes: &[u8], shelf: &Rc<Shelf>) -> Result<(), NoRoom> {
+        let new = || Box::new(Collected { bytes: Vec::new(), share: shelf.share(), looked: 0 });
+        let collected = self.collected.get_or_insert_with(new);
+        collected.share.make_room(&mut collected.bytes, bytes.len())?;
+        collected.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Whether what was collected must go, for others' sake. If not, whoever asks is woken when it must.
+    pub(super) fn is_given_up(&self, cx: &Context<'_>) -> bool {
+        self.collected.as_ref().is_some_and(|collected| collected.share.is_given_up(cx))
+    }
+
+    /// Forgets what is unread.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
     }
 
     /// The first `count` bytes have been taken.
     pub(super) fn consume(&mut self, count: usize) {
-        match &mut self.chunk {
-            Some(chunk) => {
-                chunk.advance(count);
-                if chunk.is_empty() {
-                    self.chunk = None;
-                }
+        if let Some(chunk) = &mut self.chunk {
+            chunk.advance(count);
+            if chunk.is_empty() {
+                self.chunk = None;
             }
-            None => {
-                self.collected.drain(..count);
-                if self.collected.is_empty() {
-                    self.collected = Vec::new();
-                }
+        } else if let Some(collected) = &mut self.collected {
+            collected.bytes.drain(..count);
+            collected.looked = 0;
+            if collected.bytes.is_empty() {
+                self.collected = None;
             }
+        }
+    }
+
+    /// Takes what is unread, to be sent on; `None`: too much of that is under way.
+    pub(super) fn take_payload(&mut self, service: &Service) -> Option<Payload> {
+        let Self { collected, chunk } = std::mem::take(self);
+        match chunk {
+            Some(chunk) => Some(Payload::Chunk(chunk)),
+            None => counted(service, collected.map(|collected| collected.bytes).unwrap_or_default()),
         }
     }
 
@@ -90,6 +152,22 @@ pub(super) struct Outgoing {
     pub(super) body: RequestLeft,
     /// Bytes of the body that came with the head, as the client framed them.
     pub(super) body_bytes: u64,
+    /// Counts `bytes`, if they are many.
+    pub(super) large: Option<Box<Large>>,
+}
+
+/// The memory of a large request on its way.
+pub(super) struct Large {
+    taken: Taken,
+    /// It may be kept for another attempt; else it goes when it has been sent.
+    keeps: bool,
+}
+
+impl Outgoing {
+    /// What is to be given back once the bytes have been sent; `None`: they are kept after that.
+    pub(super) fn only_sent(&mut self) -> Option<Taken> {
+        self.large.take_if(|large| !large.keeps).map(|large| large.taken)
+    }
 }
 
 /// Takes one request out of `input`; `None` if its head is not whole yet.
@@ -131,8 +209,27 @@ pub(super) fn take_request(
     };
     // The router is of the same topology as the pools.
     let pool = rules.pool(&service.upstreams, upward.pool).ok_or_else(Refused::no_backend)?;
+    let large = if out.capacity() > SPARE_BYTES_MAX { Some(count(service, &out)?) } else { None };
     input.consume(upward.len);
-    let Upward { body, facts, body_len, client, .. } = upward;
+    let Upward { body, mut facts, body_len, client, .. } = upward;
+    if !input.is_empty() && service.ring.buffers_are_scarce() {
+        // What was sent ahead waits for an answer that may take long: not in a receive buffer.
+        if input.collect(&service.heads).is_err() {
+            input.clear();
+            facts.keep_alive = false;
+        }
+    }
     let client = ClientAddress::new(client.or(peer.address()));
-    Ok(Some(Outgoing { bytes: out, facts, client, pool, body, body_bytes: body_len as u64 }))
+    Ok(Some(Outgoing { bytes: out, facts, client, pool, body, body_bytes: body_len as u64, large }))
+}
+
+/// Counts a large request, which is kept for another attempt as long as there are few of them.
+///
+/// # Errors
+/// Too many are on their way.
+fn count(service: &Service, out: &Vec<u8>) -> Result<Box<Large>, Refused> {
+    let (requests, max) = (&service.requests, service.requests_max);
+    let keeps = requests.get() + out.capacity() <= max / 2;
+    let taken = Taken::take(requests, out.capacity(), max).ok_or_else(Refused::request_memory)?;
+    Ok(Box::new(Large { taken, keeps }))
 }

@@ -3,11 +3,12 @@
 //! The new head is put in front of the body where the ring received it, so the body is not copied and one
 //! send does for both. Called by `exchange.rs` and `upload.rs`.
 
+use super::hold::counted;
 use super::request::Input;
 use super::service::{Scratch, Service};
 use crate::exchange::{self, BadBody, Downward, FinalHead, RequestFacts, ResponseLeft, Taken};
 use crate::http1::Fields;
-use crate::ring::Payload;
+use crate::ring::{Chunk, Payload};
 use crate::time::Micros;
 
 /// The response is not HTTP, or its body is not framed as it says.
@@ -44,7 +45,7 @@ pub(super) struct FirstPart {
 /// One head taken out of the backend's bytes.
 pub(super) enum Part {
     /// An interim response (1xx), to be passed on at once.
-    Interim(Vec<u8>),
+    Interim(Payload),
     /// The response.
     Final(FirstPart),
 }
@@ -73,7 +74,7 @@ pub(super) fn take_response(
             let mut out = service.spare();
             out.extend_from_slice(new_head);
             input.consume(len);
-            return Ok(Some(Part::Interim(out)));
+            return Ok(Some(Part::Interim(counted(service, out).ok_or(BadResponse)?)));
         }
         Ok(None) => return Ok(None),
         Err(_) => return Err(BadResponse),
@@ -85,7 +86,7 @@ pub(super) fn take_response(
         ResponseLeft::Length(length) if length > came as u64 => !is_event_stream(bytes, fields),
         _ => false,
     };
-    let (payload, count) = first_payload(input, len, new_head, &mut body)?;
+    let (payload, count) = first_payload(service, input, len, new_head, &mut body)?;
     Ok(Some(Part::Final(FirstPart {
         status,
         payload,
@@ -109,30 +110,47 @@ fn is_event_stream(bytes: &[u8], fields: &Fields) -> bool {
 /// The new head with what of the body is in `input` behind the first `head_len` bytes, and how many bytes
 /// of the body that was.
 fn first_payload(
+    service: &Service,
     input: &mut Input,
     head_len: usize,
     new_head: &[u8],
     body: &mut ResponseLeft,
 ) -> Result<(Payload, usize), BadResponse> {
     let rest = &input.bytes()[head_len..];
-    if body.is_verbatim() {
+    let (written, count) = if body.is_verbatim() {
         let Taken { count, instead } = body.take(rest)?;
-        if let Some(instead) = instead {
-            return Ok((Payload::Bytes([new_head, &instead].concat()), count));
-        }
-        if let Some(mut chunk) = input.take_chunk() {
-            chunk.advance(head_len);
-            chunk.truncate(count);
-            if chunk.prepend(new_head) {
-                return Ok((Payload::Chunk(chunk), count));
+        match (instead, input.take_chunk()) {
+            (None, Some(mut chunk)) => {
+                chunk.advance(head_len);
+                chunk.truncate(count);
+                if chunk.prepend(new_head) {
+                    return Ok((Payload::Chunk(chunk), count));
+                }
+                ([new_head, &chunk].concat(), count)
             }
-            return Ok((Payload::Bytes([new_head, &chunk].concat()), count));
+            (None, None) => ([new_head, &input.bytes()[head_len..head_len + count]].concat(), count),
+            (Some(instead), chunk) => return in_place(service, chunk, [new_head, &instead].concat(), count),
         }
-        let bytes = [new_head, &input.bytes()[head_len..head_len + count]].concat();
-        return Ok((Payload::Bytes(bytes), count));
+    } else {
+        let mut out = Vec::with_capacity(new_head.len() + rest.len() + 32);
+        out.extend_from_slice(new_head);
+        let count = body.transform(rest, &mut out)?;
+        return in_place(service, input.take_chunk(), out, count);
+    };
+    Ok((counted(service, written).ok_or(BadResponse)?, count))
+}
+
+/// `bytes` in the place of what they were made of, so that not both are held while the client reads.
+fn in_place(
+    service: &Service,
+    chunk: Option<Chunk>,
+    bytes: Vec<u8>,
+    count: usize,
+) -> Result<(Payload, usize), BadResponse> {
+    if let Some(mut chunk) = chunk
+        && chunk.replace(&bytes)
+    {
+        return Ok((Payload::Chunk(chunk), count));
     }
-    let mut out = Vec::with_capacity(new_head.len() + rest.len() + 32);
-    out.extend_from_slice(new_head);
-    let count = body.transform(rest, &mut out)?;
-    Ok((Payload::Bytes(out), count))
+    Ok((counted(service, bytes).ok_or(BadResponse)?, count))
 }

@@ -1,5 +1,6 @@
 //! What the connections of a shard share: ring, upstreams, listeners, statistics, scratch memory.
 
+use super::collecting::Shelf;
 use super::seats::Seats;
 use crate::config::{Forwarded, ListenAddress, OnHalfClose, TrustedProxies};
 use crate::http1::{Fields, HeadLimits, Via};
@@ -18,8 +19,9 @@ use std::sync::Arc;
 /// Written buffers that a shard keeps for the next exchange.
 const SPARE_MAX: usize = 256;
 
-/// Bytes up to which a spare buffer is worth keeping.
-const SPARE_BYTES_MAX: usize = 64 << 10;
+/// Bytes up to which a spare buffer is kept. Whatever is larger is counted, so it must not be handed out
+/// uncounted.
+pub(super) const SPARE_BYTES_MAX: usize = 2 << 10;
 
 /// Where the shard stands in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,13 +192,24 @@ pub struct Service {
     /// Bytes that exchanges keep so that they can be made again, and how many they may be.
     pub(super) kept: Rc<Cell<usize>>,
     pub(super) kept_max: usize,
+    /// Bytes of large requests on their way to backends, and how many they may be.
+    pub(super) requests: Rc<Cell<usize>>,
+    pub(super) requests_max: usize,
+    /// Bytes of large answers of weir's own making that clients have not read, and how many they may be.
+    pub(super) written: Rc<Cell<usize>>,
+    pub(super) written_max: usize,
+    /// Incomplete heads of clients.
+    pub(super) heads: Rc<Shelf>,
+    /// Incomplete heads of backends.
+    pub(super) answers: Rc<Shelf>,
     pub(super) scratch: RefCell<Scratch>,
     spare: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Service {
-    /// For a shard with `ring` and `upstreams`, whose exchanges keep `kept_max` bytes at most so that they
-    /// can be made again.
+    /// For a shard with `ring` and `upstreams`. `kept_max`: bytes that exchanges may keep so that they can be
+    /// made again; and, each for itself, those of incomplete heads of clients, of backends, and of large
+    /// requests and answers on their way.
     pub fn new(ring: Ring, upstreams: Rc<Upstreams>, kept_max: usize) -> Rc<Self> {
         Rc::new(Self {
             ring,
@@ -208,6 +221,12 @@ impl Service {
             seats: Seats::default(),
             kept: Rc::default(),
             kept_max,
+            requests: Rc::default(),
+            requests_max: kept_max,
+            written: Rc::default(),
+            written_max: kept_max,
+            heads: Shelf::new(kept_max),
+            answers: Shelf::new(kept_max),
             scratch: RefCell::default(),
             spare: RefCell::default(),
         })

@@ -21,14 +21,16 @@ impl Client {
     /// Passes bytes until the tunnel ends. The exchange is in flight until then.
     pub(super) async fn tunnel(&mut self, part: FirstPart, begun: Begun) -> After {
         let Begun { connection, in_flight, first_byte } = begun;
-        if self.sent_before().await.is_err() || self.down(Instant::NEVER).send(part.payload).await.is_err() {
-            return self.client_gone();
+        if let Err(fault) = self.sent_before().await {
+            return self.lost(fault);
+        }
+        if let Err(fault) = self.down(Instant::NEVER).send(part.payload).await {
+            return self.lost(fault);
         }
         let idle = connection.picked().pool().rules().timeouts.tunnel_idle;
         let now = || self.service.now();
-        let early = std::mem::take(&mut self.input);
-        if !early.is_empty() {
-            let payload = Payload::Bytes(early.bytes().to_vec());
+        if !self.input.is_empty() {
+            let Some(payload) = self.input.take_payload(&self.service) else { return After::Close };
             if connection.stream.send(payload, now() + SEND_TIMEOUT).await.outcome.is_err() {
                 return After::Close;
             }

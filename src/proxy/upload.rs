@@ -5,6 +5,7 @@
 //! the rest of the body would stand before the next request. Called by `exchange.rs`, in a box of its own.
 
 use super::attempt::{Begun, tell_answered};
+use super::collecting::NoRoom;
 use super::connection::Client;
 use super::course::{Course, Sent, may_try_again};
 use super::download::{AnswerFault, Down, DownloadFault, Until, download, read_final};
@@ -48,8 +49,8 @@ enum Ended {
     Again(Picked),
     /// The answer broke off.
     Cut(DownloadFault),
-    /// The client is gone.
-    ClientGone,
+    /// The client is gone, or reads too slowly.
+    ClientLost(Fault),
 }
 
 /// What the two directions tell each other.
@@ -85,8 +86,8 @@ struct Attempted<'a> {
 impl Client {
     /// Sends the rest of the body and passes the answer down, whichever comes first.
     pub(super) async fn upload_and_answer(&mut self, way: &mut Way, begun: Begun) -> Step {
-        if self.sent_before().await.is_err() {
-            return Step::Done(self.client_gone());
+        if let Err(fault) = self.sent_before().await {
+            return Step::Done(self.lost(fault));
         }
         way.times.pause();
         let rules = begun.connection.picked().pool().rules();
@@ -146,7 +147,7 @@ impl Client {
                 After::Close
             }
             Ended::Cut(fault) => self.cut(id, begun.in_flight, fault),
-            Ended::ClientGone => self.client_gone(),
+            Ended::ClientLost(fault) => self.lost(fault),
         };
         Step::Done(after)
     }
@@ -174,7 +175,7 @@ impl Attempted<'_> {
         };
         let mut part = match uploading.beside(self.hear(course, &sent), down.service, progress).await {
             Ok(Ok(part)) => part,
-            Ok(Err(AnswerFault::Client)) => return Ended::ClientGone,
+            Ok(Err(AnswerFault::Client(fault))) => return Ended::ClientLost(fault),
             Ok(Err(AnswerFault::Backend(failure))) => return Ended::NoAnswer(failure),
             Err(ended) => return ended,
         };
@@ -260,7 +261,7 @@ impl<F: Future<Output = Result<(), UploadFault>>> Uploading<'_, F> {
                         return Poll::Ready(Err(Ended::Refused(refused)));
                     }
                     Err(UploadFault::Client(_) | UploadFault::ClientGone) => {
-                        return Poll::Ready(Err(Ended::ClientGone));
+                        return Poll::Ready(Err(Ended::ClientLost(Fault::Os(libc::EPIPE))));
                     }
                 }
             }
@@ -352,7 +353,8 @@ async fn upload(
         let refused = |bad| UploadFault::Client(Refused::body(&bad));
         let taken = body.take(&chunk, max_body).map_err(refused)?;
         progress.body_bytes.set(progress.body_bytes.get() + taken.count as u64);
-        let payload = going_up(taken, chunk, input);
+        let payload = going_up(taken, chunk, input, service)
+            .map_err(|_| UploadFault::Client(Refused::head_memory()))?;
         if payload.as_slice().is_empty() {
             // It was in the middle of a chunk's extension.
             continue;
@@ -367,19 +369,21 @@ async fn upload(
     Ok(())
 }
 
-/// What of `chunk` goes up. What follows the body in it is the next request, and stays in `input`.
-fn going_up(taken: Taken, mut chunk: Chunk, input: &mut Input) -> Payload {
+/// What of `chunk` goes up, where it lies. What follows the body in it is the next request, and stays in
+/// `input`, in memory that is counted.
+///
+/// # Errors
+/// There is no such memory.
+fn going_up(taken: Taken, mut chunk: Chunk, input: &mut Input, service: &Service) -> Result<Payload, NoRoom> {
     let Taken { count, instead } = taken;
-    if count == chunk.len() {
-        return match instead {
-            None => Payload::Chunk(chunk),
-            Some(instead) => Payload::Bytes(instead),
-        };
+    if count < chunk.len() {
+        input.keep(&chunk[count..], &service.heads)?;
+        chunk.truncate(count);
     }
-    let bytes = instead.unwrap_or_else(|| chunk[..count].to_vec());
-    chunk.advance(count);
-    input.add(chunk);
-    Payload::Bytes(bytes)
+    Ok(match instead {
+        Some(instead) if !chunk.replace(&instead) => Payload::Bytes(instead),
+        Some(_) | None => Payload::Chunk(chunk),
+    })
 }
 
 /// The client's next bytes: unread ones first.

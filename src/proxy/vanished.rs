@@ -18,6 +18,9 @@ use std::task::Poll;
 /// How long a backend is waited for before the client is watched as well.
 pub(super) const WATCH_AFTER: Micros = Micros::from_ms(100);
 
+/// How a client that went away is told of, whether it did so by a reset or not.
+pub(super) const RESET: Fault = Fault::Os(libc::ECONNRESET);
+
 /// The client went away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ClientGone;

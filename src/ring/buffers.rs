@@ -252,6 +252,18 @@ impl Chunk {
         self.end = self.end.min(self.start.saturating_add(u32::try_from(count).unwrap_or(u32::MAX)));
     }
 
+    /// Puts `bytes` in the place of what is there; false if there is not so much room, and then nothing is
+    /// changed.
+    pub fn replace(&mut self, bytes: &[u8]) -> bool {
+        let (front, rest) = bytes.split_at(bytes.len().saturating_sub(self.len()));
+        if !self.prepend(front) {
+            return false;
+        }
+        self.truncate(bytes.len());
+        self[front.len()..].copy_from_slice(rest);
+        true
+    }
+
     /// Puts `bytes` in front; false if there is not so much room, and then nothing is changed.
     pub fn prepend(&mut self, bytes: &[u8]) -> bool {
         let Some(start) = (self.start as usize).checked_sub(bytes.len()) else { return false };
