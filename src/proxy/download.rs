@@ -257,10 +257,8 @@ async fn relay(
         part.body = if left == 0 { ResponseLeft::Nothing } else { ResponseLeft::Length(left) };
         give_way().await;
     }
-    // What stands behind the body was never received: it must be seen before the connection is kept.
-    up.watch();
-    give_way().await;
-    part.pool &= up.is_quiet();
+    // What stands behind the body was not received. It is seen before anybody else gets the connection:
+    // `Upstreams::keep` arms the receive and leaves the connection alone until the ring has turned.
     Ok(())
 }
 

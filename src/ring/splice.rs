@@ -160,7 +160,7 @@ impl Default for Pipes {
     }
 }
 
-/// Gives others their turn: the ring is turned before the caller goes on.
+/// Gives others their turn. The ring need not have turned by then: the loop lets tasks run a few times first.
 pub async fn give_way() {
     let mut given = false;
     poll_fn(|cx| {
