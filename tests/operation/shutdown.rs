@@ -76,7 +76,9 @@ fn in_the_shutdown_delay_weir_is_not_ready_but_accepts_and_answers_with_close() 
     assert_eq!((response.status, response.field("Connection")), (200, Some("close")), "open ones too");
     wait_until("the delay is over", || drains(&weir));
     assert!(began.elapsed() >= Duration::from_millis(1_500), "{:?}", began.elapsed());
-    assert!(TcpStream::connect(weir.address("web")).is_err(), "connects are refused now");
+    // Shards hear of it a moment after it is said.
+    let connects = || TcpStream::connect_timeout(&weir.address("web"), Duration::from_millis(200)).is_ok();
+    wait_until("connects are refused", || !connects());
     assert_eq!(weir.wait_exit(SOON).code(), Some(0));
 }
 
