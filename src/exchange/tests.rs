@@ -186,6 +186,12 @@ fn what_cannot_go_up_is_refused() {
 }
 
 #[test]
+fn a_head_request_is_known_before_it_is_whole_and_even_if_it_is_none() {
+    assert!(is_head(b"HEAD / HT") && is_head(b"\r\n\r\nHEAD /\0"));
+    assert!(!is_head(b"HEAD") && !is_head(b"HEADER / HTTP/1.1") && !is_head(b"head /") && !is_head(b""));
+}
+
+#[test]
 fn the_last_hop_of_a_trace_or_options_answers_itself() {
     let rules =
         |router| RequestRules { limits: &LIMITS, router, max_body: 0, believed: None, rewrite: AS_IT_CAME };

@@ -2,8 +2,9 @@
 //!
 //! A recipient that merges trailers into the fields would believe one that frames, routes, modifies the
 //! request, authenticates, says who the client is, or says what the content is; and what `Connection` named
-//! in the head was for us alone (§7.6.1). A name is taken for what it would be with `-` for each `_`: whoever
-//! makes variables of names makes the same of both. Called by `chunked.rs` for each trailer.
+//! in the head was for us alone (§7.6.1). A name is taken for what it would be with `-` for whatever is no
+//! letter or digit: whoever makes variables of names makes the same of all. Called by `chunked.rs` for each
+//! trailer.
 
 use super::connection::nominations;
 use super::fields::Fields;
@@ -107,7 +108,7 @@ impl Name {
 
 /// One byte for all that a name's byte may be taken for.
 const fn same(byte: u8) -> u8 {
-    if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 
 #[cfg(test)]

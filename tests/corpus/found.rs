@@ -13,6 +13,13 @@ fn a_head_request_that_is_refused_gets_no_body() {
     exchange::holds(b"HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000\r\n\r\n");
 }
 
+/// A trailer's name is judged as a field's is: by what whoever makes variables of names takes it for.
+#[test]
+fn a_trailer_that_looks_like_one_of_who_the_client_is_does_not_pass() {
+    chunk_decoder::holds(b"0\r\nX-Forwarded%For: 192.0.2.1\r\n\r\n");
+    chunk_decoder::holds(b"0\r\nContent.Length: 5\r\n\r\n");
+}
+
 #[test]
 fn heads_that_readers_read_differently_are_noticed() {
     for (case, head) in [

@@ -186,37 +186,54 @@ fn check_down(
     context: &dyn Fn() -> String,
 ) {
     let closed = relay.is_closed() && !relay.reset;
-    let mut at = 0;
-    let mut heard: Vec<usize> = vec![0; relay.upstreams.len()];
+    let heard = vec![0; relay.upstreams.len()];
+    let mut client = Client { relay, closed, context, at: 0, heard };
     for (number, (served, request)) in relay.served.iter().zip(requests).enumerate() {
-        let method = request
-            .as_ref()
-            .map_or_else(|| refused_method(relay), |(_, request)| request.head.line[0].clone());
-        let old = request.as_ref().is_some_and(|(_, request)| request.head.line[2] == b"HTTP/1.0");
         let last = number + 1 == relay.served.len();
-        let upstream = served.upstream.map(|upstream| &relay.upstreams[upstream]);
-        let got = served.upstream.map_or(0, |upstream| heard[upstream]);
-        let (interim, got) = upstream.map_or((vec![], got), |upstream| interims(upstream, got, &method));
-        // Those before a final head that never came whole have gone down all the same.
-        let mut passed = 0;
-        while let Some(message) = next_response(&relay.down[at..], &method, closed).filter(is_interim) {
-            let before =
-                interim.get(passed).unwrap_or_else(|| panic!("an interim of nobody's: {}", context()));
-            assert_same_response(before, &message, context);
-            response_head::read_by_all(&relay.down[at..at + message.head.len], &method);
-            at += message.head.len;
-            passed += 1;
-        }
-        let complete = served.answered == Answered::Backend;
-        assert!(!complete || old && passed == 0 || passed == interim.len(), "{}", context());
-        if served.answered == Answered::Nobody {
-            assert!(last && at == relay.down.len(), "{}", context());
+        let Some(after) = client.hear(served, request.as_ref().map(|(_, request)| request)) else {
+            assert!(last, "another behind what is no whole answer: {}", context());
             return;
+        };
+        let says_close = nominated(&after.head.fields).iter().any(|option| option == "close");
+        assert!(!(says_close || after.framing == Framing::UntilClose) || last, "{}", context());
+        let went_on = !relay.is_closed() || client_ended || !last || served.cut;
+        assert!(went_on || says_close, "closed without a word: {}", context());
+        match after.len() {
+            Some(len) => client.at += len,
+            None => return assert!(last, "another behind a part: {}", context()),
         }
-        let after = next_response(&relay.down[at..], &method, closed);
-        let after = after.unwrap_or_else(|| panic!("no response at {at}: {}", context()));
-        response_head::read_by_all(&relay.down[at..at + after.head.len], &method);
-        let rest = &relay.down[at + after.head.len..];
+    }
+    assert_eq!(client.at, relay.down.len(), "bytes behind the answers went down: {}", context());
+}
+
+/// An independent client, reading what went down.
+struct Client<'a> {
+    relay: &'a Relay,
+    /// The connection was closed in peace.
+    closed: bool,
+    context: &'a dyn Fn() -> String,
+    /// How far it has read.
+    at: usize,
+    /// How far each backend's connection has been compared.
+    heard: Vec<usize>,
+}
+
+impl Client<'_> {
+    /// Reads the answer to the next request. `None`: it is the last thing that is there, and has been
+    /// compared to its end: a tunnel, or nothing.
+    fn hear(&mut self, served: &Served, request: Option<&Message>) -> Option<Message> {
+        let (relay, context) = (self.relay, self.context);
+        let method = request.map_or_else(|| refused_method(relay), |request| request.head.line[0].clone());
+        let old = request.is_some_and(|request| request.head.line[2] == b"HTTP/1.0");
+        let got = self.hear_interims(served, &method, old);
+        if served.answered == Answered::Nobody {
+            assert_eq!(self.at, relay.down.len(), "{}", context());
+            return None;
+        }
+        let after = next_response(&relay.down[self.at..], &method, self.closed);
+        let after = after.unwrap_or_else(|| panic!("no response at {}: {}", self.at, context()));
+        response_head::read_by_all(&relay.down[self.at..self.at + after.head.len], &method);
+        let rest = &relay.down[self.at + after.head.len..];
         if after.framing == Framing::Chunked {
             chunk_decoder::read_by_all(rest);
         }
@@ -232,27 +249,38 @@ fn check_down(
                 assert_same_response(&before, &after, context);
                 if after.head.line[1] == b"101" {
                     assert_eq!(rest, &upstream.got[got + before.head.len..], "{}", context());
-                    assert!(last, "{}", context());
-                    return;
+                    return None;
                 }
                 assert_same_body(&before, &after, served.cut, context);
-                heard[place] = got + before.len().unwrap_or_default();
+                self.heard[place] = got + before.len().unwrap_or_default();
             }
             (Answered::Nobody | Answered::Backend, _) => panic!("an answer out of nowhere: {}", context()),
         }
-        let says_close = nominated(&after.head.fields).iter().any(|option| option == "close");
-        assert!(!(says_close || after.framing == Framing::UntilClose) || last, "{}", context());
-        let went_on = !relay.is_closed() || client_ended || !last || served.cut;
-        assert!(went_on || says_close, "closed without a word: {}", context());
-        match after.len() {
-            Some(len) => at += len,
-            None => {
-                assert!(last, "another behind a part: {}", context());
-                return;
-            }
-        }
+        Some(after)
     }
-    assert_eq!(at, relay.down.len(), "bytes behind the answers went down: {}", context());
+
+    /// Reads interim responses, and says where in what the backend sent the final one begins. All have gone
+    /// down if that has; to HTTP/1.0 none.
+    fn hear_interims(&mut self, served: &Served, method: &[u8], old: bool) -> usize {
+        let (relay, context) = (self.relay, self.context);
+        let (sent, got) = match served.upstream {
+            Some(place) => interims(&relay.upstreams[place], self.heard[place], method),
+            None => (vec![], 0),
+        };
+        let mut sent_before = sent.iter();
+        while let Some(after) = next_response(&relay.down[self.at..], method, self.closed).filter(is_interim)
+        {
+            let before =
+                sent_before.next().unwrap_or_else(|| panic!("an interim of nobody's: {}", context()));
+            assert!(!old, "an interim to HTTP/1.0: {}", context());
+            assert_same_response(before, &after, context);
+            response_head::read_by_all(&relay.down[self.at..self.at + after.head.len], method);
+            self.at += after.head.len;
+        }
+        let all = served.answered != Answered::Backend || old || sent_before.next().is_none();
+        assert!(all, "an interim did not go down: {}", context());
+        got
+    }
 }
 
 /// The method of a request that was refused and is none to the strict: HEAD is known by its first bytes.

@@ -5,12 +5,13 @@ use super::reader::{Framing, Head, Reader, STRICT, all, dashed, readers};
 use super::{LIMITS, assert_clean, assert_stays, places, shown};
 use weir::config::Forwarded;
 use weir::http1::{
-    Fields, HeadLimits, Method, Parse, RequestBody, RequestHead, RequestRewrite, Target, Version,
+    Fields, HeadLimits, Method, Parse, RequestBody, RequestHead, RequestRewrite, Target, Version, Via,
     parse_request, write_request,
 };
 
-/// The client's address in what goes up.
-const CLIENT: &[u8] = b"192.0.2.17";
+/// Who connected, and for whom, if it is believed.
+const PEER: &[u8] = b"192.0.2.17";
+const CLIENT: &[u8] = b"2001:db8::1";
 
 /// The property, for the bytes that a client sends.
 pub fn holds(bytes: &[u8]) {
@@ -37,7 +38,8 @@ pub fn holds(bytes: &[u8]) {
             assert_bounded(bytes, head);
             assert_httparse_agrees(bytes, &theirs);
             // A CONNECT never goes up.
-            for rewrite in rewrites().filter(|_| head.method != Method::Connect) {
+            let via = Via::new("weir");
+            for rewrite in rewrites(&via).filter(|_| head.method != Method::Connect) {
                 let mut out = Vec::new();
                 write_request(bytes, head, &fields, &rewrite, &mut out);
                 assert_passed(head, &theirs, &rewrite, &out);
@@ -47,21 +49,21 @@ pub fn holds(bytes: &[u8]) {
 }
 
 /// All that a listener may do to a head.
-fn rewrites() -> impl Iterator<Item = RequestRewrite<'static>> {
+fn rewrites(via: &Via) -> impl Iterator<Item = RequestRewrite<'_>> {
     let rules = [
         (Forwarded::Off, false),
         (Forwarded::Append, false),
         (Forwarded::Append, true),
         (Forwarded::Replace, true),
     ];
-    rules.into_iter().flat_map(|(forwarded, trusted)| {
+    rules.into_iter().flat_map(move |(forwarded, trusted)| {
         [false, true].into_iter().map(move |upgrade| RequestRewrite {
             forwarded,
             trusted,
-            peer: Some(CLIENT),
-            client: Some(CLIENT),
-            via: None,
+            peer: Some(PEER),
+            client: Some(if trusted { CLIENT } else { PEER }),
             proto: b"http",
+            via: Some(via),
             upgrade,
         })
     })
@@ -156,6 +158,15 @@ fn assert_passed(head: &RequestHead, before: &Head, rewrite: &RequestRewrite<'_>
         assert!(all(&after.fields, "upgrade").eq(all(&before.fields, "upgrade")), "{}", context());
         assert_eq!(nominated(&after.fields), ["upgrade"], "{}", context());
     }
+    let version = if head.version == Version::Http10 { b"1.0 weir" } else { b"1.1 weir" };
+    let ways = all(&before.fields, "via").chain([version.as_slice()]);
+    assert!(all(&after.fields, "via").eq(ways), "{}", context());
+    let forwards = all(&after.fields, "max-forwards");
+    match head.max_forwards {
+        Some(0) => {}
+        Some(left) => assert!(forwards.eq([(left - 1).to_string().as_bytes()]), "{}", context()),
+        None => assert!(forwards.eq(all(&before.fields, "max-forwards")), "{}", context()),
+    }
     assert_says_who(before, &after, host.as_deref(), rewrite);
 }
 
@@ -199,18 +210,32 @@ fn assert_says_who(before: &Head, after: &Head, host: Option<&[u8]>, rewrite: &R
     let context = || format!("{after:?} from {before:?} with {rewrite:?}");
     let theirs = |name| all(&before.fields, name);
     let ours = |name| all(&after.fields, name).collect::<Vec<_>>();
+    let client = rewrite.client.unwrap_or_default();
     match (rewrite.forwarded, rewrite.trusted) {
-        (Forwarded::Off, _) => assert_eq!(origin(&before.fields), origin(&after.fields), "{}", context()),
+        (Forwarded::Off, _) => {
+            assert_eq!(origin(&before.fields), origin(&after.fields), "{}", context());
+            return;
+        }
         (Forwarded::Append, true) => {
             let chain = ours("x-forwarded-for");
-            assert!(chain.last().is_some_and(|last| last.ends_with(CLIENT)), "{}", context());
+            assert!(chain.last().is_some_and(|last| last.ends_with(PEER)), "{}", context());
             assert!(theirs("x-forwarded-for").zip(&chain).all(|(a, b)| b.starts_with(a)), "{}", context());
+            assert_eq!(ours("forwarded").len(), theirs("forwarded").count(), "{}", context());
+            assert!(
+                theirs("forwarded").zip(ours("forwarded")).all(|(a, b)| b.starts_with(a)),
+                "{}",
+                context()
+            );
         }
         (Forwarded::Append, false) | (Forwarded::Replace, _) => {
-            assert_eq!(ours("x-forwarded-for"), [CLIENT], "{}", context());
+            assert_eq!(ours("x-forwarded-for"), [client], "{}", context());
             assert_eq!(ours("x-forwarded-proto"), [b"http"], "{}", context());
             let host = host.filter(|host| !host.is_empty());
             assert_eq!(ours("x-forwarded-host"), host.into_iter().collect::<Vec<_>>(), "{}", context());
+            assert_eq!(origin(&after.fields).len(), 3 + usize::from(host.is_some()), "{}", context());
         }
     }
+    assert_eq!(ours("x-real-ip"), [client], "{}", context());
+    let alike = origin(&after.fields).into_iter().any(|(name, _)| dashed(&name) != name);
+    assert!(!alike, "a look-alike passed: {}", context());
 }

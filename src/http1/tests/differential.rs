@@ -1,6 +1,7 @@
 //! Beside httparse: whatever both take must mean the same.
 //!
 //! httparse is laxer in many places, and these inputs reach them: where it takes more, nothing is asked.
+//! Not here: bodies, several messages in a row, and what is passed on (`tests/corpus`).
 
 use super::generate::{almost, good_request, good_response};
 use super::*;
