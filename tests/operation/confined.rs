@@ -286,6 +286,6 @@ fn the_pod_has_no_privilege_and_its_limits_fit_what_weir_is_told() {
     let (number, unit) = memory.trim().split_once(' ').unwrap();
     assert!(unit.starts_with("MiB"), "{memory}");
     let at_worst = number.parse::<f64>().unwrap() * cores as f64;
-    assert_eq!(container["resources"]["limits"]["memory"], "1Gi");
-    assert!(at_worst < 1024.0 * 0.9, "{at_worst} MiB of 1 GiB");
+    assert_eq!(container["resources"]["limits"]["memory"], "2Gi");
+    assert!(at_worst < 2048.0 * 0.9, "{at_worst} MiB of 2 GiB");
 }
