@@ -9,17 +9,19 @@
 
 use crate::limit::{Exceeded, OncePerSecond};
 use crate::proxy::{ListenerService, Service, serve};
-use crate::ring::{Acceptor, Fault, Stream};
+use crate::ring::{Acceptor, Fault, Stream, give_way};
 use crate::sys::socket::{ignore_new, is_waited_at};
 use crate::time::{Instant, Micros};
 use crate::topology::ListenerKey;
 use nix::sys::socket::{Shutdown, shutdown};
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 /// Between two tries when there are no descriptors.
 const PAUSE: Micros = Micros::from_ms(100);
@@ -27,14 +29,17 @@ const PAUSE: Micros = Micros::from_ms(100);
 /// Between two looks whether a full shard has room again.
 const FULL_PAUSE: Micros = Micros::from_ms(10);
 
-/// Until those that make room have gone: their tasks run in the next turn.
+/// Until those that make room have gone.
 const MAKING_ROOM: Micros = Micros::from_ms(1);
+
+/// Turns of the ring in which they usually have: their ends are seen, their tasks run, their sockets close.
+const TURNS_TO_GO: usize = 16;
 
 /// How many more are taken at once where one is accepted at a time.
 const AT_ONCE: usize = 32;
 
 /// Of all connections, how many make room at once at most; and the most.
-const MAKE_ROOM_SHARE: usize = 256;
+const MAKE_ROOM_SHARE: usize = 32;
 const MAKE_ROOM_MAX: usize = 64;
 
 /// How long a drain goes on accepting those whose handshake was under way: a round trip or two.
@@ -157,8 +162,7 @@ impl Accepting {
                 Ok(None) => {
                     self.service.stats.borrow_mut().accept_paused();
                     while self.is_full() && !door.is_closing() {
-                        let pause = if self.make_room(&door) { MAKING_ROOM } else { FULL_PAUSE };
-                        ring.sleep_until(ring.now() + pause).await;
+                        self.await_room(&door).await;
                     }
                     if !door.is_closing() {
                         door.acceptor.borrow_mut().resume();
@@ -236,14 +240,42 @@ impl Accepting {
         self.service.connections.get() >= self.connections_max
     }
 
-    /// Has connections that have waited longest make room for who waits at `door`; `false`: nobody waits, or
-    /// nobody can make room.
-    fn make_room(&self, door: &Door) -> bool {
-        let now = self.service.ring.now();
-        // Another door may have looked just now, and looking means looking at all.
-        if now.since(self.looked.get()) < MAKING_ROOM || !is_waited_at(door.socket.as_fd()) {
-            return false;
+    /// Waits for a while, at most until a full shard may have room.
+    async fn await_room(&self, door: &Door) {
+        let ring = &self.service.ring;
+        if !is_waited_at(door.socket.as_fd()) {
+            // Room may come of itself, but who comes first is not to wait for the next look.
+            let mut pause = pin!(ring.sleep_until(ring.now() + FULL_PAUSE));
+            let mut waited_at = pin!(ring.readable(door.socket.as_fd()));
+            let mut watched = true;
+            return poll_fn(|cx| {
+                if watched && let Poll::Ready(ready) = waited_at.as_mut().poll(cx) {
+                    if ready.is_ok() {
+                        return Poll::Ready(());
+                    }
+                    // One that cannot be watched is looked at now and then.
+                    watched = false;
+                }
+                pause.as_mut().poll(cx)
+            })
+            .await;
         }
+        // Another door may have looked just now, and looking means looking at all.
+        let looked = ring.now().since(self.looked.get()) < MAKING_ROOM;
+        let pause = if looked || self.make_room() { MAKING_ROOM } else { FULL_PAUSE };
+        for _ in 0..TURNS_TO_GO {
+            if pause == MAKING_ROOM && self.is_full() {
+                give_way().await;
+            }
+        }
+        if self.is_full() {
+            ring.sleep_until(ring.now() + pause).await;
+        }
+    }
+
+    /// Has connections that have waited longest make room; `false`: nobody can.
+    fn make_room(&self) -> bool {
+        let now = self.service.ring.now();
         self.looked.set(now);
         let count = (self.connections_max / MAKE_ROOM_SHARE).clamp(1, MAKE_ROOM_MAX);
         let made = self.service.make_room(count);

@@ -12,14 +12,16 @@
 //! | many small fields | `listener.max_headers` | 100 | 431, closed | `{cause="head_too_large"}` |
 //! | heads just below the limits | the same two | | its answer | `weir_requests_total` |
 //! | heads in pieces, on every connection | `runtime.buffers` × `buffer_size` | 16MiB a shard | 503, closed | `{cause="head_memory"}` |
+//! | large requests to a backend that does not take them | the same | 16MiB a shard | 503, closed | `{cause="request_memory"}` |
 //! | slow body | `listener.body_min_rate_per_s`, 5s of grace | 1KiB | 408, closed | `{cause="body_timeout"}` |
-//! | slow read | `listener.body_min_rate_per_s`, 5s of grace | 1KiB | closed | `{cause="slow_reader"}` |
+//! | slow read | `listener.body_min_rate_per_s`, 5s of grace | 1KiB | a reset | `{cause="slow_reader"}` |
 //! | chunks of one byte | `listener.max_body` | 1GiB | 413, closed | `{cause="body_too_large"}` |
 //! | idle connections | `listener.idle_timeout` | 60s | closed | `weir_connections` |
-//! | connections opened and closed, or reset | `runtime.max_connections` | 65536 a shard | nothing | `weir_connections_total` |
-//! | connections opened and held | `listener.idle_timeout`, `runtime.max_connections` | 60s | closed | `weir_connections` |
+//! | connections opened and closed, or reset | `runtime.max_connections` | 65536 a shard | nothing | `weir_connections_accepted_total` |
+//! | connections opened and held | `runtime.max_connections`: who waits longest makes room | 65536 a shard | closed | `weir_connections_evicted_total` |
 //! | pipelining | one exchange at a time on a connection | | its answers, in turn | `weir_requests_total` |
-//! | clients that vanish after asking | nothing to keep: the exchange ends with its client | | | `{cause="client_gone"}` |
+//! | requests sent ahead of a slow answer | `runtime.buffers` × `buffer_size` / 4 | 4MiB a shard | closed after the answer | `weir_connections` |
+//! | clients that vanish after asking | the exchange ends with its client (`listener.on_half_close`) | | | `{cause="client_gone"}` |
 //! | a backend's endless head | 64 KiB, 256 fields | | the client: 502 | `weir_upstream_failures_total{cause="bad_response"}` |
 //!
 //! | file | what |
