@@ -50,12 +50,13 @@ impl Input {
     }
 
     /// Whether a head may be whole now, or too large. One that is sent a byte at a time is not read anew
-    /// for each: only a line's end makes it whole. `max`: bytes that it may have.
+    /// for each: only a line's end makes it whole, and no other control byte may be in it. `max`: bytes that it
+    /// may have.
     pub(super) fn is_worth_a_look(&mut self, max: usize) -> bool {
         let Some(collected) = &mut self.collected else { return true };
         let len = collected.bytes.len();
         let from = std::mem::replace(&mut collected.looked, len);
-        from == 0 || len > max || collected.bytes[from..].contains(&b'\n')
+        from == 0 || len > max || collected.bytes[from..].iter().any(|&byte| byte < b' ' && byte != b'\t')
     }
 
     /// The first piece.
