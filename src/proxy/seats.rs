@@ -11,10 +11,16 @@ use nix::sys::socket::{Shutdown, shutdown};
 use std::cell::RefCell;
 use std::os::fd::RawFd;
 
-/// One connection's.
+/// So many seats are made at a time. Were they doubled, as a vector does by itself, up to half of them would be
+/// nobody's, and each idle connection pays for its part.
+const MADE_AT_ONCE: usize = 1024;
+
+/// One connection's: 16 bytes.
 struct Seat {
-    /// `None`: it has an exchange, or is to end already, or nobody sits here.
-    wait: Option<Wait>,
+    /// Since when it waits, if it does.
+    since: Instant,
+    /// `false`: it has an exchange, or is to end already, or nobody sits here.
+    waits: bool,
     /// Valid as long as somebody sits here.
     socket: RawFd,
     served: bool,
@@ -32,11 +38,14 @@ pub(super) struct Seats {
 impl Seats {
     /// A seat for the connection with this socket: its number. It must be left before the socket closes.
     pub(super) fn take(&self, socket: RawFd) -> u32 {
-        let seat = Seat { wait: None, socket, served: false, ends: false };
+        let seat = Seat { since: Instant::default(), waits: false, socket, served: false, ends: false };
         let mut seats = self.seats.borrow_mut();
         if let Some(number) = self.free.borrow_mut().pop() {
             seats[number as usize] = seat;
             return number;
+        }
+        if seats.len() == seats.capacity() {
+            seats.reserve_exact(MADE_AT_ONCE);
         }
         seats.push(seat);
         (seats.len() - 1) as u32
@@ -44,22 +53,21 @@ impl Seats {
 
     /// The connection is over.
     pub(super) fn leave(&self, number: u32) {
-        self.seats.borrow_mut()[number as usize].wait = None;
+        self.seats.borrow_mut()[number as usize].waits = false;
         self.free.borrow_mut().push(number);
     }
 
     /// The connection waits for its client from now on.
     pub(super) fn wait(&self, number: u32, now: Instant) {
         let seat = &mut self.seats.borrow_mut()[number as usize];
-        if !seat.ends {
-            seat.wait = Some(Wait { served: seat.served, since: now });
-        }
+        seat.waits = !seat.ends;
+        seat.since = now;
     }
 
     /// It has an exchange from now on.
     pub(super) fn work(&self, number: u32) {
         let seat = &mut self.seats.borrow_mut()[number as usize];
-        seat.wait = None;
+        seat.waits = false;
         seat.served = true;
     }
 
@@ -71,11 +79,12 @@ impl Seats {
     /// Ends the `count` connections that have waited longest, or as many as there are; how many.
     pub(super) fn make_room(&self, now: Instant, count: usize) -> usize {
         let mut seats = self.seats.borrow_mut();
-        let waits = (0u32..).zip(&*seats).filter_map(|(number, seat)| Some((number, seat.wait?)));
+        let waits = (0u32..).zip(&*seats).filter(|(_, seat)| seat.waits);
+        let waits = waits.map(|(number, seat)| (number, Wait { served: seat.served, since: seat.since }));
         let chosen = longest_waiting(waits, now, count);
         for number in &chosen {
             let seat = &mut seats[*number as usize];
-            seat.wait = None;
+            seat.waits = false;
             seat.ends = true;
             // The sending side stays: an answer that is still leaving leaves. It fails only if the connection is
             // gone already, and then its task wakes as well.
