@@ -5,8 +5,8 @@
 
 use super::{WRONG, load, say, tell, warn};
 use crate::config::{
-    self, Check, Config, Eject, Forwarded, Health, HostPattern, OnShardLoss, Policy, Pool, Retry, Route,
-    Runtime,
+    self, Check, Config, Eject, Forwarded, Health, HostPattern, ListenAddress, OnShardLoss, Policy, Pool,
+    Retry, Route, Runtime,
 };
 use crate::ring::{self, RingRefused};
 use crate::serve::Account;
@@ -54,7 +54,14 @@ fn summary(config: &Config, cores: &[usize]) -> String {
         section(&format!("backends of {}", pool.name), backends(pool));
     }
     section("on failures", config.pools.iter().flat_map(|pool| on_failures(pool, &config.pools)).collect());
-    let admin = config.admin.listen.iter().map(|address| vec![address.to_string()]);
+    let admin = config.admin.listen.iter().map(|address| {
+        let guard = match (address, &config.admin.token_file) {
+            (ListenAddress::Tcp(_), Some(file)) => format!("with the token in {}", file.display()),
+            (ListenAddress::Tcp(_), None) => "open to everybody on this host".to_owned(),
+            (ListenAddress::Unix(_), _) => "for weir's user and group".to_owned(),
+        };
+        vec![address.to_string(), guard]
+    });
     section("admin", admin.collect());
     section("shards", vec![vec![shards(cores)], vec![on_shard_loss(config.runtime.on_shard_loss)]]);
     section("process", vec![vec![process(&config.runtime)]]);
