@@ -111,8 +111,8 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
     // Who is taken over from knows what the state file knows, and more.
     let carried = inherited.as_mut().and_then(Inheritance::carried).or(kept.flatten());
     let found = control::look_up(&config, carried.as_ref())?;
-    let Opened { listening, admin, files } = open(&config, cores.len(), &mut inherited)?;
-    privileges::give_up(account.as_ref(), &files)?;
+    let Opened { listening, admin, files, admin_files } = open(&config, cores.len(), &mut inherited)?;
+    privileges::give_up(account.as_ref(), files.iter().chain(&admin_files))?;
     privileges::tell_what_is_out_of_reach(&config, source.as_ref().map(|source| source.path.as_path()));
     let addresses = Addresses {
         listeners: listening.addresses(),
@@ -131,6 +131,7 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
     let shards = Shards::start(&config, descriptors, &world, &cores, &to_control)?;
     drop(to_control);
     let listening = Rc::new(RefCell::new(listening));
+    let admin_files = Rc::new(RefCell::new(admin_files));
     let links = shards.links.clone();
     let supervisor = Supervisor::from_environment(inherited.as_ref().map(|old| old.pid().unsigned_abs()));
     // Once control has begun nothing can be refused any more.
@@ -142,13 +143,17 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
         tell(&addresses, links.len());
         on_ready(&addresses);
         desk.supervise(supervisor);
-        surface(desk, admin, token, listening.clone());
+        surface(desk, admin, token, listening.clone(), admin_files.clone());
     };
     let links = shards.links.clone();
     let setup =
         control::Setup { world, source, state, listening: listening.clone(), links, clock: clock::now };
     let ended = shards.control(setup, mail, begun);
     listening.borrow().remove_files();
+    for file in admin_files.take() {
+        // It may have been removed by hand, or lie where weir's user may remove nothing.
+        let _ = std::fs::remove_file(file);
+    }
     ended
 }
 
@@ -157,6 +162,7 @@ struct Opened {
     listening: Listening,
     admin: Vec<AdminListener>,
     files: Vec<PathBuf>,
+    admin_files: Vec<PathBuf>,
 }
 
 /// Opens all sockets that nobody has opened before: the process that is taken over from, or the supervisor.
@@ -176,14 +182,15 @@ fn open(config: &Config, shards: usize, inherited: &mut Option<Inheritance>) -> 
     let admin = admin::bind_around(&config.admin, |address| {
         inherited.as_mut().and_then(|old| old.admin(address)).or_else(|| activated.admin(address))
     })?;
-    let own = listening.groups().iter().filter(|group| !group.is_lent).map(|group| &group.address);
-    let own = own.chain(config.admin.listen.iter().filter(|address| !lent_admin.contains(address)));
     let file = |address: &ListenAddress| match address {
         ListenAddress::Unix(path) => Some(path.clone()),
         ListenAddress::Tcp(_) => None,
     };
-    let files = own.filter_map(file).collect();
-    Ok(Opened { listening, admin, files })
+    let own = listening.groups().iter().filter(|group| !group.is_lent);
+    let files = own.filter_map(|group| file(&group.address)).collect();
+    let own = config.admin.listen.iter().filter(|address| !lent_admin.contains(address));
+    let admin_files = own.filter_map(file).collect();
+    Ok(Opened { listening, admin, files, admin_files })
 }
 
 fn inherit(config: &Config, account: Option<&Account>) -> Result<Inheritance, TakeoverRefused> {
@@ -306,10 +313,16 @@ fn accept(shards: &[ShardLink], listening: &Listening) {
 }
 
 /// What is served beside the data path: the admin surface, and a successor.
-fn surface(desk: Desk, admin: Vec<AdminListener>, token: Option<Token>, listening: Rc<RefCell<Listening>>) {
+fn surface(
+    desk: Desk,
+    admin: Vec<AdminListener>,
+    token: Option<Token>,
+    listening: Rc<RefCell<Listening>>,
+    admin_files: Rc<RefCell<Vec<PathBuf>>>,
+) {
     let sockets = RefCell::new(AdminSockets::of(&admin));
     let admin_accepts = admin::serve(admin, token, &desk);
-    let running = Predecessor { desk, listening, admin: sockets, admin_accepts };
+    let running = Predecessor { desk, listening, admin: sockets, admin_accepts, admin_files };
     match MeetingPoint::open() {
         Ok(point) => drop(spawn_local(async {
             if let Err(error) = give(point, running).await {

@@ -175,13 +175,13 @@ impl Account {
     }
 
     /// Becomes this account, for good, and gives it the Unix sockets at `files`.
-    fn assume(&self, files: &[PathBuf]) -> Result<(), PrivilegesRefused> {
+    fn assume<'a>(&self, files: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), PrivilegesRefused> {
         let failed = |step| move |cause| PrivilegesRefused::Step { wanted: self.clone(), step, cause };
         if let Ok(threads @ 2..) = sys::threads() {
             return Err(PrivilegesRefused::Threads { wanted: self.clone(), threads });
         }
         if sys::own().0 == 0 {
-            files.iter().for_each(|file| self.give(file));
+            files.into_iter().for_each(|file| self.give(file));
             // Needs CAP_SETPCAP, so it comes before that goes; who has not got it has, with no_new_privs, no
             // use of the set.
             if let Err(error) = sys::drop_bounding_set() {
@@ -233,7 +233,10 @@ fn lookup(key: &'static str, name: &str) -> impl FnOnce(io::Error) -> Privileges
 ///
 /// # Errors
 /// The kernel does not let it; weir does not start then.
-pub(super) fn give_up(account: Option<&Account>, files: &[PathBuf]) -> Result<(), PrivilegesRefused> {
+pub(super) fn give_up<'a>(
+    account: Option<&Account>,
+    files: impl IntoIterator<Item = &'a PathBuf>,
+) -> Result<(), PrivilegesRefused> {
     if let Some(account) = account {
         account.assume(files)?;
         tracing::info!(user = %account.user, uid = account.uid, gid = account.gid, "has given up all privileges");

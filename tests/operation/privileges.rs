@@ -130,7 +130,7 @@ fn once_it_has_bound_a_low_port_no_thread_has_anything_but_its_user() {
 
     weir.signal(Signal::SIGTERM);
     assert!(weir.wait_exit(Duration::from_secs(15)).success());
-    assert!(!dir.join("web.sock").exists(), "its file goes with it");
+    assert!(!dir.join("web.sock").exists() && !dir.join("admin.sock").exists(), "their files go with it");
     std::fs::remove_dir_all(&dir).unwrap();
 }
 
@@ -165,7 +165,10 @@ fn a_successor_takes_over_as_root_or_as_the_same_user_and_nobody_is_refused() {
         return;
     }
     let backend = Backend::http(answers::text("ok"));
-    let config = as_nobody(&one_pool(&[&backend], "", ""));
+    let dir = nobodys("successor");
+    let admin = dir.join("admin.sock");
+    let config = as_nobody(&one_pool(&[&backend], "", ""))
+        + &format!("[admin]\nlisten = [\"127.0.0.1:{{admin}}\", \"unix:{}\"]\n", admin.display());
     let mut first = Weir::start(&config);
     let load = Load::get(first.address("web"), 4, "/");
     wait_until("traffic flows", || load.counts().ok > 100);
@@ -173,6 +176,7 @@ fn a_successor_takes_over_as_root_or_as_the_same_user_and_nobody_is_refused() {
     let mut second = first.successor(&config);
     assert!(first.wait_exit(Duration::from_secs(40)).success());
     assert_powerless(&second);
+    assert!(admin.exists(), "it is the successor's now");
     // Begun as the user. Nobody may look into anybody's home, so the program lies elsewhere.
     let binary = std::env::temp_dir().join(format!("weir-successor-{}", std::process::id()));
     std::fs::copy(env!("CARGO_BIN_EXE_weir"), &binary).unwrap();
@@ -185,7 +189,10 @@ fn a_successor_takes_over_as_root_or_as_the_same_user_and_nobody_is_refused() {
     wait_until("traffic still flows", || load.counts().ok > before + 100);
     let counts = load.stop();
     assert_eq!((counts.wrong, counts.lost, counts.unconnected), (0, 0, 0));
+    assert!(admin.exists());
+    drop(third);
     std::fs::remove_file(&binary).unwrap();
+    std::fs::remove_dir_all(&dir).unwrap();
 }
 
 #[test]

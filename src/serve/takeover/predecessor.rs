@@ -11,6 +11,7 @@ use crate::sys::handoff::Peer;
 use crate::topology::ListenerKey;
 use std::cell::RefCell;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::task::AbortHandle;
@@ -36,6 +37,8 @@ pub(crate) struct Predecessor {
     pub(crate) admin: RefCell<AdminSockets>,
     /// What accepts on them.
     pub(crate) admin_accepts: Vec<AbortHandle>,
+    /// The Unix sockets' files among them, which go with this process.
+    pub(crate) admin_files: Rc<RefCell<Vec<PathBuf>>>,
 }
 
 impl Incumbent for Predecessor {
@@ -83,6 +86,7 @@ impl Incumbent for Predecessor {
         // Whoever asks is told by the successor. What waits is in the queue that it shares.
         self.admin_accepts.iter().for_each(AbortHandle::abort);
         self.admin.borrow_mut().0.clear();
+        self.admin_files.borrow_mut().retain(|file| !is_taken(&ListenAddress::Unix(file.clone())));
         self.desk.hand_over(&keys);
     }
 }
