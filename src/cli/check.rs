@@ -383,7 +383,7 @@ path = "/up"
             "when one dies, weir drains and exits",
             "reloaded when the file changes, and on SIGHUP",
             "what is changed at run time is kept in /var/lib/weir/state.json",
-            "127.0.0.1:9900",
+            "127.0.0.1:9900 open to everybody on this host",
             "2 on cores 0-1",
             "becomes user root (0), group 4242 once it has bound its addresses",
             "clients 2000 connections",
