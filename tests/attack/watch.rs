@@ -13,8 +13,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
-/// What the scheduler adds on a core that attackers, clients and backends share, attack or not.
-const NOISE: Duration = Duration::from_millis(1);
+/// What the scheduler adds on a core that attackers, clients and backends share: a slice of its time.
+const NOISE: Duration = Duration::from_millis(3);
 
 /// Between two requests of one client.
 const PAUSE: Duration = Duration::from_millis(1);

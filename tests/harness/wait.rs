@@ -1,7 +1,11 @@
 //! Bounded waiting, ports that nobody has, and programs that this machine may lack.
 
-use std::net::TcpListener;
+use nix::sys::socket::sockopt::ReuseAddr;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket};
+use std::ops::Range;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -29,20 +33,40 @@ pub fn wait_up_to(length: Duration, what: &str, mut condition: impl FnMut() -> b
     }
 }
 
-/// A TCP port that nobody listens on. Below the kernel's own range, so that no outgoing connection takes
+/// A TCP port that nobody listens on. Outside the kernel's own range, so that no outgoing connection takes
 /// it before it is bound, or while a backend is stopped; each process begins elsewhere.
 pub fn free_port() -> u16 {
-    const FIRST: u32 = 12_000;
-    const COUNT: u32 = 20_000;
+    static PORTS: LazyLock<Range<u16>> = LazyLock::new(ports_of_no_connection);
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    for _ in 0..COUNT {
+    let count = PORTS.len() as u32;
+    for _ in 0..count {
         let place = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id() * 191);
-        let port = (FIRST + place % COUNT) as u16;
-        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
+        let port = PORTS.start + (place % count) as u16;
+        if nobody_has(port) {
             return port;
         }
     }
     panic!("no free port");
+}
+
+/// Whether the port can be bound. The socket that tries never listens: a copy of it may live on for a moment in
+/// a process that another thread is about to start, and must not be in the way of who binds the port next.
+fn nobody_has(port: u16) -> bool {
+    let trial = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    setsockopt(&trial, ReuseAddr, &true).unwrap();
+    bind(trial.as_raw_fd(), &SockaddrIn::new(0, 0, 0, 0, port)).is_ok()
+}
+
+/// The larger part of the ports above 2000 that the kernel gives to no outgoing connection. Systems differ:
+/// Linux begins at 32768, gVisor at 16000.
+fn ports_of_no_connection() -> Range<u16> {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut ends = text.split_whitespace().map_while(|number| number.parse::<u16>().ok());
+    let (first, last) = (ends.next().unwrap_or(16_000), ends.next().unwrap_or(u16::MAX));
+    let (below, above) = (2_000..first, last.saturating_add(1)..u16::MAX);
+    let larger = if below.len() >= above.len() { below } else { above };
+    // A host that gives nearly all to connections leaves no choice.
+    if larger.len() < 500 { 12_000..32_000 } else { larger }
 }
 
 /// Where `program` is. If it is not on this machine: `None`, and a line says that the test is skipped.

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::{self, sleep};
+use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 /// How long weir may take to be ready.
@@ -29,6 +29,7 @@ pub struct Weir {
     ports: BTreeMap<String, u16>,
     dir: PathBuf,
     stderr: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
 }
 
 impl Weir {
@@ -132,13 +133,13 @@ impl Weir {
             .unwrap();
         let stderr = Arc::new(Mutex::new(Vec::new()));
         let (kept, mut pipe) = (stderr.clone(), child.stderr.take().unwrap());
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             let mut piece = [0; 4096];
             while let Ok(count @ 1..) = pipe.read(&mut piece) {
                 kept.lock().unwrap().extend_from_slice(&piece[..count]);
             }
         });
-        Self { child, ports, dir, stderr }
+        Self { child, ports, dir, stderr, reader }
     }
 
     /// The port that `{name}` stands for.
@@ -219,7 +220,7 @@ impl Weir {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
     }
 
-    /// Waits until the process has ended.
+    /// Waits until the process has ended and all that it wrote to stderr is here.
     ///
     /// # Panics
     /// It has not within `length`.
@@ -227,7 +228,7 @@ impl Weir {
         let mut status = None;
         wait_up_to(length, "weir has ended", || {
             status = self.child.try_wait().unwrap();
-            status.is_some()
+            status.is_some() && self.reader.is_finished()
         });
         status.unwrap()
     }
