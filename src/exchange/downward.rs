@@ -67,7 +67,8 @@ pub struct FinalHead {
 
 /// Takes one response head out of `bytes`, and appends to `out` what the client gets for it; `None` if it
 /// is not whole yet. `interims`: how many interim responses there were in this exchange. `closing`: the
-/// client's connection ends with this response, for weir's own reasons. `fields` is scratch memory, and filled for whoever looks fields up.
+/// client's connection ends with this response, for weir's own reasons. `fields` is scratch memory, and
+/// filled for whoever looks fields up.
 ///
 /// # Errors
 /// Why it is refused.

@@ -5,39 +5,31 @@
 //! `X-Forwarded-For` or `Authorization` would decide what the backend believes. So those that identify,
 //! route or frame cannot be nominated. Not here: dropping the fields (`rewrite.rs`).
 
-use super::fields::{Field, Fields, Kind};
+use super::fields::{CLIENT_NAMES, Field, Fields, Kind};
 use super::head::Version;
 use super::refusal::{BadHead, Why};
+use super::scan;
 
 /// Nominations in one head: each costs a look at all its fields.
 const MAX_NOMINATIONS: usize = 32;
 
-/// Names that cannot be nominated, besides those that have a [`Kind`] of their own. What a proxy before us
-/// says of the client is among them: whoever could nominate it would be somebody else, or nobody.
-const PROTECTED: [&[u8]; 24] = [
+/// Names that cannot be nominated, besides those that have a [`Kind`] of their own, and [`CLIENT_NAMES`].
+const PROTECTED: [&[u8]; 16] = [
     b"authorization",
     b"cache-control",
-    b"cf-connecting-ip",
-    b"client-ip",
     b"content-encoding",
     b"content-range",
     b"content-type",
     b"cookie",
     b"date",
-    b"fastly-client-ip",
     b"max-forwards",
     b"origin",
     b"proxy-authorization",
-    b"remote-user",
     b"set-cookie",
-    b"true-client-ip",
     b"via",
-    b"x-client-ip",
-    b"x-cluster-client-ip",
     b"x-original-forwarded-for",
     b"x-original-host",
     b"x-original-url",
-    b"x-remote-user",
     b"x-rewrite-url",
 ];
 
@@ -101,7 +93,7 @@ fn read_list(bytes: &[u8], fields: &mut Fields) -> Result<Options, BadHead> {
             if nominations > MAX_NOMINATIONS {
                 return Err(BadHead { why: Why::TooManyNominations, at: field.value.start as usize });
             }
-            if !PROTECTED.iter().any(|p| p.eq_ignore_ascii_case(name)) {
+            if !PROTECTED.iter().chain(&CLIENT_NAMES).any(|p| p.eq_ignore_ascii_case(name)) {
                 fields.nominate(bytes, name);
             }
         }
@@ -141,12 +133,8 @@ pub(super) fn keep_alive_timeout_s(bytes: &[u8], fields: &Fields) -> Option<u32>
     let field = fields.first(Kind::KeepAlive)?;
     list(field, bytes).find_map(|parameter| {
         let (name, value) = parameter.split_at(memchr::memchr(b'=', parameter)?);
-        let digits = value[1..].trim_ascii();
-        let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-        let known = name.trim_ascii().eq_ignore_ascii_case(b"timeout") && is_number;
+        let known = name.trim_ascii().eq_ignore_ascii_case(b"timeout");
         // What does not fit is as good as for ever.
-        known.then(|| {
-            digits.iter().fold(0u32, |n, d| n.saturating_mul(10).saturating_add(u32::from(d - b'0')))
-        })
+        scan::number(value[1..].trim_ascii()).filter(|_| known)
     })
 }

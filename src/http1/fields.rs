@@ -28,8 +28,7 @@ pub(super) enum Kind {
     Upgrade,
     Expect,
     MaxForwards,
-    /// `Content-Length` or `Transfer-Encoding` with something else for the `-`: whoever makes variables of
-    /// names (CGI and its heirs) makes the same variable of both.
+    /// `Content-Length` or `Transfer-Encoding` with something else for the `-` ([`scan::in_variables`]).
     FramingLookAlike,
     XForwardedFor,
     XForwardedProto,
@@ -39,8 +38,7 @@ pub(super) enum Kind {
     /// RFC 7239, which says the same.
     Forwarded,
     XRealIp,
-    /// One of these with something else for a `-`: `X_Forwarded_For`. Whoever makes variables of names (CGI
-    /// and its heirs) makes the same variable of both.
+    /// One of these with something else for a `-`: `X_Forwarded_For`.
     ForwardingLookAlike,
     /// Named by `Connection`: it was for us alone.
     Nominated,
@@ -120,7 +118,7 @@ impl Kind {
 /// for its dashes.
 #[inline]
 fn looks_like(name: &[u8], known: &[u8]) -> bool {
-    name.iter().zip(known).all(|(n, &k)| if k == b'-' { !n.is_ascii_alphanumeric() } else { n | 0x20 == k })
+    name.iter().zip(known).all(|(&n, &k)| scan::in_variables(n) == k)
 }
 
 /// Whether a name has nothing but letters, digits and dashes.
@@ -136,6 +134,19 @@ fn is<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
     let Some(name) = name.first_chunk::<N>() else { return false };
     name.iter().zip(known).fold(0, |differs, (n, k)| differs | ((n | 0x20) ^ k)) == 0
 }
+
+/// Names by which proxies before us say who the client is, besides those that have a [`Kind`] of their own.
+/// Whoever could nominate one, or send it as a trailer, would be somebody else, or nobody.
+pub(super) const CLIENT_NAMES: [&[u8]; 8] = [
+    b"cf-connecting-ip",
+    b"client-ip",
+    b"fastly-client-ip",
+    b"remote-user",
+    b"true-client-ip",
+    b"x-client-ip",
+    b"x-cluster-client-ip",
+    b"x-remote-user",
+];
 
 /// A set of kinds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

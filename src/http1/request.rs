@@ -145,15 +145,13 @@ fn rare_fields(bytes: &[u8], method: Method, fields: &Fields) -> Result<Option<u
         return Ok(None);
     }
     let bad = |why| Err(BadHead { why, at: field.value.start as usize });
-    let digits = field.value.of(bytes);
     if fields.is_repeated(Kind::MaxForwards) {
         return bad(Why::MaxForwardsRepeated);
     }
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return bad(Why::BadMaxForwards);
+    match scan::number(field.value.of(bytes)) {
+        None => bad(Why::BadMaxForwards),
+        number => Ok(number),
     }
-    let add = |n: u32, digit: &u8| n.saturating_mul(10).saturating_add(u32::from(digit - b'0'));
-    Ok(Some(digits.iter().fold(0, add)))
 }
 
 /// The host that is meant. `Host` must be right even where the target's own authority wins.

@@ -67,6 +67,21 @@ pub(super) fn is_space(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 
+/// One byte for all that a name's byte may be taken for: whoever makes variables of names (CGI and its heirs)
+/// makes the same of all that is no letter or digit, and does not see the case.
+#[inline]
+pub(super) const fn in_variables(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
+}
+
+/// The number that `digits` are, or the largest that there is if they are more; `None` if they are not digits
+/// alone.
+pub(super) fn number(digits: &[u8]) -> Option<u32> {
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let add = |n: u32, digit: &u8| n.saturating_mul(10).saturating_add(u32::from(digit - b'0'));
+    is_number.then(|| digits.iter().fold(0, add))
+}
+
 /// How many bytes of a token `bytes` begins with.
 #[inline]
 pub(super) fn token_len(bytes: &[u8]) -> usize {

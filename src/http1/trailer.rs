@@ -2,31 +2,29 @@
 //!
 //! A recipient that merges trailers into the fields would believe one that frames, routes, modifies the
 //! request, authenticates, says who the client is, or says what the content is; and what `Connection` named
-//! in the head was for us alone (§7.6.1). A name is taken for what it would be with `-` for whatever is no
-//! letter or digit: whoever makes variables of names makes the same of all. Called by `chunked.rs` for each
+//! in the head was for us alone (§7.6.1). A name is taken for whatever it may be taken for
+//! ([`in_variables`]). Called by `chunked.rs` for each
 //! trailer.
 
 use super::connection::nominations;
-use super::fields::Fields;
+use super::fields::{CLIENT_NAMES, Fields};
+use super::scan::in_variables;
 
 /// Bytes of a name that are kept; no name below is longer. Of a nominated one that is, no more is compared,
 /// and its length.
 const KEPT: usize = 40;
 
-/// Names, in order.
-const FORBIDDEN: [&[u8]; 38] = [
+/// Names, in order, besides [`CLIENT_NAMES`].
+const FORBIDDEN: [&[u8]; 30] = [
     b"age",
     b"authorization",
     b"cache-control",
-    b"cf-connecting-ip",
-    b"client-ip",
     b"connection",
     b"cookie",
     b"date",
     b"early-data",
     b"expect",
     b"expires",
-    b"fastly-client-ip",
     b"forwarded",
     b"host",
     b"keep-alive",
@@ -36,23 +34,18 @@ const FORBIDDEN: [&[u8]; 38] = [
     b"pragma",
     b"proxy-connection",
     b"range",
-    b"remote-user",
     b"retry-after",
     b"set-cookie",
     b"status",
     b"te",
     b"trailer",
     b"transfer-encoding",
-    b"true-client-ip",
     b"upgrade",
     b"vary",
     b"via",
     b"warning",
     b"www-authenticate",
-    b"x-client-ip",
-    b"x-cluster-client-ip",
     b"x-real-ip",
-    b"x-remote-user",
 ];
 
 /// Beginnings of names.
@@ -70,7 +63,7 @@ impl Nominations {
     /// Those of the head that `fields` was filled from; `None` if there are none, options apart.
     pub fn of(bytes: &[u8], fields: &Fields) -> Option<Box<Self>> {
         let names: Box<[Box<[u8]>]> =
-            nominations(bytes, fields).map(|name| name.iter().map(|&b| same(b)).collect()).collect();
+            nominations(bytes, fields).map(|name| name.iter().map(|&b| in_variables(b)).collect()).collect();
         if names.is_empty() { None } else { Some(Box::new(Self(names))) }
     }
 }
@@ -87,7 +80,7 @@ impl Name {
 
     pub(super) fn push(&mut self, byte: u8) {
         if let Some(kept) = self.kept.get_mut(self.len) {
-            *kept = same(byte);
+            *kept = in_variables(byte);
         }
         self.len += 1;
     }
@@ -99,16 +92,12 @@ impl Name {
     /// Whether no trailer may have it.
     pub(super) fn is_forbidden(&self, nominated: Option<&Nominations>) -> bool {
         let kept = &self.kept[..self.len.min(KEPT)];
-        let known = self.len <= KEPT && FORBIDDEN.binary_search(&kept).is_ok();
+        let known =
+            self.len <= KEPT && (FORBIDDEN.binary_search(&kept).is_ok() || CLIENT_NAMES.contains(&kept));
         let family = FAMILIES.iter().any(|family| kept.starts_with(family)) && kept != ALLOWED;
         let is_nominated = |name: &[u8]| name.len() == self.len && name.starts_with(kept);
         known || family || nominated.is_some_and(|names| names.0.iter().any(|name| is_nominated(name)))
     }
-}
-
-/// One byte for all that a name's byte may be taken for.
-const fn same(byte: u8) -> u8 {
-    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 
 #[cfg(test)]
@@ -118,6 +107,6 @@ mod tests {
     #[test]
     fn the_names_are_in_order_and_fit() {
         assert!(FORBIDDEN.is_sorted());
-        assert!(FORBIDDEN.iter().all(|name| name.len() <= KEPT));
+        assert!(FORBIDDEN.iter().chain(&CLIENT_NAMES).all(|name| name.len() <= KEPT));
     }
 }

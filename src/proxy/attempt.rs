@@ -93,7 +93,7 @@ impl Client {
             // Reckoned again: kept, it would be kept in every connection's future.
             let due = answer_due(&connection, sent_at, times);
             if service.now() < due {
-                first = Box::pin(self.hear_out(&connection.stream, due)).await;
+                first = Box::pin(self.down(due).hear_out(&connection.stream, due)).await;
             }
         }
         if matches!(first, Err(Missed::ClientGone)) {

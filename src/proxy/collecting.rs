@@ -5,8 +5,8 @@
 //! all of them share as much memory as the receive buffers take. Once half of it is taken, the head that has
 //! been incomplete for longest is given up for the newcomer: an honest one is whole within a round trip, an
 //! attacker's is not. What a client sends ahead of an answer lies here too, and cannot be given up while that
-//! is awaited: it may have a quarter, and beyond that is dropped. Clients and backends have a [`Shelf`] each, so that neither can crowd the other out.
-//! Called by `request.rs`, for `connection.rs` and `download.rs`.
+//! is awaited: it may have a quarter, and beyond that is dropped. Clients and backends have a [`Shelf`] each,
+//! so that neither can crowd the other out. Called by `request.rs`, for `connection.rs` and `download.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

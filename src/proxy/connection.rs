@@ -15,11 +15,21 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// What a wait for the rest of a head ends with when its memory is needed for others.
-pub(super) const GIVEN_UP: Fault = Fault::Os(libc::ENOMEM);
+/// Why the client's next bytes do not come.
+enum Missing {
+    /// The memory of the head so far is needed for others.
+    GivenUp,
+    /// The last response could not leave. The client has been counted as lost.
+    Lost,
+    /// The receive failed.
+    Fault(Fault),
+}
 
-/// What a wait for the client ends with when it has been counted as lost.
-const LOST: Fault = Fault::Os(libc::ESHUTDOWN);
+impl From<Fault> for Missing {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
 
 /// A downstream connection.
 pub(super) struct Client {
@@ -113,10 +123,12 @@ impl Client {
                 Ok(Some(chunk)) => {
                     self.input.add(chunk, &self.service.heads).map_err(|_| Refused::head_memory())?;
                 }
-                Err(GIVEN_UP) => return Err(Refused::head_memory()),
-                Err(Fault::TimedOut) if head_due.is_some() => return Err(Refused::head_timeout()),
-                Err(Fault::TimedOut | LOST) => return Ok(None),
-                Ok(None) | Err(Fault::Os(_)) => {
+                Err(Missing::GivenUp) => return Err(Refused::head_memory()),
+                Err(Missing::Fault(Fault::TimedOut)) if head_due.is_some() => {
+                    return Err(Refused::head_timeout());
+                }
+                Err(Missing::Fault(Fault::TimedOut) | Missing::Lost) => return Ok(None),
+                Ok(None) | Err(Missing::Fault(Fault::Os(_))) => {
                     if head_due.is_some() && !self.service.seats.ends(self.seat) {
                         self.service.stats.borrow_mut().refused(0, Refusal::ClientGone);
                     }
@@ -127,24 +139,24 @@ impl Client {
     }
 
     /// Waits for the client's bytes, and for the last send only if it fails.
-    fn poll_next(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<Result<Option<Chunk>, Fault>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<Result<Option<Chunk>, Missing>> {
         if let Some(sending) = &mut self.sending
             && let Poll::Ready(sent) = sending.poll_failed(cx)
         {
             self.sending = None;
             if let Err(fault) = sent.outcome {
                 self.lost(fault);
-                return Poll::Ready(Err(LOST));
+                return Poll::Ready(Err(Missing::Lost));
             }
         }
         // A last send that went well is still there: it woke nobody. One that has not is waited for after this.
         if self.input.is_empty() {
-            return self.stream.poll_receive_next(cx, due);
+            return self.stream.poll_receive_next(cx, due).map_err(Missing::from);
         }
         if self.input.is_given_up(cx) {
-            return Poll::Ready(Err(GIVEN_UP));
+            return Poll::Ready(Err(Missing::GivenUp));
         }
-        self.stream.poll_receive(cx, due)
+        self.stream.poll_receive(cx, due).map_err(Missing::from)
     }
 
     /// Waits until the last response has left.

@@ -3,7 +3,6 @@
 //! What has arrived meanwhile leaves by one send. The next receive happens only when that has left, so a
 //! slow client holds up its backend, and memory stays bounded. Called by `exchange.rs` and `upload.rs`.
 
-use super::connection::GIVEN_UP;
 use super::course::Course;
 use super::request::Input;
 use super::response::{BadResponse, FirstPart, Part, take_response};
@@ -117,19 +116,19 @@ pub(super) async fn read_final(
         let stalls = if begun { down.service.now().deadline(until.between_bytes) } else { Instant::NEVER };
         let soon = down.service.now() + WATCH_AFTER;
         let due = || (until.due)().min(stalls);
+        // `None`: the memory of the head so far is needed for others.
         let poll = |cx: &mut Context<'_>, due| match input.is_given_up(cx) {
-            true => Poll::Ready(Err(GIVEN_UP)),
-            false => up.poll_receive(cx, due),
+            true => Poll::Ready(None),
+            false => up.poll_receive(cx, due).map(Some),
         };
         let mut received = poll_fn(|cx| poll(cx, due().min(soon))).await;
-        if matches!(received, Err(Fault::TimedOut)) && down.service.now() < due() {
+        if matches!(received, Some(Err(Fault::TimedOut))) && down.service.now() < due() {
             let later = down.unless_gone(poll_fn(|cx| poll(cx, due())));
             received = later.await.map_err(|ClientGone| AnswerFault::Client(CLIENT_GONE))?;
         }
         let no_room = AnswerFault::Backend(AttemptFailure::BadResponse);
-        match received {
+        match received.ok_or(no_room)? {
             Ok(Some(chunk)) => input.add(chunk, &down.service.answers).map_err(|_| no_room)?,
-            Err(GIVEN_UP) => return Err(no_room),
             Ok(None) | Err(Fault::Os(_)) => return Err(AnswerFault::Backend(AttemptFailure::NoResponse)),
             Err(Fault::TimedOut) if begun => return Err(AnswerFault::Backend(AttemptFailure::Stalled)),
             Err(Fault::TimedOut) => return Err(AnswerFault::Backend(AttemptFailure::ResponseTimeout)),

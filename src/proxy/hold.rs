@@ -39,7 +39,7 @@ pub(super) fn counted(service: &Service, bytes: Vec<u8>) -> Option<Payload> {
     if bytes.capacity() <= SPARE_BYTES_MAX {
         return Some(Payload::Bytes(bytes));
     }
-    let taken = Taken::take(&service.written, bytes.capacity(), service.written_max)?;
+    let taken = Taken::take(&service.written, bytes.capacity(), service.kept_max)?;
     Some(Payload::Counted(Counted::new(bytes, taken)))
 }
 

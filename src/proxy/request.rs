@@ -239,7 +239,7 @@ pub(super) fn take_request(
 /// # Errors
 /// Too many are on their way.
 fn count(service: &Service, out: &Vec<u8>) -> Result<Box<Large>, Refused> {
-    let (requests, max) = (&service.requests, service.requests_max);
+    let (requests, max) = (&service.requests, service.kept_max);
     let keeps = requests.get() + out.capacity() <= max / 2;
     let taken = Taken::take(requests, out.capacity(), max).ok_or_else(Refused::request_memory)?;
     Ok(Box::new(Large { taken, keeps }))

@@ -189,15 +189,14 @@ pub struct Service {
     /// Downstream connections.
     pub connections: Cell<usize>,
     pub(super) seats: Seats,
-    /// Bytes that exchanges keep so that they can be made again, and how many they may be.
+    /// Bytes that exchanges keep so that they can be made again.
     pub(super) kept: Rc<Cell<usize>>,
-    pub(super) kept_max: usize,
-    /// Bytes of large requests on their way to backends, and how many they may be.
+    /// Bytes of large requests on their way to backends.
     pub(super) requests: Rc<Cell<usize>>,
-    pub(super) requests_max: usize,
-    /// Bytes of large answers of weir's own making that clients have not read, and how many they may be.
+    /// Bytes of large answers of weir's own making that clients have not read.
     pub(super) written: Rc<Cell<usize>>,
-    pub(super) written_max: usize,
+    /// How many each of these may be.
+    pub(super) kept_max: usize,
     /// Incomplete heads of clients.
     pub(super) heads: Rc<Shelf>,
     /// Incomplete heads of backends.
@@ -220,11 +219,9 @@ impl Service {
             connections: Cell::new(0),
             seats: Seats::default(),
             kept: Rc::default(),
-            kept_max,
             requests: Rc::default(),
-            requests_max: kept_max,
             written: Rc::default(),
-            written_max: kept_max,
+            kept_max,
             heads: Shelf::new(kept_max),
             answers: Shelf::new(kept_max),
             scratch: RefCell::default(),

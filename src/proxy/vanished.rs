@@ -44,14 +44,6 @@ impl Client {
     pub(super) fn half_close_ends(&self) -> bool {
         self.rules().on_half_close == OnHalfClose::Abort && !self.service.seats.ends(self.seat)
     }
-
-    /// The answer's first bytes, which have been waited for long enough to watch the client as well.
-    pub(super) async fn hear_out(&self, up: &Stream, due: Instant) -> Result<Option<Chunk>, Missed> {
-        match self.down(due).unless_gone(up.receive(due)).await {
-            Ok(received) => received.map_err(Missed::Backend),
-            Err(ClientGone) => Err(Missed::ClientGone),
-        }
-    }
 }
 
 impl Down<'_> {
@@ -65,7 +57,15 @@ impl Down<'_> {
         if soon == due || !matches!(received, Err(Fault::TimedOut)) {
             return received.map_err(Missed::Backend);
         }
-        match Box::pin(self.unless_gone(up.receive(due))).await {
+        Box::pin(self.hear_out(up, due)).await
+    }
+
+    /// The same, when it has been waited for long enough to watch the client as well.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) async fn hear_out(self, up: &Stream, due: Instant) -> Result<Option<Chunk>, Missed> {
+        match self.unless_gone(up.receive(due)).await {
             Ok(received) => received.map_err(Missed::Backend),
             Err(ClientGone) => Err(Missed::ClientGone),
         }

@@ -22,7 +22,8 @@ const PIPES_MAX: u64 = 1024;
 /// than `runtime.max_connections`.
 pub(super) fn share(config: &Config, shards: usize) -> Descriptors {
     let wanted = config.runtime.max_connections;
-    let other = other(config, shards);
+    let checked = config.pools.iter().filter(|pool| pool.health.is_some());
+    let other = other(shards, config.listeners.len(), checked.map(|pool| pool.backends.len()).sum());
     let (limit, shared) = match limits::raise_descriptors() {
         Ok(limit) => (limit, share_of(limit.saturating_sub(other), wanted, shards)),
         Err(error) => {
@@ -44,7 +45,7 @@ pub(super) fn share(config: &Config, shards: usize) -> Descriptors {
 /// The descriptors that `shards` shards with `connections` each may need at once, with one listener and no
 /// checks; each further listener needs one a shard, each backend that is checked one.
 pub fn descriptors_wanted(connections: usize, shards: usize) -> u64 {
-    needed(connections, shards).saturating_add(OTHER + (a_shard() + 1) * shards as u64)
+    needed(connections, shards).saturating_add(other(shards, 1, 0))
 }
 
 /// What `connections` on each shard need in all.
@@ -52,16 +53,9 @@ fn needed(connections: usize, shards: usize) -> u64 {
     (connections as u64).saturating_mul(2).saturating_mul(shards as u64)
 }
 
-/// What is needed beside them.
-fn other(config: &Config, shards: usize) -> u64 {
-    let checked = config.pools.iter().filter(|pool| pool.health.is_some());
-    let checks: usize = checked.map(|pool| pool.backends.len()).sum();
-    OTHER + checks as u64 + (a_shard() + config.listeners.len() as u64) * shards as u64
-}
-
-/// What one shard needs beside connections and listeners.
-const fn a_shard() -> u64 {
-    OTHER_PER_SHARD + 2 * PIPES_MIN
+/// What is needed beside them, for so many listeners and backends that are checked.
+fn other(shards: usize, listeners: usize, checked: usize) -> u64 {
+    OTHER + checked as u64 + (OTHER_PER_SHARD + 2 * PIPES_MIN + listeners as u64) * shards as u64
 }
 
 /// One shard's part of `left` descriptors, beside its [`PIPES_MIN`].

@@ -4,8 +4,8 @@
 //! kernel's queue. But a full shard is not held by those that do nothing: when somebody waits, connections
 //! that have waited longest for their client make room, a few at once, since looking for them means looking
 //! at all. Who is over a limit of its listener is closed with a reset, which costs least: no state is left of
-//! it, here or in the kernel. Loops come and go with their listeners. Sockets that a successor process accepts on as
-//! well are let go without a word to the kernel: what is done to a socket is done to both.
+//! it, here or in the kernel. Loops come and go with their listeners. Sockets that a successor process
+//! accepts on as well are let go without a word to the kernel: what is done to a socket is done to both.
 
 use crate::limit::{Exceeded, OncePerSecond};
 use crate::proxy::{ListenerService, Service, serve};
@@ -262,11 +262,11 @@ impl Accepting {
         }
         // Another door may have looked just now, and looking means looking at all.
         let looked = ring.now().since(self.looked.get()) < MAKING_ROOM;
-        let pause = if looked || self.make_room() { MAKING_ROOM } else { FULL_PAUSE };
-        for _ in 0..TURNS_TO_GO {
-            if pause == MAKING_ROOM && self.is_full() {
-                give_way().await;
-            }
+        let (pause, mut turns) =
+            if looked || self.make_room() { (MAKING_ROOM, TURNS_TO_GO) } else { (FULL_PAUSE, 0) };
+        while turns > 0 && self.is_full() {
+            give_way().await;
+            turns -= 1;
         }
         if self.is_full() {
             ring.sleep_until(ring.now() + pause).await;

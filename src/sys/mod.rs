@@ -12,7 +12,6 @@ pub mod handoff;
 pub mod kernel;
 pub mod limits;
 pub mod notify;
-pub mod permission;
 pub mod pipe;
 pub mod privileges;
 pub mod socket;

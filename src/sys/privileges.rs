@@ -213,6 +213,12 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_that_is_not_there_may_not_be_written() {
+        assert!(may(Use::MakeFilesIn, &std::env::temp_dir()).is_ok());
+        assert!(may(Use::MakeFilesIn, Path::new("/nonexistent/directory")).is_err());
+    }
+
+    #[test]
     fn a_socket_is_given_away_and_nothing_that_lies_in_its_place() {
         let dir = std::env::temp_dir().join(format!("weir-give-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();

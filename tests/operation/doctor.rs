@@ -2,8 +2,8 @@
 //!
 //! What each check makes of each fact is tested beside it (`src/cli/doctor/`); here the facts are real.
 
-use crate::harness::{Backend, Program, Weir, answers, free_port, one_pool, require};
-use crate::refused::{Folder, config, without_io_uring};
+use crate::harness::{Backend, Program, Weir, answers, free_port, one_pool};
+use crate::refused::{Folder, config, switched_off, without_io_uring};
 use serde_json::Value;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
@@ -110,21 +110,8 @@ fn seccomp_is_told_from_the_sysctl_and_from_an_old_kernel() {
 
 #[test]
 fn the_sysctl_is_told_from_seccomp() {
-    // As in `refused.rs`: a file in the switch's place, in a mount namespace of the test's own, and a filter
-    // that gives the errno which the switch gives.
-    let (Some(unshare), Some(forbidden)) = (require("unshare"), without_io_uring(libc::EPERM)) else {
-        return;
-    };
-    if !nix::unistd::geteuid().is_root() {
-        println!("skipped: a mount namespace needs root");
-        return;
-    }
     let folder = Folder::new();
-    let level = folder.file("level", "2\n");
-    let mut command = Command::new(unshare);
-    let script = "mount --bind \"$0\" /proc/sys/kernel/io_uring_disabled || exit 77; exec \"$@\"";
-    command.args(["--mount", "sh", "-c", script, &level]);
-    command.arg(forbidden.get_program()).args(forbidden.get_args());
+    let Some(mut command) = switched_off(&folder) else { return };
     let (code, out, log) = run(&mut command, &["--json"]);
     if code == Some(77) {
         println!("skipped: nothing can be mounted here: {log}");

@@ -198,20 +198,26 @@ fn io_uring_forbidden_by_seccomp() {
     }
 }
 
-#[test]
-fn io_uring_switched_off_by_sysctl() {
-    // Not the host's own switch, on which other processes depend: a file in its place, in a mount namespace
-    // of the test's own, and a filter that gives the errno which the switch gives.
-    let (Some(unshare), Some(weir)) = (require("unshare"), without_io_uring(libc::EPERM)) else { return };
+/// A weir on a host where io_uring is switched off. Not by the host's own switch, on which other processes
+/// depend: a file in its place, in a mount namespace of the test's own, and a filter that gives the errno
+/// which the switch gives. `None`: not here. Exit code 77: nothing can be mounted.
+pub(super) fn switched_off(folder: &Folder) -> Option<Command> {
+    let (unshare, weir) = (require("unshare")?, without_io_uring(libc::EPERM)?);
     if !nix::unistd::geteuid().is_root() {
         println!("skipped: a mount namespace needs root");
-        return;
+        return None;
     }
-    let folder = Folder::new();
     let level = folder.file("level", "2\n");
     let mut command = Command::new(unshare);
     let script = "mount --bind \"$0\" /proc/sys/kernel/io_uring_disabled || exit 77; exec \"$@\"";
     command.args(["--mount", "sh", "-c", script, &level]).arg(weir.get_program()).args(weir.get_args());
+    Some(command)
+}
+
+#[test]
+fn io_uring_switched_off_by_sysctl() {
+    let folder = Folder::new();
+    let Some(mut command) = switched_off(&folder) else { return };
     let (code, log) = refused_by(&mut command, &config(&free(), "127.0.0.1:9"));
     if code == 77 {
         println!("skipped: nothing can be mounted here: {log}");

@@ -173,9 +173,7 @@ fn nothing_is_tried_again_for_a_client_that_is_gone() {
         Backend::raw(move |mut wire, _| {
             if let Ok(Some(_)) = wire.head() {
                 heads.fetch_add(1, Ordering::SeqCst);
-                while !left.load(Ordering::SeqCst) {
-                    sleep(Duration::from_millis(1));
-                }
+                wait_until("the client has gone or need not", || left.load(Ordering::SeqCst));
                 // So that the reset is there before this end.
                 sleep(Duration::from_millis(5));
             }

@@ -6,7 +6,7 @@ use super::host::{Claims, Host};
 use super::parse::{self, Listening};
 use crate::admin::Token;
 use crate::config::{Config, ListenAddress};
-use crate::sys::permission;
+use crate::sys::privileges::{Use, group_by_name, may, user_by_name};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -146,14 +146,23 @@ fn holder(host: &Host, inode: u64) -> Holder {
 fn accounts(config: &Config) -> Vec<Account> {
     let runtime = &config.runtime;
     let user = runtime.user.iter().map(|name| {
-        let exists = permission::user_exists(name);
+        let exists = exists(name, user_by_name);
         Account { kind: "user", name: name.clone(), exists }
     });
     let group = runtime.group.iter().map(|name| {
-        let exists = permission::group_exists(name);
+        let exists = exists(name, group_by_name);
         Account { kind: "group", name: name.clone(), exists }
     });
     group.chain(user).collect()
+}
+
+/// Whether this host knows the account, by name or by number; `None` if the accounts cannot be read. A number
+/// needs no entry: the kernel takes any.
+fn exists<T>(name: &str, find: impl FnOnce(&str) -> io::Result<Option<T>>) -> Option<bool> {
+    if name.parse::<u32>().is_ok() {
+        return Some(true);
+    }
+    find(name).ok().map(|found| found.is_some())
 }
 
 fn files(config: &Config) -> Vec<Wanted> {
@@ -164,7 +173,7 @@ fn files(config: &Config) -> Vec<Wanted> {
     let state_file = config.runtime.state_file.iter().map(|path| {
         let state = match path.parent() {
             Some(directory) if !directory.is_dir() => FileState::NoDirectory,
-            Some(directory) if !permission::may_write(directory) => FileState::NotWritable,
+            Some(directory) if may(Use::MakeFilesIn, directory).is_err() => FileState::NotWritable,
             Some(_) | None => FileState::Fine,
         };
         Wanted { key: "runtime.state_file", path: path.clone(), state }
@@ -195,6 +204,15 @@ mod tests {
     use super::super::tests::config;
     use super::*;
     use std::os::unix::fs::symlink;
+
+    #[test]
+    fn accounts_are_found_by_name_and_any_number_will_do() {
+        let (user, group) = (|name| exists(name, user_by_name), |name| exists(name, group_by_name));
+        assert_eq!((user("root"), group("root")), (Some(true), Some(true)));
+        assert!(!user("no-such-user-here").unwrap_or(false));
+        assert!(!group("no-such-group-here").unwrap_or(false));
+        assert_eq!((user("65533"), group("65533")), (Some(true), Some(true)));
+    }
 
     #[test]
     fn two_addresses_overlap_as_bind_sees_it() {
