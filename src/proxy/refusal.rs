@@ -119,6 +119,7 @@ impl Client {
     pub(super) async fn refuse(&mut self, refused: Refused, ending: Ending, head_only: bool) {
         let Refused { status, refusal, says } = refused;
         self.service.stats.borrow_mut().refused(status, refusal);
+        self.record_refused(status, refusal);
         let close = ending == Ending::Close;
         let out = match says {
             Says::Answer(out) => out,

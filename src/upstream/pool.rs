@@ -109,8 +109,9 @@ impl Pool {
         Arc::ptr_eq(&self.plan.borrow(), plan)
     }
 
-    pub(super) fn name(&self) -> String {
-        self.plan.borrow().name.clone()
+    /// Its name.
+    pub fn name(&self) -> Ref<'_, str> {
+        Ref::map(self.plan.borrow(), |plan| plan.name.as_str())
     }
 
     pub(super) fn fallback(&self) -> Option<usize> {
