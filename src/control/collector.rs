@@ -112,9 +112,14 @@ impl Collector {
         self.is_settled() && !self.incomplete
     }
 
-    /// A number is given to another backend: what was recorded under it is forgotten.
-    pub(super) fn reset(&mut self, id: BackendId) {
-        self.totals.reset(id);
+    /// A number is given to another backend: what was recorded under it is from now on its pool's alone.
+    pub(super) fn reset(&mut self, id: BackendId, pool: Option<&str>) {
+        self.totals.reset(id, pool);
+    }
+
+    /// Forgets what backends came to that left other pools than these.
+    pub(super) fn keep_pools(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.totals.keep_pools(is_there);
     }
 
     /// Whether no round is under way.

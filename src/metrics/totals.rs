@@ -18,7 +18,7 @@ impl BackendTotals {
         self.classes.iter().sum()
     }
 
-    fn add<C: Counter>(&mut self, part: &BackendRecord<C>) {
+    pub(super) fn add<C: Counter>(&mut self, part: &BackendRecord<C>) {
         let BackendRecord {
             classes,
             failures,
@@ -78,6 +78,8 @@ pub struct Totals {
     pub(super) backends: Vec<BackendTotals>,
     /// What those came to, all together, whose numbers were given to others.
     pub(super) former: BackendTotals,
+    /// The same by pool, of the pools that there are.
+    former_by_pool: BTreeMap<String, BackendTotals>,
     pub(super) shards: Box<[ShardTotals]>,
     /// By cause and status.
     pub(super) refusals: BTreeMap<(&'static str, u16), u64>,
@@ -89,6 +91,7 @@ impl Totals {
         Self {
             backends: (0..backends).map(|_| BackendTotals::default()).collect(),
             former: BackendTotals::default(),
+            former_by_pool: BTreeMap::new(),
             shards: vec![ShardTotals::default(); shards].into(),
             refusals: BTreeMap::new(),
         }
@@ -120,11 +123,24 @@ impl Totals {
     }
 
     /// This number is given to another backend: what the one before came to stays in the
-    /// [summary](Self::summary) only.
-    pub fn reset(&mut self, id: BackendId) {
-        if let Some(total) = self.backends.get_mut(id.0 as usize) {
-            self.former.add(&std::mem::take(total));
+    /// [summary](Self::summary), and in what [its pool](Self::former_of) came to, if there still is that pool.
+    pub fn reset(&mut self, id: BackendId, pool: Option<&str>) {
+        let Some(total) = self.backends.get_mut(id.0 as usize) else { return };
+        let former = std::mem::take(total);
+        self.former.add(&former);
+        if let Some(pool) = pool {
+            self.former_by_pool.entry(pool.to_owned()).or_default().add(&former);
         }
+    }
+
+    /// What those backends of a pool came to whose numbers were given to others; `None`: there are none.
+    pub fn former_of(&self, pool: &str) -> Option<&BackendTotals> {
+        self.former_by_pool.get(pool)
+    }
+
+    /// Forgets what the backends of other pools than these came to.
+    pub fn keep_pools(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.former_by_pool.retain(|pool, _| is_there(pool));
     }
 
     /// A shard is gone, and its connections with it.
