@@ -44,7 +44,7 @@ async fn answered(
         return Err(Problem::method(path, target.methods()));
     }
     match target {
-        Target::Page(page) => Ok(pages::answer(page, &surface.desk).await),
+        Target::Page(page) => pages::answer(page, &request, &surface.desk).await,
         Target::Backends { .. }
         | Target::Backend { .. }
         | Target::Verb { .. }

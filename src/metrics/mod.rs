@@ -14,8 +14,9 @@ mod stats;
 mod summary;
 mod totals;
 
+pub use exposition::{Format, Level};
 pub use histogram::{LONGEST, Series};
-pub use page::{BackendFacts, ConfigFacts, Facts, ListenerFacts, PoolFacts, ShardFacts, page};
+pub use page::{BackendFacts, ConfigFacts, Facts, ListenerFacts, Past, PoolFacts, ShardFacts, page};
 pub use stats::{BackendRecord, BackendStats, Phase, Refusal, RingCounters, ShardStats, UpstreamFailure};
 pub use summary::Summary;
 pub use totals::{BackendTotals, ShardTotals, Totals};
