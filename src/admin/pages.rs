@@ -27,6 +27,8 @@ const INDEX: &str = "weir\n\n\
     GET     /backends  JSON: state, since when, why, weight, in-flight, latency\n\
     GET     /shards    JSON: connections, in-flight, heartbeat, stalls\n\
     GET     /stats     JSON: requests, failures, retries, refusals, latency, all backends together\n\
+    GET     /live      server-sent events: all of it each second, after ten minutes of history\n\
+    GET     /live?once=true                        the same as one JSON object\n\
     \n\
     POST    /pools/POOL/backends                   add {\"address\", \"name\", \"weight\"}\n\
     DELETE  /pools/POOL/backends/NAME              remove, once what it has is finished\n\

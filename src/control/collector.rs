@@ -8,7 +8,7 @@
 //! No channels and no clock here: the caller sends and says when a round has lasted long enough.
 
 use crate::balance::BackendId;
-use crate::metrics::{ShardStats, Totals};
+use crate::metrics::{Interval, ShardStats, Totals};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Boxes that are out at once.
@@ -50,6 +50,11 @@ impl Collector {
     /// Everything that came so far.
     pub(super) fn totals(&self) -> &Totals {
         &self.totals
+    }
+
+    /// What came since it was last cleared.
+    pub(super) fn recent_mut(&mut self) -> &mut Interval {
+        self.totals.recent_mut()
     }
 
     /// Begins a round over these shards; one that is under way goes on instead.

@@ -186,6 +186,17 @@ pub struct ShardStatus {
     pub mark: u64,
 }
 
+impl ShardStatus {
+    /// Its state in one word.
+    pub fn word(&self) -> &'static str {
+        match (self.alive, self.stalled) {
+            (false, _) => "ended",
+            (true, true) => "stalled",
+            (true, false) => "serving",
+        }
+    }
+}
+
 /// The configuration that holds, and how the last attempt at another one went.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConfigStatus {

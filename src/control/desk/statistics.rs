@@ -82,6 +82,7 @@ impl Desk {
         }
         let mut collector = self.0.collector.borrow_mut();
         for id in &free {
+            self.0.watching.freed(*id, collector.recent_mut());
             collector.reset(*id, world.leaving().get(id).map(|pool| &**pool));
         }
         collector.keep_pools(|pool| world.pools.contains_key(pool));
