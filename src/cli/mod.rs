@@ -15,6 +15,7 @@ mod run;
 
 use crate::config::{self, Checked, Fault};
 use crate::serve::Begin;
+use crate::sys;
 use clap::{Parser, Subcommand};
 use std::fmt::Display;
 use std::fs;
@@ -146,7 +147,8 @@ fn load_with_text(file: &Path) -> Result<(Checked, String), u8> {
         tell(format_args!("{name}: cannot be read: {error}; name a readable file with --config"));
         WRONG
     })?;
-    let checked = config::parse(&text, &name).map_err(|faults| {
+    let read = |path: &Path, max| sys::file::read(path, max).map_err(|error| error.to_string());
+    let checked = config::parse_with(&text, &name, &read).map_err(|faults| {
         tell(faults);
         WRONG
     })?;

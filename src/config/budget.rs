@@ -76,7 +76,10 @@ pub fn worst_case_memory_bytes(config: &Config, shards: usize) -> u64 {
             .saturating_mul(pool.backends.len() as u64)
             .saturating_mul(IDLE_BYTES)
     });
+    // The old ones stay until the last client has read them.
+    let pages = config.listeners.iter().map(|listener| 2 * listener.error_pages.bytes()).sum::<u64>();
     let control = PROCESS_BYTES
+        + pages
         + backends * LENGTHS * CONTROL_COUNTER_BYTES
         + CONTROL_MAIL * (MESSAGE_BYTES + backends * MESSAGE_BACKEND_BYTES);
     let admin = config.admin.listen.len() as u64

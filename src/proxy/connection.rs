@@ -4,6 +4,7 @@ use super::exchange::After;
 use super::peer::Peer;
 use super::refusal::{Ending, Refused};
 use super::request::{Input, Outgoing, take_request};
+use super::said::About;
 use super::service::{ListenerRules, ListenerService, Service, Stage};
 use crate::exchange::is_head;
 use crate::limit::Place;
@@ -130,7 +131,7 @@ impl Client {
                 Err(Missing::Fault(Fault::TimedOut) | Missing::Lost) => return Ok(None),
                 Ok(None) | Err(Missing::Fault(Fault::Os(_))) => {
                     if head_due.is_some() && !self.service.seats.ends(self.seat) {
-                        self.service.stats.borrow_mut().refused(0, Refusal::ClientGone);
+                        self.gave_up(Refusal::ClientGone);
                     }
                     return Ok(None);
                 }
@@ -176,6 +177,11 @@ impl Client {
             self.sending = None;
         }
         self.sending.is_none()
+    }
+
+    /// A request came to nothing, and there is no answer.
+    pub(super) fn gave_up(&self, refusal: Refusal) {
+        self.service.refused(refusal, &About { listener: Some(&self.listener), ..About::default() });
     }
 
     /// The rules of the connection's listener.

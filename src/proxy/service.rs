@@ -1,11 +1,12 @@
 //! What the connections of a shard share: ring, upstreams, listeners, statistics, scratch memory.
 
 use super::collecting::Shelf;
+use super::said::{About, Said};
 use super::seats::Seats;
-use crate::config::{Forwarded, ListenAddress, OnHalfClose, TrustedProxies};
+use crate::config::{ErrorPages, Forwarded, ListenAddress, OWN_STATUSES, OnHalfClose, TrustedProxies};
 use crate::http1::{Fields, HeadLimits, Via};
 use crate::limit::{ClientKey, ConnectionLimits, Exceeded, Place};
-use crate::metrics::ShardStats;
+use crate::metrics::{Refusal, ShardStats};
 use crate::ring::Ring;
 use crate::route::Router;
 use crate::time::{Instant, Micros};
@@ -32,6 +33,23 @@ pub enum Stage {
     LastRequests,
 }
 
+/// A page for one of weir's own statuses. Its bytes are the process's, and held for this shard.
+pub(super) struct Page {
+    pub(super) status: u16,
+    pub(super) content_type: &'static str,
+    pub(super) body: Rc<Arc<[u8]>>,
+}
+
+impl Page {
+    fn all(pages: &ErrorPages) -> Box<[Self]> {
+        let page = |status| {
+            let page = pages.of(status)?;
+            Some(Self { status, content_type: page.content_type, body: Rc::new(page.body.0.clone()) })
+        };
+        OWN_STATUSES.into_iter().filter_map(page).collect()
+    }
+}
+
 /// What a connection must know of its listener.
 pub struct ListenerRules {
     /// Finds the pool.
@@ -52,6 +70,10 @@ pub struct ListenerRules {
     pub trusted_proxies: TrustedProxies,
     /// What requests say of weir.
     pub via: Option<Via>,
+    /// What weir's own answers say of it.
+    pub(super) pseudonym: Option<Box<str>>,
+    /// What its own answers look like.
+    pub(super) pages: Box<[Page]>,
     /// Changes whenever the rules do, and is never 0.
     pub(super) edition: u32,
     /// What is done when a client ends its side while its answer is awaited.
@@ -75,6 +97,8 @@ impl ListenerRules {
             forwarded: listener.forwarded,
             trusted_proxies: TrustedProxies { unix, ..listener.trusted_proxies.clone() },
             via: listener.via.as_deref().map(Via::new),
+            pseudonym: listener.via.as_deref().map(Box::from),
+            pages: Page::all(&listener.error_pages),
             edition,
             on_half_close: listener.on_half_close,
             left_with: None,
@@ -202,6 +226,7 @@ pub struct Service {
     /// Incomplete heads of backends.
     pub(super) answers: Rc<Shelf>,
     pub(super) scratch: RefCell<Scratch>,
+    said: Said,
     spare: RefCell<Vec<Vec<u8>>>,
 }
 
@@ -225,6 +250,7 @@ impl Service {
             heads: Shelf::new(kept_max),
             answers: Shelf::new(kept_max),
             scratch: RefCell::default(),
+            said: Said::default(),
             spare: RefCell::default(),
         })
     }
@@ -263,6 +289,12 @@ impl Service {
         let ended = self.seats.make_room(self.now(), count);
         self.stats.borrow_mut().evicted(ended);
         ended
+    }
+
+    /// weir itself answered a request, or gave it up: it is counted, and now and then said.
+    pub(super) fn refused(&self, refusal: Refusal, about: &About<'_>) {
+        self.stats.borrow_mut().refused(about.status, refusal);
+        self.said.refused(refusal, self.now(), about);
     }
 
     /// The time as of this turn.

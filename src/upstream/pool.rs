@@ -109,7 +109,8 @@ impl Pool {
         Arc::ptr_eq(&self.plan.borrow(), plan)
     }
 
-    pub(super) fn name(&self) -> String {
+    /// Its name.
+    pub fn name(&self) -> String {
         self.plan.borrow().name.clone()
     }
 
