@@ -22,6 +22,7 @@ mod changes;
 mod exported;
 mod guard;
 mod inject;
+pub mod live;
 mod pages;
 mod problem;
 mod shards;

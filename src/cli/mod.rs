@@ -82,6 +82,7 @@ enum Command {
     #[command(about = "Explain a status, a cause or a state: what it means, and what to do", long_about = explain::HELP)]
     Explain {
         /// A status, a cause, a state, a metric's name; left out: all are listed
+        #[arg(allow_hyphen_values = true)]
         word: Option<String>,
     },
     #[command(about = "Try weir: three small backends and a balancer in front of them", long_about = DEMO_HELP)]

@@ -174,12 +174,26 @@ pub(super) fn file(text: &str) -> Result<PathBuf, Wrong> {
 
 /// weir's name in `Via` (RFC 9110 §7.6.3): a token; "" is none.
 pub(super) fn pseudonym(text: &str) -> Result<Option<String>, Wrong> {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if text.bytes().all(is_token) && text.len() <= 64 {
+    if is_token(text) {
         return Ok((!text.is_empty()).then(|| text.to_owned()));
     }
     let what = format!("{} is not a name that Via can have", quoted(text));
     Err(Wrong::new(what, "use up to 64 letters, digits, \"-\", \"_\" and \".\", or \"\" for no Via"))
+}
+
+/// The name of a field that weir adds (RFC 9110 §5.1): a token; "" is none.
+pub(super) fn field_name(text: &str) -> Result<Option<String>, Wrong> {
+    if is_token(text) {
+        return Ok((!text.is_empty()).then(|| text.to_owned()));
+    }
+    let what = format!("{} is not a name that a field can have", quoted(text));
+    Err(Wrong::new(what, "write one such as \"X-Request-Id\", or \"\" for none"))
+}
+
+/// Up to 64 characters of those that a token has (RFC 9110 §5.6.2).
+fn is_token(text: &str) -> bool {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    text.bytes().all(is_token) && text.len() <= 64
 }
 
 /// The name of a user or group.

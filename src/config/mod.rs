@@ -22,6 +22,7 @@ mod model;
 mod network;
 mod pool;
 mod read;
+mod records;
 mod reference;
 mod section;
 mod values;

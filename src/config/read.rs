@@ -1,7 +1,7 @@
 //! The whole file: its sections in an order in which references resolve, and the sections of the process.
 //!
-//! Here: `[runtime]`, `[admin]`, `[log]`, what is said of the sections that are not built yet, and the
-//! checks over all parts. Not here: listeners and routes (`listener.rs`), pools (`pool.rs`).
+//! Here: `[runtime]`, `[admin]`, `[log]`, and the checks over all parts. Not here: listeners and routes (`listener.rs`), pools (`pool.rs`), what is recorded
+//! (`records.rs`).
 //!
 //! Where a value is wrong its default is taken, so that reading goes on and finds all faults; the recorded
 //! fault keeps such a configuration from ever getting out of [`parse`](super::parse).
@@ -10,10 +10,11 @@ use super::address;
 use super::cores;
 use super::fault::{Place, Report, Wrong};
 use super::listener;
-use super::model::{Admin, Config, ListenAddress, Log, LogFormat, LogLevel, OnShardLoss, Runtime};
+use super::model::{AccessLog, Admin, Config, ListenAddress, Log, LogFormat, LogLevel, OnShardLoss, Runtime};
 use super::pool;
+use super::records;
 use super::reference::Claims;
-use super::section::{Off, Section};
+use super::section::Section;
 use super::values;
 use crate::time::Micros;
 use toml::de::{DeTable, DeValue};
@@ -47,10 +48,9 @@ pub(super) fn config<'a>(report: &'a Report<'a>, table: &'a DeTable<'a>) -> Conf
         let what = "without an admin surface nothing is changed at run time, so there is nothing to keep";
         report.warn(&place, Wrong::new(what, "add an address to admin.listen, or remove it"));
     }
-    if let Some(section) = root.section("access_log") {
-        access_log(section);
-    }
-    root.finish(&[("tracing", Off::Never)]);
+    let access_log = root.section("access_log").map_or_else(AccessLog::default, records::access_log);
+    let tracing = root.section("tracing").map(records::tracing);
+    root.finish(&[]);
     for (index, read) in pools.iter().enumerate() {
         let by_listener = listeners.iter().any(|listener| listener.pool == Some(index));
         let by_pool = pools.iter().any(|read| read.pool.fallback == Some(index));
@@ -60,7 +60,7 @@ pub(super) fn config<'a>(report: &'a Report<'a>, table: &'a DeTable<'a>) -> Conf
         }
     }
     let pools = pools.into_iter().map(|read| read.pool).collect();
-    Config { runtime, admin, log, listeners, routes, pools }
+    Config { runtime, admin, log, access_log, tracing, listeners, routes, pools }
 }
 
 fn runtime(mut s: Section<'_>) -> Runtime {
@@ -198,14 +198,4 @@ fn log(mut s: Section<'_>) -> Log {
     };
     s.finish(&[]);
     log
-}
-
-/// Not built yet: nothing but "off" and what means nothing beside it.
-fn access_log(s: Section<'_>) {
-    s.finish(&[
-        ("format", Off::Text("off")),
-        ("to", Off::Text("stderr")),
-        ("sample", Off::Number(1.0)),
-        ("slow", Off::Never),
-    ]);
 }

@@ -56,6 +56,7 @@ pub use supervisor::Supervisor;
 use crate::balance::name_hash;
 use crate::config::Config;
 use crate::fleet::{Addresses, Carried, ExitReason, World, known_names};
+use crate::log::record::Journal;
 use crate::mesh::{Pulse, Receiver, Sender, ToControl, ToShard};
 use crate::time::{Instant, Micros};
 use std::cell::RefCell;
@@ -112,6 +113,8 @@ pub struct Setup {
     pub state: Option<StateFile>,
     /// The listening sockets, which a successor may be given.
     pub listening: Rc<RefCell<Listening>>,
+    /// Writes the records of exchanges.
+    pub journal: Option<Rc<Journal>>,
     /// One a shard.
     pub links: Vec<ShardLink>,
     /// The clock that the shards use too: snapshots carry its time.

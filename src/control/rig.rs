@@ -10,8 +10,8 @@ use super::{
 use crate::balance::{Admitted, BackendId, Outcome, Report, Snapshot, Traffic};
 use crate::config::Destination;
 use crate::config::{
-    Admin, Backend, BackendAddress, Check, Config, Health, HttpCheck, Log, Policy, Pool, Retry, Runtime,
-    Timeouts, Upstream,
+    AccessLog, Admin, Backend, BackendAddress, Check, Config, Health, HttpCheck, Log, Policy, Pool, Retry,
+    Runtime, Timeouts, Upstream,
 };
 use crate::fleet::status::BackendStatus;
 use crate::mesh::{Pulse, Receiver, Sender, ToControl, ToShard, mailbox};
@@ -287,7 +287,8 @@ pub(crate) fn setup(config: Config, carried: Option<Carried>, shards: u16) -> (S
     let (plans, shards) = (listening.plans(&config), listening.shards());
     let world = World::of(Arc::new(config), found, plans, shards, carried, clock()).unwrap();
     let listening = Rc::new(RefCell::new(listening));
-    let setup = Setup { world, source: None, state: None, listening, links: Vec::new(), clock };
+    let setup =
+        Setup { world, source: None, state: None, listening, journal: None, links: Vec::new(), clock };
     (setup, (0..shards).map(|_| Arc::default()).collect())
 }
 
@@ -416,6 +417,8 @@ pub(crate) fn config(pools: Vec<Pool>) -> Config {
         runtime: Runtime::default(),
         admin: Admin { listen: Vec::new(), token_file: None },
         log: Log::default(),
+        access_log: AccessLog::default(),
+        tracing: None,
         listeners: Vec::new(),
         routes: Vec::new(),
         pools,

@@ -18,6 +18,8 @@ pub(crate) fn changes(old: &Config, new: &Config) -> Vec<String> {
         ("on_shard_loss", was.on_shard_loss != is.on_shard_loss),
     ];
     words.extend(differing(&live).map(|key| format!("runtime.{key} changed")));
+    let records = [("access_log", old.access_log != new.access_log), ("tracing", old.tracing != new.tracing)];
+    words.extend(differing(&records).map(|key| format!("{key} changed")));
     words
 }
 

@@ -6,7 +6,6 @@
 use super::connection::Client;
 use super::exchange::Times;
 use super::request::Outgoing;
-use super::service::Service;
 use super::vanished::{Missed, WATCH_AFTER};
 use crate::exchange::{AttemptFailure, is_failure};
 use crate::metrics::{Phase, UpstreamFailure};
@@ -62,11 +61,12 @@ impl Client {
     ) -> Result<(Begun, Option<Chunk>), Failed> {
         let service = &self.service;
         let in_flight = service.upstreams.admit(&picked, turn == Turn::First);
-        let idle = if turn == Turn::NewConnection { None } else { reuse(service, &picked) };
+        self.note_attempt(&picked);
+        let idle = if turn == Turn::NewConnection { None } else { self.reuse(&picked) };
         let connection = match idle {
             Some(connection) => connection,
             // In a box: it is the rare way, and its future would be kept in every connection's.
-            None => match Box::pin(connect(service, &picked, times)).await {
+            None => match Box::pin(self.connect(&picked, times)).await {
                 Ok(connection) => connection,
                 Err(failure) => return Err(Failed { failure, picked, in_flight, reused: false }),
             },
@@ -114,6 +114,7 @@ impl Client {
                 begun.first_byte = service.now().since(sent_at);
                 let id = begun.connection.picked().id();
                 service.stats.borrow_mut().record(id, Phase::FirstByte, begun.first_byte);
+                self.note(|draft| draft.entry.first_byte = Some(begun.first_byte));
                 return Ok((begun, Some(first)));
             }
             (_, Err(Fault::TimedOut)) => AttemptFailure::SendTimeout,
@@ -127,39 +128,38 @@ impl Client {
         };
         Err(begun.failed(failure))
     }
+
+    /// An idle connection, if there is one.
+    fn reuse(&self, picked: &Picked) -> Option<Connection> {
+        let connection = self.service.upstreams.idle(picked)?;
+        self.service.stats.borrow_mut().record(picked.id(), Phase::Connect, Micros::ZERO);
+        self.note(|draft| (draft.entry.connect, draft.entry.reused) = (Some(Micros::ZERO), true));
+        Some(connection)
+    }
+
+    /// A new connection.
+    async fn connect(&self, picked: &Picked, times: &mut Times) -> Result<Connection, AttemptFailure> {
+        let service = &self.service;
+        let asked = times.pause();
+        let connected = service.upstreams.connect(picked, times.ends).await;
+        times.resume(service.now());
+        let connection = connected.map_err(|fault| match fault {
+            Fault::TimedOut => AttemptFailure::ConnectTimeout,
+            Fault::Os(upstream::FULL) => AttemptFailure::Full,
+            Fault::Os(_) => AttemptFailure::Connect,
+        })?;
+        let took = service.now().since(asked);
+        let mut stats = service.stats.borrow_mut();
+        stats.connected(picked.id(), took);
+        stats.record(picked.id(), Phase::Connect, took);
+        self.note(|draft| (draft.entry.connect, draft.entry.reused) = (Some(took), false));
+        Ok(connection)
+    }
 }
 
 /// When the answer to a request that is sent at `from` must have begun.
 fn answer_due(connection: &Connection, from: Instant, times: &Times) -> Instant {
     from.deadline(connection.picked().pool().rules().timeouts.response).min(times.ends)
-}
-
-/// An idle connection, if there is one.
-fn reuse(service: &Service, picked: &Picked) -> Option<Connection> {
-    let connection = service.upstreams.idle(picked)?;
-    service.stats.borrow_mut().record(picked.id(), Phase::Connect, Micros::ZERO);
-    Some(connection)
-}
-
-/// A new connection.
-async fn connect(
-    service: &Service,
-    picked: &Picked,
-    times: &mut Times,
-) -> Result<Connection, AttemptFailure> {
-    let asked = times.pause();
-    let connected = service.upstreams.connect(picked, times.ends).await;
-    times.resume(service.now());
-    let connection = connected.map_err(|fault| match fault {
-        Fault::TimedOut => AttemptFailure::ConnectTimeout,
-        Fault::Os(upstream::FULL) => AttemptFailure::Full,
-        Fault::Os(_) => AttemptFailure::Connect,
-    })?;
-    let took = service.now().since(asked);
-    let mut stats = service.stats.borrow_mut();
-    stats.connected(picked.id(), took);
-    stats.record(picked.id(), Phase::Connect, took);
-    Ok(connection)
 }
 
 /// Tells what an exchange came to whose answer has gone down whole.

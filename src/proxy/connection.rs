@@ -6,8 +6,10 @@ use super::refusal::{Ending, Refused};
 use super::request::{Input, Outgoing, take_request};
 use super::said::About;
 use super::service::{ListenerRules, ListenerService, Service, Stage};
+use super::vanished::CLIENT_GONE;
 use crate::exchange::is_head;
 use crate::limit::Place;
+use crate::log::record::Ending as Ended;
 use crate::metrics::Refusal;
 use crate::ring::{Chunk, Fault, Send, Stream};
 use crate::time::Instant;
@@ -38,7 +40,7 @@ pub(super) struct Client {
     pub(super) stream: Stream,
     pub(super) input: Input,
     pub(super) listener: Rc<ListenerService>,
-    peer: Peer,
+    pub(super) peer: Peer,
     /// The last response's send, which is asked about when the next thing happens.
     pub(super) sending: Option<Send>,
     /// Its number among the shard's [`super::seats::Seats`].
@@ -100,6 +102,7 @@ impl Client {
             Ok(next) => return next,
             Err(refused) => refused,
         };
+        self.begin_unread();
         let head_only = is_head(self.input.bytes());
         Box::pin(self.refuse(refused, Ending::Close, head_only)).await;
         None
@@ -111,7 +114,7 @@ impl Client {
         loop {
             if !self.input.is_empty() && self.input.is_worth_a_look(self.rules().limits.max_head) {
                 let rules = self.listener.rules();
-                let taken = take_request(&self.service, &rules, &self.peer, &mut self.input)?;
+                let taken = take_request(self, &rules)?;
                 if taken.is_some() {
                     self.service.seats.work(self.seat);
                     return Ok(taken);
@@ -131,7 +134,8 @@ impl Client {
                 Err(Missing::Fault(Fault::TimedOut) | Missing::Lost) => return Ok(None),
                 Ok(None) | Err(Missing::Fault(Fault::Os(_))) => {
                     if head_due.is_some() && !self.service.seats.ends(self.seat) {
-                        self.gave_up(Refusal::ClientGone);
+                        self.begin_unread();
+                        self.lost(CLIENT_GONE);
                     }
                     return Ok(None);
                 }
@@ -197,6 +201,8 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
+        // It has one only if the connection was cut off in the middle of an exchange.
+        self.record_ended(Ended::Lost(Refusal::Stopped));
         self.service.seats.leave(self.seat);
         self.service.connections.set(self.service.connections.get() - 1);
     }

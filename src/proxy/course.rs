@@ -223,6 +223,11 @@ impl Course {
         }
     }
 
+    /// Attempts beyond the first.
+    pub(super) fn retries(&self) -> u8 {
+        self.retries
+    }
+
     /// How the next attempt is made.
     pub(super) fn turn(&self) -> Turn {
         if self.afresh { Turn::NewConnection } else { Turn::Again }

@@ -5,7 +5,7 @@
 //! further attempts. Until a byte of an answer has gone down, each step may end in another attempt; where
 //! that goes is in `course.rs`. Called by `connection.rs`.
 
-use super::attempt::{Begun, Failed, Turn, tell_answered};
+use super::attempt::{Begun, Failed, Turn, counted_as, tell_answered};
 use super::connection::Client;
 use super::course::{Course, Sent, first_pick, may_try_again};
 use super::download::{AnswerFault, Down, DownloadFault, Until, download, read_final};
@@ -17,6 +17,7 @@ use super::vanished::CLIENT_GONE;
 use crate::balance::BackendId;
 use crate::exchange::{AttemptFailure, Pace};
 use crate::http1::Method;
+use crate::log::record::Ending as Ended;
 use crate::metrics::{Phase, Refusal, UpstreamFailure};
 use crate::ring::{Chunk, Fault};
 use crate::sys::clock;
@@ -162,6 +163,8 @@ impl Client {
                 }
                 Step::Again(picked) => picked,
             };
+            let retries = way.course.retries();
+            self.note(|draft| draft.entry.retries = retries);
             let turn = way.course.turn();
             let attempt = self.attempt(picked, turn, &mut way.outgoing, &mut way.times).await;
             rest = match self.attempted(attempt, &mut way.outgoing, &mut way.times) {
@@ -193,7 +196,12 @@ impl Client {
         match way.course.after_failed(&self.service, failed, sent) {
             Some(other) => Step::Again(other),
             None if way.course.gone.get() => Step::Done(self.lost(CLIENT_GONE)),
-            None => Step::Done(self.refuse_exchange(way, Refused::upstream(failure)).await),
+            None => {
+                if let Some(failure) = counted_as(failure) {
+                    self.note(|draft| draft.entry.ending = Ended::Cut(failure));
+                }
+                Step::Done(self.refuse_exchange(way, Refused::upstream(failure)).await)
+            }
         }
     }
 
@@ -302,13 +310,13 @@ impl Client {
     async fn pass_down(&mut self, way: &mut Way, mut part: FirstPart, begun: Begun) -> After {
         let id = begun.connection.picked().id();
         if part.tunnel {
-            self.service.stats.borrow_mut().answered(id, part.status);
+            self.answered(id, part.status);
             return self.tunnel(part, begun).await;
         }
         if part.body.is_done() {
             return self.finish(part, begun, &mut way.times);
         }
-        self.service.stats.borrow_mut().answered(id, part.status);
+        self.answered(id, part.status);
         let Begun { connection, in_flight, first_byte } = begun;
         let between_bytes = connection.picked().pool().rules().timeouts.between_bytes;
         way.times.pause();
@@ -325,15 +333,24 @@ impl Client {
                 self.record_whole(id, way.times, part.body_bytes);
                 if part.close { After::Close } else { After::Next }
             }
-            Err(fault) => self.cut(id, in_flight, fault),
+            Err(fault) => {
+                self.note(|draft| draft.entry.bytes_out = part.body_bytes);
+                self.cut(id, in_flight, fault)
+            }
         }
+    }
+
+    /// A backend's answer with this status goes down.
+    fn answered(&self, id: BackendId, status: u16) {
+        self.service.stats.borrow_mut().answered(id, status);
+        self.note(|draft| draft.entry.status = status);
     }
 
     /// The answer is whole: the backend's connection is free, the answer leaves.
     fn finish(&mut self, part: FirstPart, begun: Begun, times: &mut Times) -> After {
         let Begun { connection, in_flight, first_byte } = begun;
         let id = connection.picked().id();
-        self.service.stats.borrow_mut().answered(id, part.status);
+        self.answered(id, part.status);
         if part.pool {
             self.service.upstreams.keep(connection, part.keep_alive_timeout);
         } else {
@@ -354,6 +371,8 @@ impl Client {
         stats.passed(id, times.request_body, response_body);
         stats.record(id, Phase::Own, times.own);
         stats.record(id, Phase::Whole, self.service.now().since(times.began));
+        drop(stats);
+        self.record_answered(&times, response_body);
     }
 
     /// A response broke off after its head had gone down: all that is left is to close.
@@ -363,6 +382,7 @@ impl Client {
             DownloadFault::Backend(failure) => {
                 self.service.stats.borrow_mut().failed(id, failure);
                 in_flight.failed(failure.label(), true);
+                self.record_ended(Ended::Cut(failure));
                 After::Close
             }
         }
@@ -390,6 +410,7 @@ impl Client {
             Fault::Os(_) => Refusal::ClientGone,
         };
         self.gave_up(cause);
+        self.record_ended(Ended::Lost(cause));
         After::Close
     }
 }

@@ -31,6 +31,7 @@ mod course;
 mod download;
 mod exchange;
 mod hold;
+mod ledger;
 mod peer;
 mod refusal;
 mod request;

@@ -170,6 +170,7 @@ impl Client {
     /// Answers a request that was refused. `head_only`: it was a HEAD.
     pub(super) async fn refuse(&mut self, refused: Refused, ending: Ending, head_only: bool) -> After {
         self.tell(&refused);
+        self.record_refused(refused.status, refused.refusal);
         let close = ending == Ending::Close;
         let (out, page) = self.written(refused, close, head_only);
         if let Err(fault) = self.sent_before().await {

@@ -5,12 +5,14 @@
 //! by `connection.rs`.
 
 use super::collecting::{NoRoom, Share, Shelf};
+use super::connection::Client;
 use super::hold::{Taken, counted};
-use super::peer::{ClientAddress, Peer};
+use super::peer::ClientAddress;
 use super::refusal::Refused;
 use super::service::{ListenerRules, SPARE_BYTES_MAX, Service};
 use crate::exchange::{self, RequestFacts, RequestLeft, RequestRules, Upward};
-use crate::http1::RequestRewrite;
+use crate::http1::{Fields, RequestRewrite};
+use crate::log::record::{Draft, Text};
 use crate::ring::{Chunk, Payload};
 use crate::upstream::Pool;
 use std::rc::Rc;
@@ -180,16 +182,13 @@ impl Outgoing {
     }
 }
 
-/// Takes one request out of `input`; `None` if its head is not whole yet.
+/// Takes one request out of what the client has sent; `None` if its head is not whole yet.
 ///
 /// # Errors
 /// Why it is refused.
-pub(super) fn take_request(
-    service: &Service,
-    rules: &ListenerRules,
-    peer: &Peer,
-    input: &mut Input,
-) -> Result<Option<Outgoing>, Refused> {
+pub(super) fn take_request(client: &mut Client, rules: &ListenerRules) -> Result<Option<Outgoing>, Refused> {
+    let Client { service, input, peer, listener, seat, .. } = client;
+    let service: &Service = service;
     let rewrite = RequestRewrite {
         forwarded: rules.forwarded,
         peer: peer.text(),
@@ -217,12 +216,16 @@ pub(super) fn take_request(
         }
         Err(bad) => return Err(Refused::request(&bad, out)),
     };
+    let client = ClientAddress::new(upward.client.or(peer.address()));
+    if service.ledger.is_wanted() || rules.request_id.is_some() {
+        let fill = |draft: &mut Draft| draft_of(draft, &listener.named(), input.bytes(), fields);
+        service.ledger.begin(*seat, service.now(), client.get(), fill);
+    }
     // The router is of the same topology as the pools.
     let pool = rules.pool(&service.upstreams, upward.pool).ok_or_else(Refused::no_backend)?;
     let large = if out.capacity() > SPARE_BYTES_MAX { Some(count(service, &out)?) } else { None };
     input.consume(upward.len);
-    let Upward { body, mut facts, body_len, client, .. } = upward;
-    let client = ClientAddress::new(client.or(peer.address()));
+    let Upward { body, mut facts, body_len, .. } = upward;
     if !input.is_empty() && (input.collected.is_some() || service.ring.buffers_are_scarce()) {
         // What was sent ahead waits for an answer that may take long: not in a receive buffer.
         if input.set_aside(&service.heads).is_err() {
@@ -232,6 +235,26 @@ pub(super) fn take_request(
     }
     let body_bytes = body_len as u64;
     Ok(Some(Outgoing { bytes: out, facts, client, pool, body, body_bytes, large }))
+}
+
+/// What a record says of a request: of one that was read, `fields`.
+fn draft_of(draft: &mut Draft, listener: &str, bytes: &[u8], fields: &Fields) {
+    draft_line(draft, listener, bytes);
+    for (text, name) in
+        [(Text::Host, &b"host"[..]), (Text::Referer, b"referer"), (Text::UserAgent, b"user-agent")]
+    {
+        if let Some(value) = fields.get(bytes, name) {
+            draft.set(text, value);
+        }
+    }
+}
+
+/// What a record says of a request that was not read.
+pub(super) fn draft_line(draft: &mut Draft, listener: &str, bytes: &[u8]) {
+    draft.set(Text::Listener, listener.as_bytes());
+    let bytes = bytes.trim_ascii_start();
+    let end = memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len());
+    draft.set(Text::Line, &bytes[..end]);
 }
 
 /// Counts a large request, which is kept for another attempt as long as there are few of them.

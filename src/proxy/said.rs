@@ -20,7 +20,7 @@ macro_rules! line {
             status = Some($about.status).filter(|status| *status > 0),
             times = $times,
             listener = $about.listener.map(ListenerService::name),
-            pool = $about.pool.map(Pool::name),
+            pool = $about.pool.map(|pool| pool.name().to_owned()),
             last = $about.what,
             "requests refused; `weir explain {}` says why, and what to do",
             $refusal.label()

@@ -1,18 +1,21 @@
 //! What the connections of a shard share: ring, upstreams, listeners, statistics, scratch memory.
 
 use super::collecting::Shelf;
+use super::ledger::Ledger;
 use super::said::{About, Said};
 use super::seats::Seats;
 use crate::config::{ErrorPages, Forwarded, ListenAddress, OWN_STATUSES, OnHalfClose, TrustedProxies};
 use crate::http1::{Fields, HeadLimits, Via};
 use crate::limit::{ClientKey, ConnectionLimits, Exceeded, Place};
+use crate::log::record::Recorder;
 use crate::metrics::{Refusal, ShardStats};
 use crate::ring::Ring;
 use crate::route::Router;
+use crate::sys::clock;
 use crate::time::{Instant, Micros};
 use crate::topology::{ListenerKey, ListenerPlan, Topology};
 use crate::upstream::{Pool, Upstreams};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -78,6 +81,8 @@ pub struct ListenerRules {
     pub(super) edition: u32,
     /// What is done when a client ends its side while its answer is awaited.
     pub on_half_close: OnHalfClose,
+    /// The field that names each request; `None`: none does.
+    pub(super) request_id: Option<String>,
     /// The pools that the router gives places among, if those are not the topology's any more.
     left_with: Option<Vec<Rc<Pool>>>,
 }
@@ -101,6 +106,7 @@ impl ListenerRules {
             pages: Page::all(&listener.error_pages),
             edition,
             on_half_close: listener.on_half_close,
+            request_id: listener.request_id.clone(),
             left_with: None,
         }
     }
@@ -139,7 +145,12 @@ impl ListenerService {
 
     /// Its name in logs.
     pub fn name(&self) -> String {
-        self.plan.borrow().rules.name.clone()
+        self.named().to_owned()
+    }
+
+    /// The same, for whoever needs it for a moment.
+    pub(super) fn named(&self) -> Ref<'_, str> {
+        Ref::map(self.plan.borrow(), |plan| plan.rules.name.as_str())
     }
 
     /// Connections that may wait in its queue.
@@ -226,6 +237,7 @@ pub struct Service {
     /// Incomplete heads of backends.
     pub(super) answers: Rc<Shelf>,
     pub(super) scratch: RefCell<Scratch>,
+    pub(super) ledger: Ledger,
     said: Said,
     spare: RefCell<Vec<Vec<u8>>>,
 }
@@ -233,8 +245,9 @@ pub struct Service {
 impl Service {
     /// For a shard with `ring` and `upstreams`. `kept_max`: bytes that exchanges may keep so that they can be
     /// made again; and, each for itself, those of incomplete heads of clients, of backends, and of large
-    /// requests and answers on their way.
-    pub fn new(ring: Ring, upstreams: Rc<Upstreams>, kept_max: usize) -> Rc<Self> {
+    /// requests and answers on their way. `recorder`: takes the records of exchanges.
+    pub fn new(ring: Ring, upstreams: Rc<Upstreams>, kept_max: usize, recorder: Recorder) -> Rc<Self> {
+        let ledger = Ledger::new(recorder, clock::now().as_us());
         Rc::new(Self {
             ring,
             upstreams,
@@ -250,6 +263,7 @@ impl Service {
             heads: Shelf::new(kept_max),
             answers: Shelf::new(kept_max),
             scratch: RefCell::default(),
+            ledger,
             said: Said::default(),
             spare: RefCell::default(),
         })
@@ -258,6 +272,7 @@ impl Service {
     /// Serves this topology from now on. Returns the listeners that are in it no more.
     pub fn apply(&self, topology: &Topology) -> Vec<ListenerKey> {
         self.stats.borrow_mut().grow(topology.backends_end);
+        self.ledger.want(topology.recording);
         let pools = self.upstreams.pools();
         self.upstreams.apply(topology);
         let mut listeners = self.listeners.borrow_mut();

@@ -7,6 +7,7 @@ use super::attempt::Begun;
 use super::connection::Client;
 use super::exchange::After;
 use super::response::FirstPart;
+use crate::log::record::Ending;
 use crate::ring::{Fault, Payload, Stream};
 use crate::time::{Instant, Micros};
 use std::cell::Cell;
@@ -55,6 +56,7 @@ impl Client {
         })
         .await;
         in_flight.passed(first_byte);
+        self.record_ended(Ending::Tunnelled);
         After::Close
     }
 }

@@ -82,6 +82,8 @@ struct Attempted<'a> {
     rules: &'a PoolRules,
     /// The client's connection ends with the answer in any case.
     closing: bool,
+    /// The client's, for its record.
+    seat: u32,
 }
 
 impl Client {
@@ -118,6 +120,7 @@ impl Client {
             progress: &progress,
             rules: &rules,
             closing,
+            seat: self.seat,
         };
         let ended = Box::pin(attempted.both_ways(&mut self.input, way, listener.max_body)).await;
         way.times.resume(self.service.now());
@@ -188,6 +191,10 @@ impl Attempted<'_> {
         progress.answering.set(true);
         self.service.stats.borrow_mut().answered(picked.id(), part.status);
         self.service.stats.borrow_mut().record(picked.id(), Phase::FirstByte, progress.first_byte.get());
+        self.service.ledger.note(self.seat, |draft| {
+            draft.entry.status = part.status;
+            draft.entry.first_byte = Some(progress.first_byte.get());
+        });
         let between_bytes = self.rules.timeouts.between_bytes;
         let by_close = part.body.ends_by_close();
         let downloading = download(down, up, &mut part, between_bytes);

@@ -21,6 +21,7 @@ use crate::config::{Config, ListenAddress, expand};
 use crate::control::{self, ConfigFile, Desk, Listening, ShardLink, StateFile, Supervisor};
 use crate::fleet::World;
 use crate::log;
+use crate::log::record::{Journal, Recorder};
 use crate::mesh::{Pulse, Receiver, Refused, Sender, ToControl, ToShard, mailbox};
 use crate::ring::{RECOMMENDED, probe};
 use crate::shard::{self, Descriptors, ShardPlan};
@@ -128,7 +129,9 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
         clock::now(),
     )?;
     let (to_control, mail) = mailbox(CONTROL_MAIL)?;
-    let shards = Shards::start(&config, descriptors, &world, &cores, &to_control)?;
+    let (journal, recorders) = Journal::start(cores.len(), config.clone())?;
+    let journal = Rc::new(journal);
+    let shards = Shards::start(&config, descriptors, &world, &cores, recorders, &to_control)?;
     drop(to_control);
     let listening = Rc::new(RefCell::new(listening));
     let admin_files = Rc::new(RefCell::new(admin_files));
@@ -146,9 +149,18 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
         surface(desk, admin, token, listening.clone(), admin_files.clone());
     };
     let links = shards.links.clone();
-    let setup =
-        control::Setup { world, source, state, listening: listening.clone(), links, clock: clock::now };
+    let setup = control::Setup {
+        world,
+        source,
+        state,
+        listening: listening.clone(),
+        journal: Some(journal.clone()),
+        links,
+        clock: clock::now,
+    };
     let ended = shards.control(setup, mail, begun);
+    // What the shards sent last is written.
+    drop(journal);
     listening.borrow().remove_files();
     for file in admin_files.take() {
         // It may have been removed by hand, or lie where weir's user may remove nothing.
@@ -231,14 +243,15 @@ impl Shards {
         descriptors: Descriptors,
         world: &World,
         cores: &[usize],
+        recorders: Vec<Recorder>,
         to_control: &Sender<ToControl>,
     ) -> Result<Self, StartError> {
         let mut shards = Self { threads: Vec::new(), links: Vec::new() };
-        for (number, core) in cores.iter().enumerate() {
+        for ((number, core), recorder) in cores.iter().enumerate().zip(recorders) {
             let (to_shard, mail) = mailbox(SHARD_MAIL)?;
             let pulse = Arc::new(Pulse::default());
             shards.links.push(ShardLink { to_shard, pulse: pulse.clone() });
-            shards.threads.push(shard::start(ShardPlan {
+            let plan = ShardPlan {
                 number: number as u16,
                 shards: cores.len(),
                 core: *core,
@@ -249,7 +262,8 @@ impl Shards {
                 sockets: Vec::new(),
                 mail,
                 to_control: to_control.clone(),
-            })?);
+            };
+            shards.threads.push(shard::start(plan, recorder)?);
         }
         Ok(shards)
     }

@@ -6,6 +6,7 @@ use crate::admin::{BindRefused, TokenRefused};
 use crate::config::CoresRefused;
 use crate::control::{ControlRefused, ResolveRefused};
 use crate::fleet::BadCheck;
+use crate::log::record::JournalRefused;
 use crate::ring::RingRefused;
 use crate::shard::ShardRefused;
 use crate::sys::socket::ListenError;
@@ -44,6 +45,9 @@ pub enum StartError {
     /// Nothing can be taken over.
     #[error(transparent)]
     Takeover(#[from] TakeoverRefused),
+    /// There is no thread for the access log.
+    #[error(transparent)]
+    Journal(#[from] JournalRefused),
     /// A shard does not start.
     #[error(transparent)]
     Shard(#[from] ShardRefused),

@@ -10,6 +10,7 @@ mod start;
 pub use start::{ShardRefused, start};
 
 use crate::config::Runtime;
+use crate::log::record::Recorder;
 use crate::mesh::{Pulse, Receiver, Sender, ToControl, ToShard};
 use crate::proxy::Service;
 use crate::ring::Ring;
@@ -79,10 +80,10 @@ impl<F: Future> Future for Guarded<F> {
 }
 
 /// Runs the shard to its end. `begun` is called once it accepts.
-async fn serve(mut plan: ShardPlan, ring: Ring, begun: impl FnOnce()) {
+async fn serve(mut plan: ShardPlan, recorder: Recorder, ring: Ring, begun: impl FnOnce()) {
     let upstreams = Upstreams::new(&ring, plan.number, plan.shards);
     let kept_max = crate::config::kept_max_bytes(&plan.runtime);
-    let service = Service::new(ring.clone(), upstreams, kept_max);
+    let service = Service::new(ring.clone(), upstreams, kept_max, recorder);
     service.apply(&plan.topology);
     service.upstreams.bound(plan.descriptors.connections);
     ring.bound_pipes(plan.descriptors.pipes);

@@ -264,6 +264,7 @@ impl Shift for ShardShift {
         self.send_collected();
         self.lingers_until.set(self.service.upstreams.release_lingering(now));
         self.report(now);
+        self.service.send_records(now, self.stopped.get());
         self.say();
         if self.draining.get() {
             self.watch_drain(now);
@@ -281,7 +282,7 @@ impl Shift for ShardShift {
 
     fn sleep_until(&self) -> Instant {
         let report = if self.unreported.get() { self.reported.get() + self.every() } else { Instant::NEVER };
-        report.min(self.lingers_until.get())
+        report.min(self.lingers_until.get()).min(self.service.records_due())
     }
 
     fn awake(&self) {

@@ -7,6 +7,7 @@
 
 use super::{ShardPlan, serve};
 use crate::config::Runtime;
+use crate::log::record::Recorder;
 use crate::mesh::{Refused, ToControl};
 use crate::ring::{Ring, RingRefused, RingSettings};
 use crate::sys::cpu;
@@ -52,7 +53,7 @@ pub enum ShardRefused {
 
 /// What waits for a thread's first task, and what it tells.
 struct Start {
-    plan: Mutex<Option<ShardPlan>>,
+    plan: Mutex<Option<(ShardPlan, Recorder)>>,
     number: u16,
     core: usize,
     runtime: Runtime,
@@ -61,17 +62,17 @@ struct Start {
 /// How a thread fared, by its place among those that were tried.
 type Told = (usize, Result<(), ShardRefused>);
 
-/// Starts a shard and returns once it accepts.
+/// Starts a shard and returns once it accepts. `recorder` takes the records of its exchanges.
 ///
 /// # Errors
 /// Why it does not.
-pub fn start(plan: ShardPlan) -> Result<JoinHandle<()>, ShardRefused> {
+pub fn start(plan: ShardPlan, recorder: Recorder) -> Result<JoinHandle<()>, ShardRefused> {
     let (tell, told) = mpsc::channel();
     let start = Arc::new(Start {
         number: plan.number,
         core: plan.core,
         runtime: plan.runtime.clone(),
-        plan: Mutex::new(Some(plan)),
+        plan: Mutex::new(Some((plan, recorder))),
     });
     let mut threads = Vec::new();
     for place in 0..TRIES {
@@ -101,10 +102,10 @@ fn live(start: &Start, place: usize, tell: &mpsc::Sender<Told>) {
         let (executor, ring) = prepare(start)?;
         executor.run(async {
             let taken = start.plan.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(plan) = taken {
+            if let Some((plan, recorder)) = taken {
                 to_control = Some(plan.to_control.clone());
                 // If nobody listens, the process is ending.
-                serve(plan, ring, || drop(tell.send((place, Ok(()))))).await;
+                serve(plan, recorder, ring, || drop(tell.send((place, Ok(()))))).await;
             }
         });
         Ok(())

@@ -19,6 +19,9 @@ impl Micros {
     /// No time at all; as a limit it means "none" (see the contract: 0 means no limit).
     pub const ZERO: Self = Self(0);
 
+    /// Longer than anything lasts.
+    pub const MAX: Self = Self(u64::MAX);
+
     /// A length of `us` microseconds.
     pub const fn from_us(us: u64) -> Self {
         Self(us)

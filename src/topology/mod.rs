@@ -10,6 +10,7 @@ use crate::config::{Destination, Listener, Policy, Retry, Timeouts, Upstream};
 use crate::exchange::Budget;
 use crate::limit::ConnectionCounts;
 use crate::route::Router;
+use crate::time::Micros;
 use std::sync::Arc;
 
 /// Everything that is served.
@@ -23,6 +24,42 @@ pub struct Topology {
     pub listeners: Vec<Arc<ListenerPlan>>,
     /// All backends' numbers are below this.
     pub backends_end: usize,
+    /// What is recorded of exchanges.
+    pub recording: Recording,
+}
+
+/// What is recorded of exchanges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recording {
+    /// The access log has lines, of these exchanges.
+    pub lines: Option<Lines>,
+    /// Trace contexts are made and passed on; so many of those begun here are sampled.
+    pub traces: Option<Share>,
+}
+
+/// Which exchanges get a line in the access log, beside those that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lines {
+    /// Of the ordinary ones.
+    pub sample: Share,
+    /// All that lasted this long or longer.
+    pub slow: Micros,
+}
+
+/// A share, as the number below which so many of all `u32` are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share(u64);
+
+impl Share {
+    /// `share`: 0 to 1.
+    pub fn of(share: f64) -> Self {
+        Self((share.clamp(0.0, 1.0) * 4_294_967_296.0) as u64)
+    }
+
+    /// Whether a random number falls into it.
+    pub fn has(self, drawn: u32) -> bool {
+        u64::from(drawn) < self.0
+    }
 }
 
 /// A pool, known by its name: one of the same name in the next topology is the same pool, changed.

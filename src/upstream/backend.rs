@@ -7,6 +7,7 @@ use super::idle::IdleConnections;
 use crate::balance::{Admitted, BackendId, Outcome, Traffic};
 use crate::config::Destination;
 use crate::time::{Instant, Micros};
+use crate::topology::BackendPlan;
 use std::cell::{Cell, RefCell};
 
 /// Doublings of the second for which an unreachable backend is left alone.
@@ -15,6 +16,7 @@ const UNREACHED_DOUBLINGS: u32 = 3;
 /// A backend.
 pub struct Backend {
     id: BackendId,
+    name: Box<str>,
     pub(super) to: Destination,
     pub(super) idle: RefCell<IdleConnections>,
     /// Connections of this shard to it, idle ones included.
@@ -29,13 +31,14 @@ pub struct Backend {
 }
 
 impl Backend {
-    pub(super) fn new(id: BackendId, to: Destination, idle_max: usize, told: Traffic) -> Self {
+    pub(super) fn new(plan: &BackendPlan, idle_max: usize) -> Self {
         Self {
-            id,
-            to,
+            id: plan.id,
+            name: plan.name.as_str().into(),
+            to: plan.address.clone(),
             idle: RefCell::new(IdleConnections::new(idle_max)),
             open: Cell::new(0),
-            told: Cell::new(told),
+            told: Cell::new(plan.initial),
             unreached: Cell::new(0),
             outcome: RefCell::default(),
             unreported: Cell::new(false),
@@ -45,6 +48,11 @@ impl Backend {
     /// Its number in the process.
     pub fn id(&self) -> BackendId {
         self.id
+    }
+
+    /// Its name in the pool.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// What control said that it gets.

@@ -28,6 +28,11 @@ impl Picked {
         &self.pool
     }
 
+    /// The backend's name in its pool.
+    pub fn backend_name(&self) -> &str {
+        self.backend.name()
+    }
+
     /// The backend was ejected, and this exchange tries whether it is well again.
     pub fn is_trial(&self) -> bool {
         self.trial

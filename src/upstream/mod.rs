@@ -112,8 +112,11 @@ impl Upstreams {
     /// any more get nothing new and are [gone](Self::gone) when their last exchange is over.
     pub fn apply(&self, topology: &Topology) {
         self.view.grow(topology.backends_end);
-        let mut known: HashMap<String, Rc<Pool>> =
-            self.pools.take().into_iter().map(|pool| (pool.name(), pool)).collect();
+        let named = |pool: Rc<Pool>| {
+            let name = pool.name().to_owned();
+            (name, pool)
+        };
+        let mut known: HashMap<String, Rc<Pool>> = self.pools.take().into_iter().map(named).collect();
         let mut pools = Vec::with_capacity(topology.pools.len());
         for plan in &topology.pools {
             pools.push(match known.remove(&plan.name) {
@@ -159,7 +162,7 @@ impl Upstreams {
     fn enter(&self, pool: &PoolPlan, plan: &BackendPlan) -> Rc<Backend> {
         self.view.reset(plan.id);
         let idle_max = share(pool.upstream.idle_per_backend, self.shards);
-        Rc::new(Backend::new(plan.id, plan.address.clone(), idle_max, plan.initial))
+        Rc::new(Backend::new(plan, idle_max))
     }
 
     /// Makes the pool's backends known by their numbers.

@@ -110,8 +110,8 @@ impl Pool {
     }
 
     /// Its name.
-    pub fn name(&self) -> String {
-        self.plan.borrow().name.clone()
+    pub fn name(&self) -> Ref<'_, str> {
+        Ref::map(self.plan.borrow(), |plan| plan.name.as_str())
     }
 
     pub(super) fn fallback(&self) -> Option<usize> {

@@ -49,11 +49,6 @@ fn an_unknown_key_is_a_fault_with_the_nearest_known_one() {
 
 /// Section header, key, a value that asks for it, a value that leaves it off (none: there is no such).
 const NOT_BUILT: &[(&str, &str, &str, Option<&str>)] = &[
-    ("[access_log]", "format", "\"common\"", Some("\"off\"")),
-    ("[access_log]", "to", "\"syslog\"", Some("\"stderr\"")),
-    ("[access_log]", "sample", "0.5", Some("1.0")),
-    ("[access_log]", "slow", "\"1s\"", None),
-    ("", "tracing", "{}", None),
     ("[[listener]]", "max_age", "\"1h\"", Some("\"0s\"")),
     ("[[listener]]", "max_requests", "100", Some("0")),
     ("[[listener]]", "proxy_protocol", "\"required\"", Some("\"off\"")),

@@ -37,7 +37,7 @@ fn pool(name: &str, fallback: Option<usize>, backends: Vec<Arc<BackendPlan>>) ->
 
 fn topology(pools: Vec<PoolPlan>) -> Topology {
     let pools = pools.into_iter().map(Arc::new).collect();
-    Topology { generation: 1, pools, listeners: Vec::new(), backends_end: 8 }
+    Topology { generation: 1, pools, backends_end: 8, ..Topology::default() }
 }
 
 fn upstreams(ring: &Ring, pools: Vec<PoolPlan>) -> Rc<Upstreams> {

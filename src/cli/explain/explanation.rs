@@ -17,13 +17,15 @@ pub(super) enum Kind {
     Limit,
     /// A part of an exchange whose length is measured.
     Phase,
+    /// How an exchange ended, in the access log.
+    Termination,
     /// How the process ends.
     Exit,
 }
 
 impl Kind {
     /// All, in the order in which they are listed.
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Status,
         Self::Refusal,
         Self::Failure,
@@ -31,6 +33,7 @@ impl Kind {
         Self::NotReady,
         Self::Limit,
         Self::Phase,
+        Self::Termination,
         Self::Exit,
     ];
 
@@ -44,6 +47,7 @@ impl Kind {
             Self::NotReady => "why /readyz says no",
             Self::Limit => "why a connection was closed at once",
             Self::Phase => "a part of an exchange whose length is measured",
+            Self::Termination => "how an exchange ended, in the access log",
             Self::Exit => "how weir ends",
         }
     }
@@ -58,6 +62,7 @@ impl Kind {
             Self::NotReady => "why weir is not ready: /readyz, weir ctl stats",
             Self::Limit => "limits of connections: the log, weir_connections_refused_total",
             Self::Phase => "parts of an exchange: weir_phase_seconds, weir ctl stats",
+            Self::Termination => "ends of exchanges: the access log",
             Self::Exit => "exit codes",
         }
     }

@@ -5,6 +5,7 @@
 //! | `statuses.rs` | statuses of answers |
 //! | `refusals.rs` | why weir itself answered, or closed a connection |
 //! | `failures.rs` | how backends fail; phases |
+//! | `terminations.rs` | how exchanges end, in the access log |
 //! | `states.rs` | backends, readiness, the process's end |
 //! | `explanation.rs`, `show.rs` | what an explanation is, and how it looks |
 //!
@@ -17,12 +18,14 @@ mod refusals;
 mod show;
 mod states;
 mod statuses;
+mod terminations;
 
 use super::{WRONG, say, tell};
 use crate::config::{OWN_STATUSES, nearest};
 use crate::health::Condition;
 use crate::http1::reason_phrase;
 use crate::limit::Exceeded;
+use crate::log::record::Termination;
 use crate::metrics::declared::{ALL as METRICS, Metric};
 use crate::metrics::{Phase, Refusal, UpstreamFailure};
 use explanation::{Explanation, Kind};
@@ -30,7 +33,7 @@ use explanation::{Explanation, Kind};
 pub(super) const HELP: &str = "\
 Explain a status, a cause or a state: what it means, whose fault it usually is, where to look and what to change.
 
-WORD is a status (502), the cause of a refusal or a failure as it stands in the log, in metrics, in an answer's text or in its Proxy-Status (no_backend, upstream_failed/connect), a backend's state (ejected), why weir is not ready, \"exit\" for the exit codes, or a metric's name. Without WORD all are listed. Asks nobody: it works on any host.
+WORD is a status (502), the cause of a refusal or a failure as it stands in the log, in metrics, in an answer's text or in its Proxy-Status (no_backend, upstream_failed/connect), a backend's state (ejected), why weir is not ready, two letters of the access log (sH), \"exit\" for the exit codes, or a metric's name. Without WORD all are listed. Asks nobody: it works on any host.
 
 Exits 0, or 2 if WORD is unknown.";
 
@@ -64,6 +67,7 @@ fn all() -> Vec<Explanation> {
         .chain(states::reasons().iter().map(states::not_ready))
         .chain(Exceeded::ALL.into_iter().map(refusals::limit))
         .chain(Phase::ALL.iter().map(|phase| failures::phase(*phase)))
+        .chain(Termination::ALL.iter().map(|end| terminations::termination(*end)))
         .chain([states::EXIT])
         .collect()
 }
@@ -74,23 +78,25 @@ fn words() -> Vec<String> {
     all().iter().map(|explanation| explanation.word.to_owned()).chain(metrics).collect()
 }
 
-/// A word as the explanations have it: people write "No backend", "not-ready", or paste a label or a sample.
-fn normal(word: &str) -> String {
+/// What is left of a word that was pasted with a quote, a bracket, or a sample's labels.
+fn bare(word: &str) -> &str {
     let bare = word.trim().trim_matches(['"', '\'', '(', ')', '`']);
-    let bare = bare.split('{').next().unwrap_or(bare);
-    bare.to_ascii_lowercase().replace([' ', '-'], "_")
+    bare.split('{').next().unwrap_or(bare)
+}
+
+/// A word as most explanations have it: people write "No backend", or "not-ready".
+fn normal(word: &str) -> String {
+    bare(word).to_ascii_lowercase().replace([' ', '-'], "_")
 }
 
 /// What is known of `word`: each meaning that it has.
 fn found(word: &str) -> Vec<String> {
-    let word = normal(word);
+    let (bare, word) = (bare(word), normal(word));
     // "upstream_failed/connect": the finer one explains it.
     let finer = word.rsplit('/').next().unwrap_or(&word);
-    let mut found: Vec<String> = all()
-        .iter()
-        .filter(|explanation| explanation.word == finer)
-        .map(|explanation| shown(explanation))
-        .collect();
+    // The letters of ends are told apart by their size.
+    let is_it = |explanation: &&Explanation| [bare, finer].contains(&explanation.word);
+    let mut found: Vec<String> = all().iter().filter(is_it).map(shown).collect();
     found.extend(METRICS.iter().filter(|metric| is_series(metric, finer)).map(|metric| show::metric(metric)));
     match finer.parse::<u16>() {
         Ok(status @ 100..=599) if found.is_empty() && finer.len() == 3 => found.push(foreign(status)),
@@ -224,6 +230,9 @@ mod tests {
             ("shutting down", "shutting_down: "),
             ("weir_refusals_total{cause=\"x\"}", "weir_refusals_total\n"),
             ("weir_phase_seconds_bucket", "weir_phase_seconds\n"),
+            ("cR", "cR: the client did not"),
+            ("CR", "CR: the client went"),
+            ("--", "--: the answer"),
             ("418", "418\n  (a status that weir itself never answers)"),
             ("500", "500: Internal Server Error"),
         ] {

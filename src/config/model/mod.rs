@@ -1,15 +1,17 @@
 //! What a checked configuration is: plain structs, their defaults in one place, every key by the name
 //! that the contract gives it.
 //!
-//! Here: the types that all other rooms read; what a pool is stands in `pool.rs`. Not here: reading TOML and
+//! Here: the types that all other rooms read; what a pool is stands in `pool.rs`, what is recorded in `records.rs`. Not here: reading TOML and
 //! finding faults (`read.rs` and those beside it). Lengths of time are [`Micros`], sizes are bytes, and a
 //! reference to a pool is its index in [`Config::pools`], so nothing can dangle.
 
 mod error_pages;
 mod pool;
+mod records;
 
 pub use error_pages::{Answers, ErrorPage, ErrorPages, PageBody};
 pub use pool::*;
+pub use records::*;
 
 use super::network::TrustedProxies;
 use crate::time::Micros;
@@ -25,6 +27,10 @@ pub struct Config {
     pub admin: Admin,
     /// `[log]`
     pub log: Log,
+    /// `[access_log]`
+    pub access_log: AccessLog,
+    /// `[tracing]`; `None`: trace contexts pass untouched.
+    pub tracing: Option<Tracing>,
     /// `[[listener]]`, in the file's order.
     pub listeners: Vec<Listener>,
     /// `[[route]]`, in the file's order.
@@ -202,6 +208,8 @@ pub struct Listener {
     pub via: Option<String>,
     /// What is done when a client ends its side while its answer is awaited.
     pub on_half_close: OnHalfClose,
+    /// The field that names each request; `None`: none does.
+    pub request_id: Option<String>,
     /// Connections at once, over all shards; 0: no limit but the shards' own.
     pub max_connections: usize,
     /// Connections at once of one client (IPv6: of one /64), over all shards; 0: no limit.

@@ -37,6 +37,7 @@ use crate::fleet::groups::{Group, GroupId};
 use crate::fleet::life::{ExitReason, Life, Order};
 use crate::fleet::status::ConfigStatus;
 use crate::fleet::world::World;
+use crate::log::record::Journal;
 use crate::mesh::ToControl;
 use crate::time::Instant;
 use carry_out::Failing;
@@ -74,6 +75,7 @@ struct Parts {
     last_key: Cell<u64>,
     found: UnboundedSender<(u64, Found)>,
     listening: Rc<RefCell<Listening>>,
+    journal: Option<Rc<Journal>>,
     shards: RefCell<Vec<Shard>>,
     merger: RefCell<Merger>,
     /// A report changed a count.
@@ -109,7 +111,7 @@ struct Parts {
 impl Desk {
     /// A desk for this world and these shards, before anything happened, and what names come to later.
     pub(super) fn new(setup: Setup) -> (Self, UnboundedReceiver<(u64, Found)>) {
-        let Setup { world, source, state, listening, links, clock } = setup;
+        let Setup { world, source, state, listening, journal, links, clock } = setup;
         let now = clock();
         let config = world.roster.config().clone();
         let (generation, backends) =
@@ -133,6 +135,7 @@ impl Desk {
             watched: RefCell::default(),
             last_key: Cell::new(0),
             found,
+            journal,
             shards: RefCell::new(links.iter().map(|link| Shard::new(link.pulse.clone())).collect()),
             merger: RefCell::new(Merger::new(shards, backends)),
             reported: Notify::new(),

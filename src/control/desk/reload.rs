@@ -227,6 +227,9 @@ impl Desk {
         }
         drop(listening);
         self.follow_names();
+        if let Some(journal) = &self.0.journal {
+            journal.configure(&self.config());
+        }
         self.mark();
         Ok((words, gone))
     }

@@ -66,6 +66,8 @@ impl Roster {
             runtime,
             admin: config::Admin { listen: Vec::new(), token_file: None },
             log: config::Log::default(),
+            access_log: config::AccessLog::default(),
+            tracing: None,
             listeners: Vec::new(),
             routes: Vec::new(),
             pools: Vec::new(),

@@ -1,9 +1,10 @@
 //! The topology: what the roster comes to for shards, of parts shared with the last one.
 
 use super::{Member, Pool, Roster};
-use crate::config;
+use crate::config::{self, AccessFormat, Config};
 use crate::exchange::Budget;
-use crate::topology::{BackendPlan, PoolPlan, Topology};
+use crate::time::Micros;
+use crate::topology::{BackendPlan, Lines, PoolPlan, Recording, Share, Topology};
 use std::sync::Arc;
 
 impl Roster {
@@ -23,8 +24,17 @@ impl Roster {
             pools: self.pools.iter().map(|pool| pool.plan.clone()).collect(),
             listeners: self.listeners.clone(),
             backends_end: self.ids.end(),
+            recording: recording(&self.config),
         });
     }
+}
+
+/// What shards record of exchanges.
+fn recording(config: &Config) -> Recording {
+    let log = &config.access_log;
+    let lines = (log.format != AccessFormat::Off)
+        .then(|| Lines { sample: Share::of(log.sample), slow: log.slow.unwrap_or(Micros::MAX) });
+    Recording { lines, traces: config.tracing.as_ref().map(|tracing| Share::of(tracing.sample)) }
 }
 
 /// A plan without backends, for a pool that is new.

@@ -1,0 +1,58 @@
+//! What is recorded of exchanges: `[access_log]` and `[tracing]`.
+
+use crate::time::Micros;
+use std::path::PathBuf;
+
+/// `[access_log]`: a line for each exchange.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessLog {
+    /// How a line looks.
+    pub format: AccessFormat,
+    /// Where lines go.
+    pub to: AccessTarget,
+    /// Share of ordinary exchanges that get a line, 0 to 1; those that failed or were slow always do.
+    pub sample: f64,
+    /// From this length on an exchange is slow; `None`: none is.
+    pub slow: Option<Micros>,
+}
+
+impl Default for AccessLog {
+    fn default() -> Self {
+        Self { format: AccessFormat::default(), to: AccessTarget::default(), sample: 1.0, slow: None }
+    }
+}
+
+/// `access_log.format`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AccessFormat {
+    /// No lines.
+    #[default]
+    Off,
+    /// NCSA's common log format.
+    Common,
+    /// The common one, and Referer and User-Agent.
+    Combined,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `access_log.to`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AccessTarget {
+    /// The process's stderr.
+    #[default]
+    Stderr,
+    /// The host's syslog, at /dev/log.
+    Syslog,
+    /// A file, which is appended to.
+    File(PathBuf),
+}
+
+/// `[tracing]`: W3C trace contexts are made and passed on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tracing {
+    /// The collector's address, "http://host:port", that sampled exchanges are told to; `None`: none.
+    pub otlp: Option<String>,
+    /// Share of traces begun here that are sampled, 0 to 1.
+    pub sample: f64,
+}

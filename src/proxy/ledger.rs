@@ -1,0 +1,222 @@
+//! The records of the exchanges under way, if somebody wants any: one a connection, known by its seat.
+//!
+//! A record is begun when the request is there, added to by whoever knows something, and ended with the
+//! exchange; then it is decided whether it is wanted, and it goes to the shard's recorder (`log::record`).
+//! Kept beside the connections' futures, so that an idle connection pays nothing; when nothing is wanted, a
+//! call costs one look at a counter.
+
+use super::connection::Client;
+use super::exchange::Times;
+use super::request::draft_line;
+use super::service::Service;
+use crate::log::record::{Draft, Ending, Recorder, Text};
+use crate::metrics::Refusal;
+use crate::time::Instant;
+use crate::topology::Recording;
+use crate::upstream::Picked;
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+
+/// Drafts that a shard keeps for the next exchanges.
+const SPARE_MAX: usize = 256;
+
+/// A shard's.
+pub(super) struct Ledger {
+    recording: Cell<Recording>,
+    /// By seat.
+    open: RefCell<Vec<Option<Box<Draft>>>>,
+    /// How many there are.
+    count: Cell<usize>,
+    #[allow(clippy::vec_box, reason = "a draft goes from here to its seat and back as it is")]
+    spare: RefCell<Vec<Box<Draft>>>,
+    recorder: RefCell<Recorder>,
+    /// The state of the dice that draw samples.
+    dice: Cell<u64>,
+    /// Records that were dropped since somebody asked.
+    dropped: Cell<u64>,
+}
+
+impl Ledger {
+    /// `seed`: of the dice.
+    pub(super) fn new(recorder: Recorder, seed: u64) -> Self {
+        Self {
+            recording: Cell::default(),
+            open: RefCell::default(),
+            count: Cell::new(0),
+            spare: RefCell::default(),
+            recorder: RefCell::new(recorder),
+            dice: Cell::new(seed | 1),
+            dropped: Cell::new(0),
+        }
+    }
+
+    /// What is wanted from now on.
+    pub(super) fn want(&self, recording: Recording) {
+        self.recording.set(recording);
+    }
+
+    /// Whether anything is.
+    pub(super) fn is_wanted(&self) -> bool {
+        let Recording { lines, traces } = self.recording.get();
+        lines.is_some() || traces.is_some()
+    }
+
+    /// An exchange begins.
+    pub(super) fn begin(
+        &self,
+        seat: u32,
+        now: Instant,
+        client: Option<IpAddr>,
+        fill: impl FnOnce(&mut Draft),
+    ) {
+        let mut draft = self.spare.borrow_mut().pop().unwrap_or_default();
+        draft.begin(now, client);
+        fill(&mut draft);
+        let mut open = self.open.borrow_mut();
+        let seat = seat as usize;
+        if open.len() <= seat {
+            open.resize_with(seat + 1, || None);
+        }
+        if open[seat].replace(draft).is_none() {
+            self.count.set(self.count.get() + 1);
+        }
+    }
+
+    /// Something is known of the exchange in this seat, if it is recorded.
+    pub(super) fn note(&self, seat: u32, change: impl FnOnce(&mut Draft)) {
+        if self.count.get() == 0 {
+            return;
+        }
+        if let Some(Some(draft)) = self.open.borrow_mut().get_mut(seat as usize) {
+            change(draft);
+        }
+    }
+
+    /// The exchange in this seat is over, if it is recorded.
+    pub(super) fn end(&self, seat: u32, now: Instant, change: impl FnOnce(&mut Draft)) {
+        if self.count.get() == 0 {
+            return;
+        }
+        let ended = self.open.borrow_mut().get_mut(seat as usize).and_then(Option::take);
+        let Some(mut draft) = ended else { return };
+        self.count.set(self.count.get() - 1);
+        change(&mut draft);
+        let entry = &mut draft.entry;
+        entry.whole = now.since(entry.began);
+        entry.line = self.recording.get().lines.is_some_and(|lines| {
+            entry.failed() || entry.whole >= lines.slow || lines.sample.has(self.draw())
+        });
+        if entry.line {
+            self.lost(self.recorder.borrow_mut().take(&draft, now));
+        }
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE_MAX {
+            spare.push(draft);
+        }
+    }
+
+    /// Sends on what has waited long enough; all of it, if `all`. Called once a turn.
+    pub(super) fn send_due(&self, now: Instant, all: bool) {
+        let mut recorder = self.recorder.borrow_mut();
+        if all || now >= recorder.due() {
+            self.lost(recorder.send());
+        }
+    }
+
+    /// When something will have waited long enough.
+    pub(super) fn due(&self) -> Instant {
+        self.recorder.borrow().due()
+    }
+
+    /// Records that were dropped since the last time, for want of room in the queue.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped.take()
+    }
+
+    fn lost(&self, count: usize) {
+        self.dropped.set(self.dropped.get() + count as u64);
+    }
+
+    /// xorshift64* (Marsaglia; Vigna 2016): good enough for samples, and it never waits.
+    fn draw(&self) -> u32 {
+        let mut x = self.dice.get();
+        x ^= x >> 12;
+        x ^= x << 25;
+        x ^= x >> 27;
+        self.dice.set(x);
+        (x.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32
+    }
+}
+
+impl Service {
+    /// Sends on the records that have waited long enough; all of them, if `all`.
+    pub fn send_records(&self, now: Instant, all: bool) {
+        self.ledger.send_due(now, all);
+    }
+
+    /// When records will have waited long enough.
+    pub fn records_due(&self) -> Instant {
+        self.ledger.due()
+    }
+
+    /// Records that were dropped since the last time.
+    pub fn records_dropped(&self) -> u64 {
+        self.ledger.dropped()
+    }
+}
+
+impl Client {
+    /// Something is known of the exchange under way.
+    pub(super) fn note(&self, change: impl FnOnce(&mut Draft)) {
+        self.service.ledger.note(self.seat, change);
+    }
+
+    /// A request that cannot be read is about to be refused.
+    pub(super) fn begin_unread(&self) {
+        let ledger = &self.service.ledger;
+        if ledger.is_wanted() {
+            let fill = |draft: &mut Draft| draft_line(draft, &self.listener.named(), self.input.bytes());
+            ledger.begin(self.seat, self.service.now(), self.peer.address(), fill);
+        }
+    }
+
+    /// An attempt at this backend begins.
+    pub(super) fn note_attempt(&self, picked: &Picked) {
+        self.note(|draft| {
+            draft.set(Text::Pool, picked.pool().name().as_bytes());
+            draft.set(Text::Backend, picked.backend_name().as_bytes());
+            draft.entry.connect = None;
+            draft.entry.first_byte = None;
+        });
+    }
+
+    /// The answer has gone down whole.
+    pub(super) fn record_answered(&self, times: &Times, bytes_out: u64) {
+        self.record(|draft| {
+            draft.entry.own = times.own;
+            draft.entry.bytes_in = times.request_body;
+            draft.entry.bytes_out = bytes_out;
+        });
+    }
+
+    /// The exchange has ended otherwise.
+    pub(super) fn record_ended(&self, ending: Ending) {
+        self.record(|draft| draft.entry.ending = ending);
+    }
+
+    /// weir itself answers with this status. If no backend could, the draft says why.
+    pub(super) fn record_refused(&self, status: u16, refusal: Refusal) {
+        self.record(|draft| {
+            let failure = match draft.entry.ending {
+                Ending::Cut(failure) => Some(failure),
+                _ => None,
+            };
+            draft.entry.status = status;
+            draft.entry.ending = Ending::Refused(refusal, failure);
+        });
+    }
+
+    fn record(&self, change: impl FnOnce(&mut Draft)) {
+        self.service.ledger.end(self.seat, self.service.now(), change);
+    }
+}
