@@ -243,3 +243,55 @@ impl Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::OWN_STATUSES;
+    use crate::http1::Why;
+
+    #[test]
+    fn every_status_of_a_refusal_may_have_a_page() {
+        let head = |why| BadRequest::Head(BadHead { why, at: 0 });
+        let requests = [
+            head(Why::BadMethod),
+            head(Why::LineTooLong),
+            head(Why::HeadTooLarge),
+            head(Why::UnknownExpectation),
+            head(Why::UnknownCoding),
+            head(Why::UnsupportedVersion),
+            BadRequest::Body(BadBody::TooLarge { max: 1 }),
+            BadRequest::Body(BadBody::Truncated),
+            BadRequest::Connect,
+            BadRequest::UpgradeWithBody,
+            BadRequest::TraceWithBody,
+            BadRequest::NoRoute,
+            BadRequest::AmbiguousPath,
+        ];
+        let failures = [
+            AttemptFailure::Connect,
+            AttemptFailure::ConnectTimeout,
+            AttemptFailure::Full,
+            AttemptFailure::NotSent,
+            AttemptFailure::NoResponse,
+            AttemptFailure::SendTimeout,
+            AttemptFailure::ResponseTimeout,
+            AttemptFailure::BadResponse,
+            AttemptFailure::Truncated,
+            AttemptFailure::Stalled,
+        ];
+        let refused: Vec<Refused> = requests
+            .iter()
+            .map(|bad| Refused::request(bad, Vec::new()))
+            .chain(failures.map(Refused::upstream))
+            .chain([Refused::head_timeout(), Refused::head_memory(), Refused::request_memory()])
+            .chain([Refused::body_timeout(), Refused::no_backend()])
+            .collect();
+        for refused in &refused {
+            assert!(OWN_STATUSES.contains(&refused.status), "{}", refused.status);
+        }
+        for status in OWN_STATUSES {
+            assert!(refused.iter().any(|refused| refused.status == status), "nothing gets {status}");
+        }
+    }
+}

@@ -147,6 +147,11 @@ impl Account {
         self.uid
     }
 
+    /// Whether it could read the file at `path`; `None`: that cannot be told.
+    pub fn may_read(&self, path: &Path) -> Option<bool> {
+        sys::another_may_read(self.uid, &self.groups, path).ok()
+    }
+
     fn is_what_we_are(&self) -> bool {
         (self.uid, self.gid) == sys::own()
     }

@@ -26,7 +26,8 @@ fn without_a_word_all_are_listed_and_each_of_them_is_explained() {
         assert!(words.contains(&word), "{word} is not in\n{out}");
     }
     for word in words {
-        let (code, out, log) = explain(&[word]);
+        let arguments: &[&str] = if word == "--" { &["--", "--"] } else { &[word] };
+        let (code, out, log) = explain(arguments);
         assert_eq!((code, log.as_str()), (Some(0), ""), "{word}");
         assert!(out.starts_with(word) && out.lines().count() > 3, "{word}: {out}");
         assert!(out.lines().all(|line| line.chars().count() <= 80), "{word}: {out}");

@@ -159,8 +159,7 @@ fn list() -> String {
     for kind in Kind::ALL {
         out.push_str(&format!("\n{}\n", kind.heading()));
         for explanation in all.iter().filter(|explanation| explanation.kind == kind) {
-            let first = format!("  {:<27} ", explanation.word);
-            out.push_str(&show::wrapped(&first, &" ".repeat(30), explanation.title));
+            out.push_str(&show::entry(explanation.word, explanation.title));
         }
     }
     out.push_str("\nand every metric by its name, such as ");

@@ -31,6 +31,17 @@ pub(super) fn wrapped(first: &str, indent: &str, text: &str) -> String {
     out
 }
 
+/// A line of the list: a word that is too long for its column has a line of its own.
+pub(super) fn entry(word: &str, title: &str) -> String {
+    const WORD: usize = 16;
+    let indent = " ".repeat(WORD + 4);
+    if word.chars().count() <= WORD {
+        wrapped(&format!("  {word:<WORD$}  "), &indent, title)
+    } else {
+        format!("  {word}\n{}", wrapped(&indent, &indent, title))
+    }
+}
+
 /// All of it.
 pub(super) fn explanation(explanation: &Explanation) -> String {
     let Explanation { kind, word, title, text, causes, look, act } = explanation;

@@ -5,7 +5,8 @@ use super::explanation::{Explanation, Kind};
 /// How weir's own answers are known.
 const WHOSE: (&str, &str) = (
     "Proxy-Status",
-    "the field of the answer that weir's own have, with the cause in `details`; a backend's answer passes as it is",
+    "a field that only weir's own answers have, with the cause in `details` (unless listener.via is \"\"); a \
+     backend's answer passes as it is",
 );
 
 /// weir's own; `None`: only backends answer with it.

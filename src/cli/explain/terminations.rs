@@ -21,7 +21,7 @@ pub(super) fn termination(termination: Termination) -> Explanation {
         Termination::Normal => of(
             "the answer went down whole",
             "Nothing ended the exchange but its own end, whatever the status: a backend's 500 is --, too. A tunnel \
-             (WebSocket) that is over is --.",
+             (WebSocket) that is over is --. (To ask for this one: weir explain -- --.)",
         ),
         Termination::ClientRequest => of(
             "the client went away while it was sending its request",
