@@ -140,7 +140,7 @@ mod tests {
                 }
                 most = most.max(out.len());
                 let Some((shard, mut stats)) = out.pop_front() else { break };
-                stats.accepted();
+                stats.accepted(None);
                 collector.collected(shard, stats);
             }
             assert!(collector.is_settled());
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!((shard, collector.next().is_none()), (0, true), "the silent one is not asked again");
         collector.collected(0, stats);
         assert!(collector.is_settled());
-        held.accepted();
+        held.accepted(None);
         collector.collected(silent, held);
         assert_eq!(collector.totals().shards()[1].accepted, 1, "what it recorded is not lost");
         collector.begin(0..2);

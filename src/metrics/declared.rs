@@ -94,6 +94,16 @@ metrics! {
         "Receives that had to wait for a buffer; raise runtime.buffers if it grows.";
     RING_BUFFERS: Gauge "weir_ring_buffers_in_use" One ["shard"]
         "Receive buffers in use, out of runtime.buffers.";
+    RING_BUFFERS_ALL: Gauge "weir_ring_buffers" One ["shard"]
+        "Receive buffers that there are (runtime.buffers).";
+    RING_PARKED: Counter "weir_ring_parked_seconds_total" Seconds ["shard"]
+        "Time that the shard slept in the kernel; the rest is its load.";
+    RING_SPUN: Counter "weir_ring_spun_seconds_total" Seconds ["shard"]
+        "Time that the shard looked at its ring with nothing to do (runtime.spin).";
+    LOOP_STALL: Histogram "weir_loop_stall_seconds" Seconds ["shard"]
+        "From a completion in the shard's ring to its handling: the longest that each may have waited for the shard's loop.";
+    ACCEPT_DELAY: Histogram "weir_accept_delay_seconds" Seconds ["shard"]
+        "From the end of a client's handshake to its accept, to the kernel's tick; what the first of a turn waited, for all of the turn.";
     REQUESTS: Counter "weir_requests_total" One ["pool", "backend", "class"]
         "Answers of a backend that were passed on, by the status's class.";
     IN_FLIGHT: Gauge "weir_in_flight" One ["pool", "backend"]
@@ -162,7 +172,7 @@ metrics! {
         "When the configuration that holds was loaded, in Unix time.";
     NEEDS_RESTART: Gauge "weir_config_needs_restart" One []
         "Changes of the configuration file that only a restart can bring.";
-    VIEW_AGE: Histogram "weir_view_age_seconds" Seconds []
+    VIEW_AGE: Histogram "weir_view_age_seconds" Seconds ["shard"]
         "Age of a shard's view of the other shards' in-flight counts, at each pick.";
     PHASES: Histogram "weir_phase_seconds" Seconds ["pool", "backend", "phase"]
         "Length of a part of an exchange: connect, first_byte, whole, and own, which is weir's share.";

@@ -11,7 +11,7 @@ use hdrhistogram::{Counter, Histogram};
 pub const LONGEST: Micros = Micros::from_s(3_600);
 
 /// Recorded lengths of one kind.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Series<T: Counter> {
     histogram: Histogram<T>,
     /// In µs, exact: the histogram alone would know the sum to 1 %.
@@ -33,6 +33,13 @@ impl<T: Counter> Series<T> {
         let length_us = length.as_us().min(LONGEST.as_us());
         self.histogram.saturating_record(length_us);
         self.sum_us = self.sum_us.saturating_add(length_us);
+    }
+
+    /// Records `count` lengths that are the same, as [`record`](Self::record) does one.
+    pub fn record_many(&mut self, length: Micros, count: T) {
+        let length_us = length.as_us().min(LONGEST.as_us());
+        self.histogram.saturating_record_n(length_us, count);
+        self.sum_us = self.sum_us.saturating_add(length_us.saturating_mul(count.as_u64()));
     }
 
     /// How many lengths were recorded.

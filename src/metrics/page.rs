@@ -161,7 +161,7 @@ fn configuration(text: &mut Text, config: &ConfigFacts<'_>) {
 
 fn shards(text: &mut Text, totals: &Totals) {
     type Value = fn(&ShardTotals) -> u64;
-    let per_shard: [(&'static metric::Metric, Value); 11] = [
+    let per_shard: [(&'static metric::Metric, Value); 14] = [
         (&metric::CONNECTIONS, |shard| shard.connections.into()),
         (&metric::IDLE_UPSTREAM, |shard| shard.idle_upstream.into()),
         (&metric::ACCEPTED, |shard| shard.accepted),
@@ -173,6 +173,9 @@ fn shards(text: &mut Text, totals: &Totals) {
         (&metric::RING_PARKS, |shard| shard.ring.parks),
         (&metric::RING_NO_BUFFERS, |shard| shard.ring.no_buffers),
         (&metric::RING_BUFFERS, |shard| shard.ring.buffers_in_use),
+        (&metric::RING_BUFFERS_ALL, |shard| shard.ring.buffers),
+        (&metric::RING_PARKED, |shard| shard.ring.parked_us),
+        (&metric::RING_SPUN, |shard| shard.ring.spun_us),
     ];
     for (declared, value) in per_shard {
         let mut family = text.family(declared);
@@ -306,7 +309,18 @@ fn pools(text: &mut Text, facts: &Facts<'_>) {
 }
 
 fn latency(text: &mut Text, totals: &Totals, facts: &Facts<'_>) {
-    text.family(&metric::VIEW_AGE).distribution(&[], &totals.view_age);
+    type Series = fn(&ShardTotals) -> &super::Series<u64>;
+    let per_shard: [(&'static metric::Metric, Series); 3] = [
+        (&metric::LOOP_STALL, |shard| &shard.stall),
+        (&metric::ACCEPT_DELAY, |shard| &shard.accept_delay),
+        (&metric::VIEW_AGE, |shard| &shard.view_age),
+    ];
+    for (declared, series) in per_shard {
+        let mut family = text.family(declared);
+        for (number, shard) in totals.shards.iter().enumerate() {
+            family.distribution(&[&number.to_string()], series(shard));
+        }
+    }
     let mut family = text.family(&metric::PHASES);
     for (backend, total) in recorded(totals, facts) {
         for phase in Phase::ALL {

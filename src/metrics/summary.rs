@@ -81,7 +81,7 @@ mod tests {
         let mut totals = Totals::new(2, 2);
         for shard in 0..2u16 {
             let mut stats = ShardStats::new(2);
-            stats.accepted();
+            stats.accepted(None);
             stats.set_connections(3, 1);
             for id in [BackendId(0), BackendId(1)] {
                 stats.answered(id, 200);

@@ -48,7 +48,7 @@ impl BackendTotals {
 }
 
 /// One shard: what only makes sense for each by itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct ShardTotals {
     /// Downstream connections accepted.
     pub accepted: u64,
@@ -64,6 +64,12 @@ pub struct ShardTotals {
     pub idle_upstream: u32,
     /// The ring's counters when last asked.
     pub ring: RingCounters,
+    /// Completion to handling: the longest that each completion may have waited for the shard's loop.
+    pub stall: Series<u64>,
+    /// Handshake to accept: the longest that each accepted connection may have waited for it.
+    pub accept_delay: Series<u64>,
+    /// At each pick, the age of the shard's view of the others' counts.
+    pub view_age: Series<u64>,
 }
 
 /// All that was recorded since the process began.
@@ -75,7 +81,6 @@ pub struct Totals {
     pub(super) shards: Box<[ShardTotals]>,
     /// By cause and status.
     pub(super) refusals: BTreeMap<(&'static str, u16), u64>,
-    pub(super) view_age: Series<u64>,
 }
 
 impl Totals {
@@ -86,7 +91,6 @@ impl Totals {
             former: BackendTotals::default(),
             shards: vec![ShardTotals::default(); shards].into(),
             refusals: BTreeMap::new(),
-            view_age: Series::default(),
         }
     }
 
@@ -102,7 +106,6 @@ impl Totals {
         for (refusal, status, count) in &part.refusals {
             *self.refusals.entry((Refusal::label(*refusal), *status)).or_default() += count;
         }
-        self.view_age.add(&part.view_age);
         let shard = &mut self.shards[usize::from(shard)];
         shard.accepted += part.accepted;
         shard.accept_pauses += part.accept_pauses;
@@ -111,6 +114,9 @@ impl Totals {
         shard.connections = part.connections;
         shard.idle_upstream = part.idle_upstream;
         shard.ring = part.ring;
+        shard.stall.add(&part.stall);
+        shard.accept_delay.add(&part.accept_delay);
+        shard.view_age.add(&part.view_age);
     }
 
     /// This number is given to another backend: what the one before came to stays in the
@@ -162,6 +168,7 @@ mod tests {
         Failure(u32, usize),
         Refused(u16, usize),
         Age(u64),
+        Handled(u64, u64),
         Counted(u32),
     }
 
@@ -173,7 +180,8 @@ mod tests {
             (0u32..3, 0u16..700).prop_map(|(id, status)| Event::Answer(id, status)),
             (0u32..3, 0..UpstreamFailure::ALL.len()).prop_map(|(id, at)| Event::Failure(id, at)),
             (400u16..404, 0..Refusal::ALL.len()).prop_map(|(status, at)| Event::Refused(status, at)),
-            length.prop_map(Event::Age),
+            length.clone().prop_map(Event::Age),
+            (0u64..1_000, length).prop_map(|(count, us)| Event::Handled(count, us)),
             (0u32..3).prop_map(Event::Counted),
         ]
     }
@@ -185,8 +193,9 @@ mod tests {
             Event::Failure(id, at) => stats.failed(BackendId(id), UpstreamFailure::ALL[at]),
             Event::Refused(status, at) => stats.refused(status, Refusal::ALL[at]),
             Event::Age(us) => stats.view_age(Micros::from_us(us)),
+            Event::Handled(count, us) => stats.handled(count, Micros::from_us(us)),
             Event::Counted(id) => {
-                stats.accepted();
+                stats.accepted(Some(Micros::from_ms(4)));
                 stats.retried(BackendId(id));
                 stats.connected(BackendId(id), Micros::from_us(7));
                 stats.passed(BackendId(id), 5, 6);
@@ -197,7 +206,15 @@ mod tests {
     /// All that is known of the totals but which shard accepted, as text.
     fn known(totals: &Totals) -> String {
         let accepted: u64 = totals.shards.iter().map(|shard| shard.accepted).sum();
-        format!("{accepted} {:?} {:?} {:?}", totals.backends, totals.refusals, totals.view_age)
+        let lengths = [summed(totals, |shard| &shard.view_age), summed(totals, |shard| &shard.stall)];
+        format!("{accepted} {:?} {:?} {lengths:?}", totals.backends, totals.refusals)
+    }
+
+    /// One kind of lengths, over all shards.
+    fn summed(totals: &Totals, of: fn(&ShardTotals) -> &Series<u64>) -> Series<u64> {
+        let mut lengths = Series::default();
+        totals.shards.iter().for_each(|shard| lengths.add(of(shard)));
+        lengths
     }
 
     proptest! {
@@ -237,8 +254,16 @@ mod tests {
                 prop_assert_eq!(lengths, many(&|event| matches!(event, Event::Length(of, _, _) if *of == id)));
             }
             prop_assert_eq!(merged.refusals.values().sum::<u64>(), many(&|event| matches!(event, Event::Refused(..))));
-            prop_assert_eq!(merged.view_age.count(), many(&|event| matches!(event, Event::Age(_))));
+            let ages = summed(&merged, |shard| &shard.view_age).count();
+            prop_assert_eq!(ages, many(&|event| matches!(event, Event::Age(_))));
+            let handled = steps.iter().map(|(_, event, _)| match event {
+                Event::Handled(count, _) => *count,
+                _ => 0,
+            });
+            prop_assert_eq!(summed(&merged, |shard| &shard.stall).count(), handled.sum::<u64>());
             let accepted: u64 = merged.shards.iter().map(|shard| shard.accepted).sum();
+            let delays = summed(&merged, |shard| &shard.accept_delay);
+            prop_assert_eq!([delays.count(), delays.sum().as_us()], [accepted, 4_000 * accepted]);
             prop_assert_eq!(accepted, many(&|event| matches!(event, Event::Counted(_))));
         }
     }
@@ -272,6 +297,7 @@ mod tests {
         }
         assert_eq!(totals.shards()[0].connections, 4);
         totals.shard_ended(0);
-        assert_eq!(totals.shards()[0], ShardTotals::default());
+        let ShardTotals { connections, idle_upstream, .. } = totals.shards()[0];
+        assert_eq!((connections, idle_upstream), (0, 0));
     }
 }

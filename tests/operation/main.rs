@@ -32,6 +32,7 @@
 //! | `doctor.rs` | `weir doctor`: what a host lacks |
 //! | `admin.rs` | the pages, against what was sent |
 //! | `token.rs` | the admin token, and that secrets stay out of the log |
+//! | `waiting.rs` | what waits inside weir, and how busy it is |
 //! | `exposition.rs` | a strict reader of the Prometheus text |
 //! | `peers.rs` | other people's servers and clients |
 //! | `idle.rs` | what weir costs when nothing happens |
@@ -74,6 +75,7 @@ mod takeover;
 mod token;
 mod transitions;
 mod usable;
+mod waiting;
 
 use harness::{Backend, Weir};
 use serde_json::Value;
