@@ -65,7 +65,8 @@ const PROCESS_BYTES: u64 = 8 << 20;
 /// For each shard: 9 × buffers × (`buffer_size` + 2 KiB), eight of the nine only while thousands of pieces
 /// wait for peers that do not read; 6 × [`kept_max_bytes`] for what exchanges keep, incomplete heads,
 /// large requests and answers; `max_connections` × 12 KiB; the ring; the histograms of the shard and of its
-/// backends. For the process: idle upstream connections × 1 KiB, control's histograms, mail and admin pages.
+/// backends. For the process: idle upstream connections × 1 KiB, control's histograms, mail and admin pages, error pages twice (while a reload
+/// brings others).
 /// An eighth more for what the allocator needs to manage it. The kernel's socket buffers are not in it: they are the kernel's to give
 /// (`net.ipv4.tcp_mem`). Backends are those of the file: each that a name resolves to beyond one, or that is
 /// added at run time, takes its histograms.
