@@ -253,7 +253,8 @@ mod tests {
             (0o750, 0o644, true, false),
             (0o700, 0o644, false, false),
         ] {
-            (set(&dir, folder), set(&file, mode));
+            set(&dir, folder);
+            set(&file, mode);
             let case = format!("{folder:o} {mode:o}");
             assert_eq!(another_may_read(other, &groups, &file).unwrap(), of_group, "{case}");
             assert_eq!(another_may_read(other, &nobody, &file).unwrap(), of_all, "{case}");
