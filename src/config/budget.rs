@@ -65,7 +65,8 @@ const PROCESS_BYTES: u64 = 8 << 20;
 /// For each shard: 9 × buffers × (`buffer_size` + 2 KiB), eight of the nine only while thousands of pieces
 /// wait for peers that do not read; 6 × [`kept_max_bytes`] for what exchanges keep, incomplete heads,
 /// large requests and answers; `max_connections` × 12 KiB; the ring; the histograms of the shard and of its
-/// backends. For the process: idle upstream connections × 1 KiB, control's histograms, mail and admin pages.
+/// backends. For the process: idle upstream connections × 1 KiB, control's histograms, mail and admin pages, error pages twice (while a reload
+/// brings others).
 /// An eighth more for what the allocator needs to manage it. The kernel's socket buffers are not in it: they are the kernel's to give
 /// (`net.ipv4.tcp_mem`). Backends are those of the file: each that a name resolves to beyond one, or that is
 /// added at run time, takes its histograms.
@@ -80,7 +81,10 @@ pub fn worst_case_memory_bytes(config: &Config, shards: usize) -> u64 {
             .saturating_mul(pool.backends.len() as u64)
             .saturating_mul(IDLE_BYTES)
     });
+    // The old ones stay until the last client has read them.
+    let pages = config.listeners.iter().map(|listener| 2 * listener.error_pages.bytes()).sum::<u64>();
     let control = PROCESS_BYTES
+        + pages
         + backends * LENGTHS * CONTROL_COUNTER_BYTES
         + CONTROL_MAIL * (MESSAGE_BYTES + backends * MESSAGE_BACKEND_BYTES);
     let admin = config.admin.listen.len() as u64

@@ -19,6 +19,9 @@
 //! | `privileges.rs` | what it is once it has bound: user, groups, capabilities |
 //! | `confined.rs` | under the seccomp profile, the unit's filter, in a pod |
 //! | `refused.rs` | why weir does not start |
+//! | `refusals.rs` | refused requests in the log |
+//! | `error_pages.rs` | pages for weir's own answers: check, reload, its user |
+//! | `explain.rs` | `weir explain` |
 //! | `reload.rs` | another configuration by SIGHUP, under load |
 //! | `takeover.rs` | a new process in the old one's place |
 //! | `restart.rs` | kill -9, and again on the same addresses |
@@ -51,6 +54,8 @@ mod ctl_changes;
 mod demo;
 mod doctor;
 mod draining;
+mod error_pages;
+mod explain;
 mod exposition;
 mod failover;
 mod idle;
@@ -60,6 +65,7 @@ mod peers;
 mod privileges;
 mod probing;
 mod process;
+mod refusals;
 mod refused;
 mod reload;
 mod restart;
