@@ -30,6 +30,8 @@
 //! | `admin.rs` | the pages, against what was sent |
 //! | `token.rs` | the admin token, and that secrets stay out of the log |
 //! | `waiting.rs` | what waits inside weir, and how busy it is |
+//! | `reference.rs` | what is written about metrics: the table, the dashboard, the alerts |
+//! | `metrics.rs` | the metrics page, judged by other programs |
 //! | `exposition.rs` | a strict reader of the Prometheus text |
 //! | `peers.rs` | other people's servers and clients |
 //! | `idle.rs` | what weir costs when nothing happens |
@@ -54,10 +56,12 @@ mod exposition;
 mod failover;
 mod idle;
 mod limits;
+mod metrics;
 mod peers;
 mod privileges;
 mod probing;
 mod process;
+mod reference;
 mod refused;
 mod reload;
 mod restart;
