@@ -2,7 +2,10 @@
 //! Python client. And what is on it: by pool, of backends that left, of nobody's choosing.
 
 use crate::exposition::Page;
-use crate::harness::{Backend, Load, Program, Response, Weir, answers, require, wait_until};
+use crate::harness::{
+    Backend, Client, Load, Program, Response, Socket, Weir, Wire, answers, free_port, require, wait_until,
+    wait_up_to,
+};
 use crate::pool_of;
 use std::path::PathBuf;
 use std::process::Command;
@@ -227,4 +230,65 @@ fn the_process_figures_are_those_of_the_process() {
 
 fn histograms() -> usize {
     ALL.iter().filter(|declared| declared.kind == Kind::Histogram).count()
+}
+
+/// Prometheus itself, scraping `weir` once a second; and where it answers.
+fn prometheus(binary: PathBuf, weir: &Weir) -> (Program, std::net::SocketAddr) {
+    let config = format!(
+        "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\n\
+         rule_files: [{}/config/alerts.yaml]\n\
+         scrape_configs:\n  - job_name: weir\n    static_configs: [{{ targets: [\"{}\"] }}]\n",
+        env!("CARGO_MANIFEST_DIR"),
+        weir.address("admin"),
+    );
+    std::fs::write(weir.dir().join("prometheus.yaml"), config).unwrap();
+    let address = (std::net::Ipv4Addr::LOCALHOST, free_port()).into();
+    let mut command = Command::new(binary);
+    command.current_dir(weir.dir()).args(["--config.file=prometheus.yaml", "--storage.tsdb.path=tsdb"]);
+    (Program::spawn(command.arg(format!("--web.listen-address={address}"))), address)
+}
+
+#[test]
+fn prometheus_itself_scrapes_and_the_dashboards_expressions_have_answers_there() {
+    let Some(binary) = require("prometheus") else { return };
+    let backends = two();
+    let weir = site(&backends);
+    let load = Load::get(weir.address("web"), 2, "/");
+    let (server, address) = prometheus(binary, &weir);
+    let api = |path: &str| -> Option<serde_json::Value> {
+        let socket = std::net::TcpStream::connect(address).ok()?;
+        let mut client = Client { wire: Wire::new(Socket::Tcp(socket), LOOK) };
+        let response =
+            client.ask(format!("GET /api/v1/{path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
+        serde_json::from_str(&response.text()).ok()
+    };
+    let query = |expression: &str| -> Vec<serde_json::Value> {
+        let encoded: String = expression.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let answer = api(&format!("query?query={encoded}")).expect("Prometheus answers");
+        assert_eq!(answer["status"], "success", "{expression}: {answer}");
+        answer["data"]["result"].as_array().unwrap().clone()
+    };
+    wait_up_to(LOOK, "Prometheus has scraped a while", || {
+        api("query?query=count_over_time(up[1m])").is_some_and(|answer| {
+            let count = answer["data"]["result"][0]["value"][1].as_str().map(str::to_owned);
+            count.is_some_and(|count| count.parse::<f64>().unwrap() > 5.0)
+        })
+    });
+    let targets = api("targets").unwrap();
+    let target = &targets["data"]["activeTargets"][0];
+    assert_eq!((&target["health"], &target["lastError"]), (&"up".into(), &"".into()), "{}", server.stderr());
+    let mut silent = Vec::new();
+    for expression in crate::reference::expressions() {
+        let expression = expression.replace("[5m]", "[1m]");
+        if query(&expression).is_empty() && !expression.contains("> 0") {
+            silent.push(expression);
+        }
+    }
+    // What has not happened: a failover.
+    silent.retain(|expression| !expression.contains("weir_failover_last_seconds"));
+    assert!(silent.is_empty(), "nothing answers {silent:#?}");
+    let alerts = query("ALERTS{alertstate=\"firing\"}");
+    assert!(alerts.is_empty(), "{alerts:?}");
+    let counts = load.stop();
+    assert_eq!((counts.wrong, counts.lost), (0, 0));
 }

@@ -108,7 +108,7 @@ fn dashboard() -> Value {
 }
 
 /// The dashboard's expressions, as they are with its variables filled in.
-fn expressions() -> Vec<String> {
+pub(crate) fn expressions() -> Vec<String> {
     let dashboard = dashboard();
     let mut found = Vec::new();
     under(&dashboard, "expr", &mut found);
