@@ -34,8 +34,10 @@ pub use model::*;
 pub use network::{Network, TrustedProxies};
 pub use reference::nearest;
 
+use crate::time::Micros;
 use fault::Report;
-use toml::de::DeTable;
+use std::ops::RangeInclusive;
+use toml::de::{DeTable, DeValue};
 
 /// A configuration that can be run, and what its author should know about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,4 +61,14 @@ pub fn parse(text: &str, file: &str) -> Result<Checked, Faults> {
     let config = read::config(&report, root.get_ref());
     let (faults, warnings) = report.finish();
     if faults.0.is_empty() { Ok(Checked { config, warnings }) } else { Err(faults) }
+}
+
+/// A length of time within `range`, such as "250us" or "1.5s", for those who read one from elsewhere than a
+/// file.
+///
+/// # Errors
+/// What is wrong with it, and what to write instead.
+pub fn length_of_time(text: &str, range: RangeInclusive<Micros>) -> Result<Micros, String> {
+    let value = DeValue::String(text.into());
+    values::length(&value, range).map_err(|wrong| format!("{}; {}", wrong.what, wrong.remedy))
 }
