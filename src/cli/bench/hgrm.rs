@@ -11,7 +11,8 @@ const LINES_PER_HALVING: u32 = 5;
 /// The text of a `.hgrm` file for values that were recorded in µs.
 pub(super) fn hgrm(histogram: &Histogram<u64>) -> String {
     let ms = |us: f64| us / 1e3;
-    let mut text = format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
+    let mut text =
+        format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
     let mut so_far = 0;
     // Into a String: cannot fail.
     for step in histogram.iter_quantiles(LINES_PER_HALVING) {

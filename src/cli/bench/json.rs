@@ -52,8 +52,10 @@ fn figures(round: &Round) -> Value {
     let tally = &round.tally;
     let classes = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(tally.answered);
     let status: Map<String, Value> = classes.map(|(class, count)| (class.to_owned(), json!(count))).collect();
-    let errors: Map<String, Value> =
-        Failure::ALL.iter().map(|failure| (failure.word().to_owned(), json!(tally.failed(*failure)))).collect();
+    let errors: Map<String, Value> = Failure::ALL
+        .iter()
+        .map(|failure| (failure.word().to_owned(), json!(tally.failed(*failure))))
+        .collect();
     json!({
         "requests": tally.requests(),
         "answers": tally.answers(),
@@ -71,9 +73,9 @@ fn figures(round: &Round) -> Value {
 }
 
 fn distribution(histogram: &Histogram<u64>) -> Value {
-    let quantiles = QUANTILES.iter().map(|(quantile, name)| {
-        (String::from(*name), json!(histogram.value_at_quantile(*quantile)))
-    });
+    let quantiles = QUANTILES
+        .iter()
+        .map(|(quantile, name)| (String::from(*name), json!(histogram.value_at_quantile(*quantile))));
     let rest = [
         ("min", json!(histogram.min())),
         ("max", json!(histogram.max())),

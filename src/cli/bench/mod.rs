@@ -103,7 +103,7 @@ pub(super) struct Arguments {
     /// With --arrivals poisson: the same number gives the same arrivals
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// How long an answer may take from when its request was sent, and from the last request to the end
+    /// How long an answer may take once its request was sent; and how long answers are awaited at the end
     #[arg(long, value_name = "LENGTH", default_value = "10s", value_parser = plan::patience)]
     timeout: Micros,
     /// The method [default: GET, or POST with --body]

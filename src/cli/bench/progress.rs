@@ -94,7 +94,10 @@ mod tests {
         let (mut counted, mut total) = (Tally::default(), Tally::default());
         let line = |counted: &Tally, total: &Tally, at| progress.line(counted, total, at, s(1));
         assert_eq!(line(&counted, &total, Micros::from_ms(500)), "round 2 of 6, A: warming up, 1 of 1 s");
-        assert_eq!(line(&counted, &total, s(3)), "round 2 of 6, A: 2 of 10 s  0 answers/s  no answer  errors 0");
+        assert_eq!(
+            line(&counted, &total, s(3)),
+            "round 2 of 6, A: 2 of 10 s  0 answers/s  no answer  errors 0"
+        );
         let at = Instant::from_us;
         let times = Times { due: at(0), sent: Some(at(0)), over: at(300) };
         (0..1_500).for_each(|_| counted.answer(200, 0, times));

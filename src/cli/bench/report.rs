@@ -24,12 +24,14 @@ pub(super) const QUANTILES: [(f64, &str); 8] = [
 
 /// The load in words: "2,000 requests/s, evenly spaced, for 10s after 1s of warm-up; 64 connections, 1 thread".
 pub(super) fn load(plan: &Plan) -> String {
-    let plural = |n: usize, what: &str| format!("{} {what}{}", count(n as u64), if n == 1 { "" } else { "s" });
+    let plural =
+        |n: usize, what: &str| format!("{} {what}{}", count(n as u64), if n == 1 { "" } else { "s" });
     let rounds = match plan.rounds {
         1 => format!("for {}", plan.duration),
         rounds => format!("for {} in {rounds} rounds", plan.duration),
     };
-    let warmup = if plan.warmup.is_zero() { String::new() } else { format!(" after {} of warm-up", plan.warmup) };
+    let warmup =
+        if plan.warmup.is_zero() { String::new() } else { format!(" after {} of warm-up", plan.warmup) };
     let each = if plan.rounds > 1 && !plan.warmup.is_zero() { " each" } else { "" };
     format!(
         "{} requests/s, {}, {rounds}{warmup}{each}; {}, {}",
@@ -77,7 +79,8 @@ pub(super) fn two(plan: &Plan, a: &[Round], b: &[Round]) -> String {
 }
 
 fn comparison(rows: &[Compared]) -> String {
-    let columns = [words("LATENCY"), numbers("A"), numbers("B"), numbers("B/A"), numbers("OF ROUNDS"), words("")];
+    let columns =
+        [words("LATENCY"), numbers("A"), numbers("B"), numbers("B/A"), numbers("OF ROUNDS"), words("")];
     let rows: Vec<Vec<String>> = rows
         .iter()
         .map(|row| {
@@ -161,9 +164,9 @@ pub(super) fn notes(plan: &Plan, name: &str, round: &Round) -> Vec<String> {
     }
     if tally.is_generators_own() {
         notes.push(format!(
-            "{of}the generator could not keep up: one request in a hundred was {} late by its own fault (column \
-             GENERATOR LATE). These figures show its limits and not the target's. Lower --rate, raise --threads, \
-             or give it a host of its own.",
+            "{of}the generator could not keep up: one request in a hundred was sent {} late though a connection was \
+             free (GENERATOR LATE). These figures show the limits of the generator, or of its busy host, and not \
+             the target's. Lower --rate, raise --threads, or give it a host of its own.",
             length(tally.late.value_at_quantile(0.99))
         ));
     }
@@ -188,6 +191,24 @@ pub(super) fn notes(plan: &Plan, name: &str, round: &Round) -> Vec<String> {
     notes
 }
 
+/// Notes in paragraphs that a terminal need not break.
 fn noted(notes: &[String]) -> String {
-    notes.iter().map(|note| format!("\nNote: {note}\n")).collect()
+    const WIDTH: usize = 80;
+    let mut text = String::new();
+    for note in notes {
+        text.push_str("\nNote:");
+        let mut column = "Note:".len();
+        for word in note.split(' ') {
+            let letters = word.chars().count();
+            if column + 1 + letters > WIDTH {
+                text.push_str("\n     ");
+                column = "     ".len();
+            }
+            text.push(' ');
+            text.push_str(word);
+            column += 1 + letters;
+        }
+        text.push('\n');
+    }
+    text
 }

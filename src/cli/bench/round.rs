@@ -89,9 +89,9 @@ impl Interrupts {
 /// None does; what to look at.
 pub(super) fn find(target: &Target, timeout: Micros) -> Result<SocketAddr, String> {
     let url = &target.url;
-    let addresses = (target.host.as_str(), target.port)
-        .to_socket_addrs()
-        .map_err(|error| format!("{url}: no address is known for {}: {error}; see to the name", target.host))?;
+    let addresses = (target.host.as_str(), target.port).to_socket_addrs().map_err(|error| {
+        format!("{url}: no address is known for {}: {error}; see to the name", target.host)
+    })?;
     let mut cause = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in addresses {
         match TcpStream::connect_timeout(&address, CONNECT_WITHIN.min(timeout.as_duration())) {
@@ -143,7 +143,8 @@ impl Threads {
         for tally in &self.tallies {
             // Made before the lock is taken: the thread would wait.
             let fresh = Tally::default();
-            let counted = std::mem::replace(&mut *tally.lock().unwrap_or_else(PoisonError::into_inner), fresh);
+            let counted =
+                std::mem::replace(&mut *tally.lock().unwrap_or_else(PoisonError::into_inner), fresh);
             sum.add(&counted);
         }
         sum

@@ -111,7 +111,11 @@ mod tests {
                 assert_eq!(*at_us, (n as f64 * 1e6 / rate) as u64, "request {n} at {rate}/s");
             }
             for parts in [2, 3, 7] {
-                assert_eq!(merged(&load(rate, length_ms, Arrivals::Even, 1), parts), alone, "{parts} threads");
+                assert_eq!(
+                    merged(&load(rate, length_ms, Arrivals::Even, 1), parts),
+                    alone,
+                    "{parts} threads"
+                );
             }
         }
     }

@@ -11,7 +11,7 @@ use std::fmt::Write;
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 540.0;
 const LEFT: f64 = 84.0;
-const RIGHT: f64 = 930.0;
+const RIGHT: f64 = 916.0;
 const TOP: f64 = 128.0;
 const BOTTOM: f64 = 484.0;
 /// Beyond this ratio of the largest to the smallest value, a linear scale shows only the largest.
@@ -22,7 +22,7 @@ const POINTS_PER_HALVING: u32 = 12;
 const STYLE: &str = "\
   svg { color-scheme: light dark; font-family: system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif; font-size: 14px }
   .paper { fill: #ffffff } text { fill: #1f2328 } .quiet { fill: #59636e }
-  .grid { stroke: #d7dce1; stroke-width: 1 } .axis { stroke: #59636e; stroke-width: 1 }
+  .grid { stroke: #d7dce1; stroke-width: 1 } .axis { fill: none; stroke: #59636e; stroke-width: 1 }
   .line { fill: none; stroke-width: 2.5; stroke-linejoin: round; stroke-linecap: round }
   .first { stroke: #0a5dc2 } .second { stroke: #b4480b; stroke-dasharray: 8 6 }
   @media (prefers-color-scheme: dark) {
@@ -66,7 +66,7 @@ impl Scale {
             return (0..).map(|n| f64::from(n) * step).take_while(|us| *us <= self.high).collect();
         }
         let decades = (self.high / self.low).log10();
-        let steps: &[f64] = if decades > 3.0 { &[1.0] } else { &[1.0, 2.0, 5.0] };
+        let steps: &[f64] = if decades > 3.5 { &[1.0] } else { &[1.0, 2.0, 5.0] };
         let first = 10f64.powf(self.low.log10().floor());
         (0..12)
             .flat_map(|decade| steps.iter().map(move |step| first * 10f64.powi(decade) * step))
@@ -171,8 +171,8 @@ fn legend(text: &mut String, name: &str, histogram: &Histogram<u64>, class: &str
     };
     let _ = writeln!(
         text,
-        "<path class=\"line {class}\" d=\"M{LEFT} {:.1}h40\"/><text x=\"{:.1}\" y=\"{y}\">{} \
-         <tspan class=\"quiet\">{figures}</tspan></text>",
+        "<path class=\"line {class}\" d=\"M{LEFT} {:.1}h40\"/><text x=\"{:.1}\" y=\"{y}\">{}\
+         <tspan class=\"quiet\" dx=\"10\">{figures}</tspan></text>",
         y - 5.0,
         LEFT + 52.0,
         escaped(&shortened(name)),
@@ -235,7 +235,8 @@ mod tests {
         let curves = text.lines().filter(|line| line.starts_with("<path class=\"line") && line.contains('L'));
         let read = |line: &str| -> Vec<(f64, f64)> {
             let path = line.split(" d=\"M").nth(1).unwrap().split('"').next().unwrap();
-            let point = |pair: &str| pair.split_once(' ').map(|(x, y)| (x.parse().unwrap(), y.parse().unwrap()));
+            let point =
+                |pair: &str| pair.split_once(' ').map(|(x, y)| (x.parse().unwrap(), y.parse().unwrap()));
             path.split('L').map(|pair| point(pair).unwrap()).collect()
         };
         curves.map(read).collect()
@@ -243,7 +244,8 @@ mod tests {
 
     #[test]
     fn a_curve_goes_to_the_right_and_up_and_stays_in_its_frame() {
-        for values in [histogram(1..=20_000), histogram([5]), histogram([300; 50]), histogram([10, 3_600_000_000])]
+        for values in
+            [histogram(1..=20_000), histogram([5]), histogram([300; 50]), histogram([10, 3_600_000_000])]
         {
             let text = svg("t", "s", &[("a", &values), ("b", &values)]);
             let curves = points(&text);
@@ -266,7 +268,8 @@ mod tests {
             let scale = Scale::over(low, high);
             assert_eq!(scale.logarithmic, logarithmic, "{low} to {high}");
             let found = scale.marks();
-            let close = found.iter().zip(marks).all(|(found, mark)| (found - mark).abs() < 1e-6 * mark.max(1.0));
+            let close =
+                found.iter().zip(marks).all(|(found, mark)| (found - mark).abs() < 1e-6 * mark.max(1.0));
             assert!(close && found.len() == marks.len(), "{low} to {high}: {found:?}");
         }
     }

@@ -22,15 +22,8 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    pub(super) const ALL: [Self; 7] = [
-        Self::Connect,
-        Self::Timeout,
-        Self::Reset,
-        Self::Closed,
-        Self::Cut,
-        Self::NotHttp,
-        Self::Unanswered,
-    ];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Connect, Self::Timeout, Self::Reset, Self::Closed, Self::Cut, Self::NotHttp, Self::Unanswered];
 
     /// Its name in the report and in JSON.
     pub(super) fn word(self) -> &'static str {
