@@ -196,7 +196,7 @@ fn curve(text: &mut String, histogram: &Histogram<u64>, scale: &Scale, nines: f6
 
 /// As much of a text as has room beside the figures.
 fn shortened(text: &str) -> String {
-    const SHOWN: usize = 72;
+    const SHOWN: usize = 60;
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

@@ -68,7 +68,9 @@ pub(super) enum Word {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Trouble {
     /// The target is not there, or does not take so many connections.
-    #[error("connection {number} was not made: {cause}")]
+    #[error(
+        "connection {number} was not made: {cause}; see what the target and this host (ulimit -n) allow, or lower --connections"
+    )]
     Connect { number: usize, cause: String },
     /// This host has no thread, descriptor or timer to give.
     #[error("{0}")]
