@@ -59,8 +59,10 @@ impl Door {
     }
 }
 
+type Conversation = Connection<TokioIo<TcpStream>, Full<Bytes>>;
+
 /// hyper's half that reads and writes; nothing moves unless somebody waits for it too.
-struct Driver(Option<Pin<Box<Connection<TokioIo<TcpStream>, Full<Bytes>>>>>);
+struct Driver(Option<Pin<Box<Conversation>>>);
 
 impl Driver {
     /// Waits until the connection has ended, for ever if that was seen already. Lets go of it then, upon which

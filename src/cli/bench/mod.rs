@@ -215,7 +215,7 @@ async fn rounds(
             }
             let label = match *name {
                 "" => String::new(),
-                name => format!("round {} of {}, {name}", number + 1, plan.rounds),
+                name => format!("round {}/{} {name}", number + 1, plan.rounds),
             };
             let mut progress = Progress::new(label, plan.warmup, load.length);
             let round = round::run(plan, &load, *to, &mut interrupts, &mut progress).await;

@@ -8,13 +8,13 @@ use crate::cli::ctl::table::{count, length};
 use crate::time::Micros;
 use std::io::{self, IsTerminal, Write};
 
-/// How often a line is written where it cannot be rewritten.
-const LINE_EVERY: Micros = Micros::from_s(5);
+/// How often a line is written where it cannot be rewritten: every fifth time, and no tick is quite on time.
+const LINE_EVERY: Micros = Micros::from_ms(4_500);
 
 /// The line of progress.
 pub(super) struct Progress {
     terminal: bool,
-    /// What of several rounds is running, such as "round 2 of 6, A"; empty if there is only one.
+    /// What of several rounds is running, such as "round 2/6 A"; empty if there is only one.
     round: String,
     warmup: Micros,
     /// Of the round, warm-up included.
@@ -90,14 +90,11 @@ mod tests {
     #[test]
     fn the_line_says_where_it_is_how_fast_and_what_went_wrong() {
         let s = Micros::from_s;
-        let progress = Progress::new("round 2 of 6, A".into(), s(1), s(11));
+        let progress = Progress::new("round 2/6 A".into(), s(1), s(11));
         let (mut counted, mut total) = (Tally::default(), Tally::default());
         let line = |counted: &Tally, total: &Tally, at| progress.line(counted, total, at, s(1));
-        assert_eq!(line(&counted, &total, Micros::from_ms(500)), "round 2 of 6, A: warming up, 1 of 1 s");
-        assert_eq!(
-            line(&counted, &total, s(3)),
-            "round 2 of 6, A: 2 of 10 s  0 answers/s  no answer  errors 0"
-        );
+        assert_eq!(line(&counted, &total, Micros::from_ms(500)), "round 2/6 A: warming up, 1 of 1 s");
+        assert_eq!(line(&counted, &total, s(3)), "round 2/6 A: 2 of 10 s  0 answers/s  no answer  errors 0");
         let at = Instant::from_us;
         let times = Times { due: at(0), sent: Some(at(0)), over: at(300) };
         (0..1_500).for_each(|_| counted.answer(200, 0, times));
@@ -105,7 +102,7 @@ mod tests {
         total.failure(Failure::Reset, None, times);
         assert_eq!(
             line(&counted, &total, s(3)),
-            "round 2 of 6, A: 2 of 10 s  1,500 answers/s  p50 300 µs  p99 300 µs  errors 1"
+            "round 2/6 A: 2 of 10 s  1,500 answers/s  p50 300 µs  p99 300 µs  errors 1"
         );
         assert!(line(&counted, &total, s(12)).contains("waiting for the last answers"));
     }

@@ -153,11 +153,10 @@ impl Threads {
     /// Waits for their end, which has come or was asked for.
     fn join(self) -> Result<(), Trouble> {
         drop(self.wanted);
-        let ended = self.handles.into_iter().map(|handle| handle.join().is_ok());
-        if ended.fold(true, |all, one| all && one) {
-            Ok(())
-        } else {
-            Err(io::Error::other("a thread of the generator has broken down").into())
+        let broken = self.handles.into_iter().filter_map(|handle| handle.join().err()).count();
+        match broken {
+            0 => Ok(()),
+            _ => Err(io::Error::other("a thread of the generator has broken down").into()),
         }
     }
 }
