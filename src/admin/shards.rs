@@ -73,7 +73,7 @@ fn shard_page(shard: &ShardStatus, in_flight: u64, recorded: &ShardTotals) -> Sh
     let ring = recorded.ring;
     ShardPage {
         number: shard.number,
-        state: state(shard),
+        state: shard.word(),
         error: shard.error.clone(),
         connections: recorded.connections,
         in_flight,
@@ -91,14 +91,5 @@ fn shard_page(shard: &ShardStatus, in_flight: u64, recorded: &ShardTotals) -> Sh
             no_buffers: ring.no_buffers,
             buffers_in_use: ring.buffers_in_use,
         },
-    }
-}
-
-/// A shard's state in one word.
-fn state(shard: &ShardStatus) -> &'static str {
-    match (shard.alive, shard.stalled) {
-        (false, _) => "ended",
-        (true, true) => "stalled",
-        (true, false) => "serving",
     }
 }

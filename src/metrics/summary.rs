@@ -95,7 +95,7 @@ mod tests {
             stats.refused(404, Refusal::NoRoute);
             totals.absorb(shard, &stats);
         }
-        totals.reset(BackendId(1));
+        totals.reset(BackendId(1), Some("app"));
         assert_eq!(totals.backend(BackendId(1)).unwrap().requests(), 0);
         let summary = totals.summary();
         let classes: Vec<_> = summary.classes.iter().filter(|(_, count)| *count > 0).copied().collect();

@@ -4,6 +4,7 @@
 //! [`crate::mesh::ToControl::Collected`]; the exposition and `admin` read the result.
 
 use super::Series;
+use super::interval::Interval;
 use super::stats::{BackendRecord, Phase, Refusal, RingCounters, ShardStats};
 use crate::balance::BackendId;
 use hdrhistogram::Counter;
@@ -18,7 +19,13 @@ impl BackendTotals {
         self.classes.iter().sum()
     }
 
-    fn add<C: Counter>(&mut self, part: &BackendRecord<C>) {
+    pub(super) fn add<C: Counter>(&mut self, part: &BackendRecord<C>) {
+        self.add_counters(part);
+        self.phases.iter_mut().zip(&part.phases).for_each(|(total, part)| total.add(part));
+    }
+
+    /// Adds all but the phases.
+    fn add_counters<C: Counter>(&mut self, part: &BackendRecord<C>) {
         let BackendRecord {
             classes,
             failures,
@@ -28,7 +35,7 @@ impl BackendTotals {
             connects_us,
             bytes_in,
             bytes_out,
-            phases,
+            phases: _,
         } = part;
         self.classes.iter_mut().zip(classes).for_each(|(total, part)| *total += part);
         self.failures.iter_mut().zip(failures).for_each(|(total, part)| *total += part);
@@ -38,7 +45,6 @@ impl BackendTotals {
         self.connects_us = self.connects_us.saturating_add(*connects_us);
         self.bytes_in += bytes_in;
         self.bytes_out += bytes_out;
-        self.phases.iter_mut().zip(phases).for_each(|(total, part)| total.add(part));
     }
 
     /// The recorded lengths of one phase.
@@ -78,9 +84,13 @@ pub struct Totals {
     pub(super) backends: Vec<BackendTotals>,
     /// What those came to, all together, whose numbers were given to others.
     pub(super) former: BackendTotals,
+    /// The same by pool, of the pools that there are.
+    former_by_pool: BTreeMap<String, BackendTotals>,
     pub(super) shards: Box<[ShardTotals]>,
     /// By cause and status.
     pub(super) refusals: BTreeMap<(&'static str, u16), u64>,
+    /// What came since this was last cleared.
+    recent: Interval,
 }
 
 impl Totals {
@@ -89,8 +99,10 @@ impl Totals {
         Self {
             backends: (0..backends).map(|_| BackendTotals::default()).collect(),
             former: BackendTotals::default(),
+            former_by_pool: BTreeMap::new(),
             shards: vec![ShardTotals::default(); shards].into(),
             refusals: BTreeMap::new(),
+            recent: Interval::new(backends, shards),
         }
     }
 
@@ -100,9 +112,13 @@ impl Totals {
         if part.backends.len() > self.backends.len() {
             self.backends.resize_with(part.backends.len(), BackendTotals::default);
         }
-        for (total, part) in self.backends.iter_mut().zip(&part.backends) {
-            total.add(part);
+        self.recent.grow(self.backends.len());
+        for (id, (total, part)) in self.backends.iter_mut().zip(&part.backends).enumerate() {
+            total.add_counters(part);
+            // Both at once: what takes long is to walk through the histograms of a thousand backends.
+            self.recent.absorb_backend(id, part, &mut total.phases);
         }
+        self.recent.absorb_shard(shard, part);
         for (refusal, status, count) in &part.refusals {
             *self.refusals.entry((Refusal::label(*refusal), *status)).or_default() += count;
         }
@@ -120,11 +136,39 @@ impl Totals {
     }
 
     /// This number is given to another backend: what the one before came to stays in the
-    /// [summary](Self::summary) only.
-    pub fn reset(&mut self, id: BackendId) {
-        if let Some(total) = self.backends.get_mut(id.0 as usize) {
-            self.former.add(&std::mem::take(total));
+    /// [summary](Self::summary), and in what [its pool](Self::former_of) came to, if there still is that pool.
+    pub fn reset(&mut self, id: BackendId, pool: Option<&str>) {
+        let Some(total) = self.backends.get_mut(id.0 as usize) else { return };
+        let former = std::mem::take(total);
+        self.former.add(&former);
+        if let Some(pool) = pool {
+            self.former_by_pool.entry(pool.to_owned()).or_default().add(&former);
         }
+    }
+
+    /// What those backends of a pool came to whose numbers were given to others; `None`: there are none.
+    pub fn former_of(&self, pool: &str) -> Option<&BackendTotals> {
+        self.former_by_pool.get(pool)
+    }
+
+    /// Forgets what the backends of other pools than these came to.
+    pub fn keep_pools(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.former_by_pool.retain(|pool, _| is_there(pool));
+    }
+
+    /// Requests that weir answered by itself or gave up: cause, status (0: none), how many.
+    pub fn refusals(&self) -> impl Iterator<Item = (&'static str, u16, u64)> {
+        self.refusals.iter().map(|((cause, status), count)| (*cause, *status, *count))
+    }
+
+    /// What was recorded since this was last [cleared](Interval::clear).
+    pub fn recent(&self) -> &Interval {
+        &self.recent
+    }
+
+    /// The same, to be cleared.
+    pub fn recent_mut(&mut self) -> &mut Interval {
+        &mut self.recent
     }
 
     /// A shard is gone, and its connections with it.

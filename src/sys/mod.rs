@@ -1,6 +1,6 @@
 //! The kernel's surface outside the ring: the clock, sockets and their options, descriptors passed to another
-//! process, CPU sets, small files, limits, accounts, who the process is and what it may, the kernel's version; and the
-//! supervisor that started the process.
+//! process, CPU sets, small files, limits, accounts, what the process uses, who the process is and what it may,
+//! the kernel's version; and the supervisor that started the process.
 //!
 //! Here: thin, safe calls through nix and core_affinity. Not here: operations that wait (`ring`), and
 //! any decision. Called by `ring`, `shard`, `control`, `serve` and `cli`.
@@ -15,4 +15,5 @@ pub mod limits;
 pub mod notify;
 pub mod pipe;
 pub mod privileges;
+pub mod process;
 pub mod socket;

@@ -31,6 +31,7 @@
 //! | `demo.rs` | `weir demo` from its greeting to its end |
 //! | `doctor.rs` | `weir doctor`: what a host lacks |
 //! | `admin.rs` | the pages, against what was sent |
+//! | `live.rs` | the stream behind dashboard and `weir top` |
 //! | `token.rs` | the admin token, and that secrets stay out of the log |
 //! | `waiting.rs` | what waits inside weir, and how busy it is |
 //! | `exposition.rs` | a strict reader of the Prometheus text |
@@ -59,6 +60,7 @@ mod exposition;
 mod failover;
 mod idle;
 mod limits;
+mod live;
 mod peers;
 mod privileges;
 mod probing;
