@@ -7,6 +7,7 @@
 //! What was asked for goes to stdout, what went wrong to stderr with "weir: " before each line, so that
 //! a log in which several programs write shows whose it is.
 
+mod bench;
 mod check;
 mod ctl;
 mod demo;
@@ -87,6 +88,8 @@ enum Command {
     },
     #[command(about = "Try weir: three small backends and a balancer in front of them", long_about = DEMO_HELP)]
     Demo,
+    #[command(about = "Measure a target's latency under an open load; exits 0, 1 or 2", long_about = bench::HELP)]
+    Bench(Box<bench::Arguments>),
 }
 
 // A paragraph is one line, which clap breaks to the terminal's width; tables keep within 80 columns.
@@ -138,6 +141,7 @@ pub fn main() -> ExitCode {
         Command::Ctl(ctl) => ctl::ctl(&ctl),
         Command::Explain { word } => explain::explain(word.as_deref()),
         Command::Demo => demo::demo(),
+        Command::Bench(arguments) => bench::bench(&arguments),
     })
 }
 

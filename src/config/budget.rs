@@ -51,10 +51,14 @@ const CONTROL_MAIL: u64 = 8_192;
 const MESSAGE_BYTES: u64 = 160;
 const MESSAGE_BACKEND_BYTES: u64 = 4;
 
-/// Connections of each admin listener, what one takes, and what a backend takes in the longest page.
+/// Connections of each admin listener, what one takes, and what a backend and a shard take in the longest page.
 const ADMIN_CONNECTIONS: u64 = 64;
 const ADMIN_BYTES: u64 = 64 << 10;
 const PAGE_BACKEND_BYTES: u64 = 16 << 10;
+const PAGE_SHARD_BYTES: u64 = 8 << 10;
+
+/// Of a pool: what backends that left it came to, and its sum while a page by pool is made.
+const POOL_RECORDS: u64 = 2;
 
 /// The process without shards: its threads, its tables, its configuration. The program's own text, which the
 /// kernel can drop and read again, is not in it.
@@ -85,11 +89,11 @@ pub fn worst_case_memory_bytes(config: &Config, shards: usize) -> u64 {
     let pages = config.listeners.iter().map(|listener| 2 * listener.error_pages.bytes()).sum::<u64>();
     let control = PROCESS_BYTES
         + pages
-        + backends * LENGTHS * CONTROL_COUNTER_BYTES
+        + (backends + POOL_RECORDS * config.pools.len() as u64) * LENGTHS * CONTROL_COUNTER_BYTES
         + CONTROL_MAIL * (MESSAGE_BYTES + backends * MESSAGE_BACKEND_BYTES);
     let admin = config.admin.listen.len() as u64
         * ADMIN_CONNECTIONS
-        * (ADMIN_BYTES + backends.saturating_mul(PAGE_BACKEND_BYTES));
+        * (ADMIN_BYTES + backends.saturating_mul(PAGE_BACKEND_BYTES) + shards * PAGE_SHARD_BYTES);
     let all = idle.fold(a_shard.saturating_mul(shards), u64::saturating_add);
     let all = all.saturating_add(control).saturating_add(admin);
     all.saturating_add(all / 8)

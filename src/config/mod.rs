@@ -38,9 +38,11 @@ pub use model::*;
 pub use network::{Network, TrustedProxies};
 pub use reference::nearest;
 
+use crate::time::Micros;
 use fault::Report;
+use std::ops::RangeInclusive;
 use std::path::Path;
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 /// A configuration that can be run, and what its author should know about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,4 +78,14 @@ pub fn parse_with(text: &str, file: &str, read: ReadFile<'_>) -> Result<Checked,
     let config = read::config(&report, root.get_ref());
     let (faults, warnings) = report.finish();
     if faults.0.is_empty() { Ok(Checked { config, warnings }) } else { Err(faults) }
+}
+
+/// A length of time within `range`, such as "250us" or "1.5s", for those who read one from elsewhere than a
+/// file.
+///
+/// # Errors
+/// What is wrong with it, and what to write instead.
+pub fn length_of_time(text: &str, range: RangeInclusive<Micros>) -> Result<Micros, String> {
+    let value = DeValue::String(text.into());
+    values::length(&value, range).map_err(|wrong| format!("{}; {}", wrong.what, wrong.remedy))
 }

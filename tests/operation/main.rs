@@ -34,6 +34,8 @@
 //! | `live.rs` | the stream behind dashboard and `weir top` |
 //! | `token.rs` | the admin token, and that secrets stay out of the log |
 //! | `waiting.rs` | what waits inside weir, and how busy it is |
+//! | `reference.rs` | what is written about metrics: the table, the dashboard, the alerts |
+//! | `metrics.rs` | the metrics page, judged by other programs |
 //! | `exposition.rs` | a strict reader of the Prometheus text |
 //! | `peers.rs` | other people's servers and clients |
 //! | `idle.rs` | what weir costs when nothing happens |
@@ -61,10 +63,12 @@ mod failover;
 mod idle;
 mod limits;
 mod live;
+mod metrics;
 mod peers;
 mod privileges;
 mod probing;
 mod process;
+mod reference;
 mod refusals;
 mod refused;
 mod reload;
