@@ -50,7 +50,8 @@ async fn answered(
         | Target::Verb { .. }
         | Target::Inject { .. }
         | Target::InjectIntoControl
-        | Target::Reload => changes::make(target, request, surface, life).await,
+        | Target::Reload
+        | Target::ReopenLogs => changes::make(target, request, surface, life).await,
     }
 }
 

@@ -23,6 +23,7 @@ mod read;
 mod records;
 mod reference;
 mod section;
+mod template;
 mod values;
 
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use fault::{Fault, Faults};
 pub use model::*;
 pub use network::{Network, TrustedProxies};
 pub use reference::nearest;
+pub use template::{Piece, Template, Variable};
 
 use fault::Report;
 use toml::de::DeTable;

@@ -32,8 +32,6 @@ pub(super) struct Ledger {
     recorder: RefCell<Recorder>,
     /// The state of the dice that draw samples.
     dice: Cell<u64>,
-    /// Records that were dropped since somebody asked.
-    dropped: Cell<u64>,
 }
 
 impl Ledger {
@@ -46,7 +44,6 @@ impl Ledger {
             spare: RefCell::default(),
             recorder: RefCell::new(recorder),
             dice: Cell::new(seed | 1),
-            dropped: Cell::new(0),
         }
     }
 
@@ -107,7 +104,7 @@ impl Ledger {
             entry.failed() || entry.whole >= lines.slow || lines.sample.has(self.draw())
         });
         if entry.line {
-            self.lost(self.recorder.borrow_mut().take(&draft, now));
+            self.recorder.borrow_mut().take(&draft, now);
         }
         let mut spare = self.spare.borrow_mut();
         if spare.len() < SPARE_MAX {
@@ -119,22 +116,13 @@ impl Ledger {
     pub(super) fn send_due(&self, now: Instant, all: bool) {
         let mut recorder = self.recorder.borrow_mut();
         if all || now >= recorder.due() {
-            self.lost(recorder.send());
+            recorder.send();
         }
     }
 
     /// When something will have waited long enough.
     pub(super) fn due(&self) -> Instant {
         self.recorder.borrow().due()
-    }
-
-    /// Records that were dropped since the last time, for want of room in the queue.
-    pub(super) fn dropped(&self) -> u64 {
-        self.dropped.take()
-    }
-
-    fn lost(&self, count: usize) {
-        self.dropped.set(self.dropped.get() + count as u64);
     }
 
     /// xorshift64* (Marsaglia; Vigna 2016): good enough for samples, and it never waits.
@@ -157,11 +145,6 @@ impl Service {
     /// When records will have waited long enough.
     pub fn records_due(&self) -> Instant {
         self.ledger.due()
-    }
-
-    /// Records that were dropped since the last time.
-    pub fn records_dropped(&self) -> u64 {
-        self.ledger.dropped()
     }
 }
 

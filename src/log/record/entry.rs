@@ -97,6 +97,17 @@ impl Entry {
         self.status >= 500 || !matches!(self.ending, Ending::Answered | Ending::Tunnelled)
     }
 
+    /// Why it ended as it did, in the word by which metrics count it; `None`: it ended well.
+    pub fn cause(&self) -> Option<&'static str> {
+        match self.ending {
+            Ending::Answered | Ending::Tunnelled => None,
+            Ending::Refused(Refusal::UpstreamFailed, Some(failure)) | Ending::Cut(failure) => {
+                Some(failure.label())
+            }
+            Ending::Refused(refusal, _) | Ending::Lost(refusal) => Some(refusal.label()),
+        }
+    }
+
     /// Whether there is such a text.
     pub fn has(&self, text: Text) -> bool {
         self.texts[text as usize].len > 0
@@ -137,7 +148,7 @@ impl Draft {
     }
 
     /// Appends its texts to `buffer`; the entry that names them there.
-    pub(super) fn put(&self, buffer: &mut Vec<u8>) -> Entry {
+    pub(in crate::log) fn put(&self, buffer: &mut Vec<u8>) -> Entry {
         let mut entry = self.entry;
         let base = buffer.len() as u32;
         entry.texts.iter_mut().for_each(|span| span.start += base);
