@@ -5,7 +5,10 @@
 use crate::control::Desk;
 use crate::fleet::status::{BackendStatus, PoolStatus, ShardStatus};
 use crate::limit::Exceeded;
-use crate::metrics::{BackendFacts, ConfigFacts, Facts, ListenerFacts, PoolFacts, ShardFacts, page};
+use crate::log::access::Counts;
+use crate::metrics::{
+    AccessLogFacts, BackendFacts, ConfigFacts, Facts, ListenerFacts, PoolFacts, ShardFacts, page,
+};
 use crate::topology::ListenerPlan;
 
 /// The whole page.
@@ -26,11 +29,17 @@ pub(super) fn metrics(desk: &Desk) -> String {
             loaded_unix_s: held.last_success_unix_s,
             needs_restart: held.needs_restart.len(),
         },
+        access_log: desk.access_log_counts().map(access_log).unwrap_or_default(),
         uptime: desk.now() - desk.started(),
         ready: desk.ready().is_ok(),
         serving: desk.serving(),
     };
     page(&desk.totals(), &facts)
+}
+
+fn access_log(counts: &Counts) -> AccessLogFacts {
+    let dropped = counts.dropped_by_shard().collect();
+    AccessLogFacts { lines: counts.lines(), errors: counts.errors(), dropped }
 }
 
 fn backend(backend: &BackendStatus) -> BackendFacts<'_> {

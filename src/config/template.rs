@@ -149,7 +149,8 @@ fn unknown(name: &str, place: &str) -> Wrong {
     let remedy = match nearest(name, names()) {
         Some(near) => format!("did you mean ${near}?"),
         None if name.starts_with("http_") || name.starts_with("sent_http_") => {
-            "of the fields there are $host, $referer, $user_agent and $request_id; no others are recorded".to_owned()
+            "of the fields there are $host, $referer, $user_agent and $request_id; no others are recorded"
+                .to_owned()
         }
         None => format!("use {}", names().map(|name| format!("${name}")).collect::<Vec<_>>().join(", ")),
     };
@@ -172,12 +173,10 @@ mod tests {
             ("$status", vec![Piece::Variable(Status)]),
             ("a $status b", vec![text("a "), Piece::Variable(Status), text(" b")]),
             ("$status$bytes_in", vec![Piece::Variable(Status), Piece::Variable(BytesIn)]),
-            ("${status}s $$5\t\"$$$status\"", vec![
-                Piece::Variable(Status),
-                text("s $5\t\"$"),
-                Piece::Variable(Status),
-                text("\""),
-            ]),
+            (
+                "${status}s $$5\t\"$$$status\"",
+                vec![Piece::Variable(Status), text("s $5\t\"$"), Piece::Variable(Status), text("\"")],
+            ),
             ("é$status.", vec![text("é"), Piece::Variable(Status), text(".")]),
         ] {
             let read = Template::parse(format).unwrap();

@@ -100,6 +100,17 @@ pub struct ConfigFacts<'a> {
     pub needs_restart: usize,
 }
 
+/// What became of the access log's lines.
+#[derive(Clone, Debug, Default)]
+pub struct AccessLogFacts {
+    /// Lines written.
+    pub lines: u64,
+    /// Writes that failed.
+    pub errors: u64,
+    /// Lines dropped, by shard.
+    pub dropped: Vec<u64>,
+}
+
 /// What control knows, beside what the shards recorded.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
@@ -113,6 +124,8 @@ pub struct Facts<'a> {
     pub shards: Vec<ShardFacts>,
     /// The configuration that holds.
     pub config: ConfigFacts<'a>,
+    /// The access log.
+    pub access_log: AccessLogFacts,
     /// Since the process began.
     pub uptime: Micros,
     /// Whether `/readyz` says so.
@@ -125,6 +138,7 @@ pub struct Facts<'a> {
 pub fn page(totals: &Totals, facts: &Facts<'_>) -> String {
     let mut text = Text::default();
     process(&mut text, totals, facts);
+    access_log(&mut text, &facts.access_log);
     configuration(&mut text, &facts.config);
     shards(&mut text, totals);
     listeners(&mut text, facts);
@@ -157,6 +171,15 @@ fn configuration(text: &mut Text, config: &ConfigFacts<'_>) {
     text.family(&metric::RELOAD_SUCCESS).sample(&[], config.last_succeeded.into());
     text.family(&metric::RELOAD_TIME).ratio(&[], config.loaded_unix_s as f64);
     text.family(&metric::NEEDS_RESTART).sample(&[], config.needs_restart as u64);
+}
+
+fn access_log(text: &mut Text, log: &AccessLogFacts) {
+    text.family(&metric::LOG_LINES).sample(&[], log.lines);
+    let mut family = text.family(&metric::LOG_DROPPED);
+    (0..)
+        .zip(&log.dropped)
+        .for_each(|(shard, dropped): (u16, _)| family.sample(&[&shard.to_string()], *dropped));
+    text.family(&metric::LOG_ERRORS).sample(&[], log.errors);
 }
 
 fn shards(text: &mut Text, totals: &Totals) {
@@ -366,6 +389,7 @@ mod tests {
                 loaded_unix_s: 1_700_000_000,
                 needs_restart: 1,
             },
+            access_log: AccessLogFacts { lines: 40, errors: 2, dropped: vec![3] },
             uptime: Micros::from_s(9),
             ready: true,
             serving: 1,

@@ -119,17 +119,21 @@ impl Client {
     pub(super) async fn refuse(&mut self, refused: Refused, ending: Ending, head_only: bool) {
         let Refused { status, refusal, says } = refused;
         self.service.stats.borrow_mut().refused(status, refusal);
-        self.record_refused(status, refusal);
         let close = ending == Ending::Close;
-        let out = match says {
-            Says::Answer(out) => out,
+        let (out, body_len) = match says {
+            Says::Answer(out) => {
+                let head = memchr::memmem::find(&out, b"\r\n\r\n").map_or(out.len(), |end| end + 4);
+                let body_len = out.len() - head;
+                (out, body_len)
+            }
             Says::Text(text) => {
                 let mut out = self.service.spare();
                 let body = format!("{status} {}: {text}\n", reason_phrase(status));
                 write_error(status, reason_phrase(status), &body, close, head_only, &mut out);
-                out
+                (out, if head_only { 0 } else { body.len() })
             }
         };
+        self.record_refused(status, refusal, body_len as u64);
         if let Err(fault) = self.sent_before().await {
             self.lost(fault);
             return;

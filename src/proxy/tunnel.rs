@@ -7,16 +7,37 @@ use super::attempt::Begun;
 use super::connection::Client;
 use super::exchange::After;
 use super::response::FirstPart;
+use super::service::Service;
 use crate::log::record::Ending;
+use crate::metrics::Refusal;
 use crate::ring::{Fault, Payload, Stream};
 use crate::time::{Instant, Micros};
+use crate::upstream::Connection;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::Poll;
 
 /// Time for one piece to leave a tunnel; the other side may be slow, but not dead.
 const SEND_TIMEOUT: Micros = Micros::from_s(60);
+
+/// Bytes that have passed, each way. When the tunnel is over, however that comes, its record is told.
+struct Passed {
+    service: Rc<Service>,
+    seat: u32,
+    up: Cell<u64>,
+    down: Cell<u64>,
+}
+
+impl Drop for Passed {
+    fn drop(&mut self) {
+        let (up, down) = (self.up.get(), self.down.get());
+        self.service.ledger.note(self.seat, |draft| {
+            (draft.entry.bytes_in, draft.entry.bytes_out) = (up, down);
+        });
+    }
+}
 
 impl Client {
     /// Passes bytes until the tunnel ends. The exchange is in flight until then.
@@ -25,24 +46,49 @@ impl Client {
         if let Err(fault) = self.sent_before().await {
             return self.lost(fault);
         }
+        let (up, down) = (Cell::new(0), Cell::new(part.body_bytes));
+        let passed = Passed { service: self.service.clone(), seat: self.seat, up, down };
         if let Err(fault) = self.down(Instant::NEVER).send(part.payload).await {
+            drop(passed);
             return self.lost(fault);
         }
+        let ahead = if self.input.is_empty() {
+            Payload::Static(b"")
+        } else {
+            match self.input.take_payload(&self.service) {
+                Some(payload) => payload,
+                None => {
+                    // Too much of that is under way.
+                    self.service.stats.borrow_mut().refused(0, Refusal::RequestMemory);
+                    self.record_ended(Ending::Lost(Refusal::RequestMemory));
+                    return After::Close;
+                }
+            }
+        };
+        self.pass_both_ways(&connection, ahead, &passed).await;
+        in_flight.passed(first_byte);
+        drop(passed);
+        self.record_ended(Ending::Tunnelled);
+        After::Close
+    }
+
+    /// Passes `ahead` up, and then whatever comes, until both sides have ended or either fails.
+    async fn pass_both_ways(&self, connection: &Connection, ahead: Payload, passed: &Passed) {
         let idle = connection.picked().pool().rules().timeouts.tunnel_idle;
         let now = || self.service.now();
-        if !self.input.is_empty() {
-            let Some(payload) = self.input.take_payload(&self.service) else { return After::Close };
-            if connection.stream.send(payload, now() + SEND_TIMEOUT).await.outcome.is_err() {
-                return After::Close;
+        if !ahead.as_slice().is_empty() {
+            passed.up.set(ahead.as_slice().len() as u64);
+            if connection.stream.send(ahead, now() + SEND_TIMEOUT).await.outcome.is_err() {
+                return;
             }
         }
         let last = Cell::new(now());
-        let mut up = pin!(pass(&self.stream, &connection.stream, &last, idle, &now));
-        let mut down = pin!(pass(&connection.stream, &self.stream, &last, idle, &now));
+        let mut up = pin!(pass(&self.stream, &connection.stream, &last, &passed.up, idle, &now));
+        let mut down = pin!(pass(&connection.stream, &self.stream, &last, &passed.down, idle, &now));
         let (mut up_ended, mut down_ended) = (false, false);
         poll_fn(|cx| {
             for (ended, way) in [
-                (&mut up_ended, up.as_mut() as std::pin::Pin<&mut dyn Future<Output = Result<(), Fault>>>),
+                (&mut up_ended, up.as_mut() as Pin<&mut dyn Future<Output = Result<(), Fault>>>),
                 (&mut down_ended, down.as_mut()),
             ] {
                 if !*ended && let Poll::Ready(end) = way.poll(cx) {
@@ -55,9 +101,6 @@ impl Client {
             if up_ended && down_ended { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        in_flight.passed(first_byte);
-        self.record_ended(Ending::Tunnelled);
-        After::Close
     }
 }
 
@@ -66,6 +109,7 @@ async fn pass(
     from: &Stream,
     to: &Stream,
     last: &Cell<Instant>,
+    passed: &Cell<u64>,
     idle: Micros,
     now: &dyn Fn() -> Instant,
 ) -> Result<(), Fault> {
@@ -73,6 +117,7 @@ async fn pass(
         match from.receive(last.get().deadline(idle)).await {
             Ok(Some(chunk)) => {
                 last.set(now());
+                passed.set(passed.get() + chunk.len() as u64);
                 to.send(Payload::Chunk(chunk), now() + SEND_TIMEOUT).await.outcome?;
             }
             Ok(None) => {

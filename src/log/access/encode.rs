@@ -21,14 +21,7 @@ pub(super) fn number(mut number: u64, out: &mut Vec<u8>) {
 /// Microseconds of a second, all six digits.
 pub(super) fn fraction(us: u64, out: &mut Vec<u8>) {
     let digit = |unit: u64| b'0' + (us / unit % 10) as u8;
-    out.extend_from_slice(&[
-        digit(100_000),
-        digit(10_000),
-        digit(1_000),
-        digit(100),
-        digit(10),
-        digit(1),
-    ]);
+    out.extend_from_slice(&[digit(100_000), digit(10_000), digit(1_000), digit(100), digit(10), digit(1)]);
 }
 
 /// An address.

@@ -251,7 +251,10 @@ mod tests {
     }
 
     fn line(format: &str, draft: &Draft) -> String {
-        let text = format!("[access_log]\nformat = {}\n[[listener]]\naddress = \"127.0.0.1:80\"\npool = \"a\"\n[[pool.a.backend]]\naddress = \"127.0.0.1:81\"\n", Json::from(format));
+        let text = format!(
+            "[access_log]\nformat = {}\n[[listener]]\naddress = \"127.0.0.1:80\"\npool = \"a\"\n[[pool.a.backend]]\naddress = \"127.0.0.1:81\"\n",
+            Json::from(format)
+        );
         let config = crate::config::parse(&text, "weir.toml").unwrap().config;
         let mut out = Vec::new();
         let mut texts = b"others'".to_vec();

@@ -36,10 +36,13 @@ fn remedy(what: &str, cause: &io::Error) -> String {
     let folder = Path::new(what).parent().unwrap_or(Path::new("/")).display();
     match Errno::from_raw(cause.raw_os_error().unwrap_or(0)) {
         Errno::ENOENT if what.starts_with("the syslog") => {
-            "start a syslog there (in a container, mount the host's /dev/log), or name a file or \"stderr\"".to_owned()
+            "start a syslog there (in a container, mount the host's /dev/log), or name a file or \"stderr\""
+                .to_owned()
         }
         Errno::ENOENT | Errno::ENOTDIR => {
-            format!("make its folder (install -d -m 0750 -o weir -g weir {folder}; LogsDirectory=weir in a unit)")
+            format!(
+                "make its folder (install -d -m 0750 -o weir -g weir {folder}; LogsDirectory=weir in a unit)"
+            )
         }
         Errno::EACCES | Errno::EPERM | Errno::EROFS => {
             format!("let weir's user write there (chown weir {folder}; ReadWritePaths={folder} in a unit)")

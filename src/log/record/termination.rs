@@ -113,10 +113,14 @@ impl Termination {
             Self::ServerDataTimeout => {
                 "The backend's answer stopped for timeouts.between_bytes, or was not whole within timeouts.total."
             }
-            Self::ProxyRequest => "weir refused the request by a rule: it is no HTTP, too large, or has no route.",
+            Self::ProxyRequest => {
+                "weir refused the request by a rule: it is no HTTP, too large, or has no route."
+            }
             Self::ProxyAnswered => "weir answered in the place of a backend: the request was meant for it.",
             Self::NoServer => "No backend was usable.",
-            Self::Resource => "weir had no memory or no place left for it, or every place at the backends was taken.",
+            Self::Resource => {
+                "weir had no memory or no place left for it, or every place at the backends was taken."
+            }
             Self::Stopped => "weir stopped, and grace was over.",
         }
     }
@@ -127,7 +131,9 @@ impl Termination {
             Ending::Answered | Ending::Tunnelled => Self::Normal,
             Ending::Cut(failure) => Self::of_failure(failure),
             Ending::Refused(Refusal::UpstreamFailed, Some(failure)) => Self::of_failure(failure),
-            Ending::Lost(Refusal::ClientGone) if !entry.has(Text::Backend) => Self::ClientRequest,
+            Ending::Lost(Refusal::ClientGone) if entry.uploading || !entry.has(Text::Backend) => {
+                Self::ClientRequest
+            }
             Ending::Lost(Refusal::ClientGone) if entry.first_byte.is_none() => Self::ClientHead,
             Ending::Refused(refusal, _) | Ending::Lost(refusal) => Self::of_refusal(refusal),
         }
