@@ -7,7 +7,6 @@ use super::attempt::Begun;
 use super::connection::Client;
 use super::exchange::After;
 use super::response::FirstPart;
-use super::service::Service;
 use crate::log::record::Ending;
 use crate::metrics::Refusal;
 use crate::ring::{Fault, Payload, Stream};
@@ -16,28 +15,10 @@ use crate::upstream::Connection;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::rc::Rc;
 use std::task::Poll;
 
 /// Time for one piece to leave a tunnel; the other side may be slow, but not dead.
 const SEND_TIMEOUT: Micros = Micros::from_s(60);
-
-/// Bytes that have passed, each way. When the tunnel is over, however that comes, its record is told.
-struct Passed {
-    service: Rc<Service>,
-    seat: u32,
-    up: Cell<u64>,
-    down: Cell<u64>,
-}
-
-impl Drop for Passed {
-    fn drop(&mut self) {
-        let (up, down) = (self.up.get(), self.down.get());
-        self.service.ledger.note(self.seat, |draft| {
-            (draft.entry.bytes_in, draft.entry.bytes_out) = (up, down);
-        });
-    }
-}
 
 impl Client {
     /// Passes bytes until the tunnel ends. The exchange is in flight until then.
@@ -46,10 +27,8 @@ impl Client {
         if let Err(fault) = self.sent_before().await {
             return self.lost(fault);
         }
-        let (up, down) = (Cell::new(0), Cell::new(part.body_bytes));
-        let passed = Passed { service: self.service.clone(), seat: self.seat, up, down };
+        self.note(|draft| draft.entry.bytes_out = part.body_bytes);
         if let Err(fault) = self.down(Instant::NEVER).send(part.payload).await {
-            drop(passed);
             return self.lost(fault);
         }
         let ahead = if self.input.is_empty() {
@@ -65,26 +44,28 @@ impl Client {
                 }
             }
         };
-        self.pass_both_ways(&connection, ahead, &passed).await;
+        self.pass_both_ways(&connection, ahead).await;
         in_flight.passed(first_byte);
-        drop(passed);
         self.record_ended(Ending::Tunnelled);
         After::Close
     }
 
     /// Passes `ahead` up, and then whatever comes, until both sides have ended or either fails.
-    async fn pass_both_ways(&self, connection: &Connection, ahead: Payload, passed: &Passed) {
+    async fn pass_both_ways(&self, connection: &Connection, ahead: Payload) {
         let idle = connection.picked().pool().rules().timeouts.tunnel_idle;
         let now = || self.service.now();
+        // At once, and not at the end: weir may stop before that.
+        let passed_up = |count: usize| self.note(|draft| draft.entry.bytes_in += count as u64);
+        let passed_down = |count: usize| self.note(|draft| draft.entry.bytes_out += count as u64);
         if !ahead.as_slice().is_empty() {
-            passed.up.set(ahead.as_slice().len() as u64);
+            passed_up(ahead.as_slice().len());
             if connection.stream.send(ahead, now() + SEND_TIMEOUT).await.outcome.is_err() {
                 return;
             }
         }
         let last = Cell::new(now());
-        let mut up = pin!(pass(&self.stream, &connection.stream, &last, &passed.up, idle, &now));
-        let mut down = pin!(pass(&connection.stream, &self.stream, &last, &passed.down, idle, &now));
+        let mut up = pin!(pass(&self.stream, &connection.stream, &last, &passed_up, idle, &now));
+        let mut down = pin!(pass(&connection.stream, &self.stream, &last, &passed_down, idle, &now));
         let (mut up_ended, mut down_ended) = (false, false);
         poll_fn(|cx| {
             for (ended, way) in [
@@ -109,7 +90,7 @@ async fn pass(
     from: &Stream,
     to: &Stream,
     last: &Cell<Instant>,
-    passed: &Cell<u64>,
+    passed: &dyn Fn(usize),
     idle: Micros,
     now: &dyn Fn() -> Instant,
 ) -> Result<(), Fault> {
@@ -117,7 +98,7 @@ async fn pass(
         match from.receive(last.get().deadline(idle)).await {
             Ok(Some(chunk)) => {
                 last.set(now());
-                passed.set(passed.get() + chunk.len() as u64);
+                passed(chunk.len());
                 to.send(Payload::Chunk(chunk), now() + SEND_TIMEOUT).await.outcome?;
             }
             Ok(None) => {
