@@ -11,6 +11,7 @@ mod check;
 mod ctl;
 mod demo;
 mod doctor;
+mod records;
 mod run;
 
 use crate::config::{self, Checked, Fault};

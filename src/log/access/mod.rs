@@ -20,5 +20,5 @@ mod stamp;
 mod writer;
 
 pub use counts::Counts;
-pub use sink::{Sink, SinkRefused};
+pub use sink::{Sink, SinkRefused, look};
 pub(super) use writer::Writer;

@@ -4,10 +4,12 @@
 //! one. Where a write can end in the middle of a line, what is torn is taken back, or the rest comes next; on
 //! pipes and terminals no more goes at once than the kernel takes in one piece.
 
-use crate::config::AccessTarget;
+use crate::config::{AccessFormat, AccessLog, AccessTarget};
+use crate::sys::privileges::{Use, may};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::fs::{File, OpenOptions};
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -25,17 +27,47 @@ const PRIORITY: u32 = 16 * 8 + 6;
 
 /// Lines cannot go where they are to go.
 #[derive(Debug, thiserror::Error)]
-#[error("access_log.to: {what} cannot be opened: {cause}; {}", remedy(what, cause))]
+#[error("access_log.to: {to} cannot be opened: {cause}; {}", self.remedy())]
 pub struct SinkRefused {
-    /// A path.
-    what: String,
+    to: Named,
     cause: io::Error,
 }
 
-fn remedy(what: &str, cause: &io::Error) -> String {
-    let folder = Path::new(what).parent().unwrap_or(Path::new("/")).display();
+/// Where lines go, in words.
+#[derive(Clone, Debug)]
+struct Named(AccessTarget);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            AccessTarget::Stderr => f.write_str("stderr"),
+            AccessTarget::File(path) => path.display().fmt(f),
+            AccessTarget::Syslog(path) => write!(f, "the syslog at {}", path.display()),
+        }
+    }
+}
+
+impl SinkRefused {
+    /// What the kernel said.
+    pub fn cause(&self) -> &io::Error {
+        &self.cause
+    }
+
+    /// What to do about it.
+    pub fn remedy(&self) -> String {
+        remedy(&self.to.0, &self.cause)
+    }
+}
+
+fn remedy(to: &AccessTarget, cause: &io::Error) -> String {
+    let (is_syslog, path) = match to {
+        AccessTarget::Syslog(path) => (true, &**path),
+        AccessTarget::File(path) => (false, &**path),
+        AccessTarget::Stderr => (false, Path::new("/")),
+    };
+    let folder = path.parent().unwrap_or(path).display();
     match Errno::from_raw(cause.raw_os_error().unwrap_or(0)) {
-        Errno::ENOENT if what.starts_with("the syslog") => {
+        Errno::ENOENT | Errno::ECONNREFUSED if is_syslog => {
             "start a syslog there (in a container, mount the host's /dev/log), or name a file or \"stderr\""
                 .to_owned()
         }
@@ -100,15 +132,7 @@ impl Sink {
             AccessTarget::File(path) => open_file(path),
             AccessTarget::Syslog(path) => open_syslog(path),
         };
-        let refused = |cause| {
-            let what = match to {
-                AccessTarget::Stderr => "stderr".to_owned(),
-                AccessTarget::File(path) => path.display().to_string(),
-                AccessTarget::Syslog(path) => format!("the syslog at {}", path.display()),
-            };
-            SinkRefused { what, cause }
-        };
-        Ok(Self { to: to.clone(), out: out.map_err(refused)? })
+        Ok(Self { to: to.clone(), out: out.map_err(|cause| SinkRefused { to: Named(to.clone()), cause })? })
     }
 
     /// What it was opened for.
@@ -156,6 +180,30 @@ impl Sink {
             Out::Syslog(socket, _) => drop(is_writable(socket.as_fd(), timeout)),
         }
     }
+}
+
+/// Whether this process could open what an access log asks for. Nothing is made, written or sent.
+///
+/// # Errors
+/// Why it could not.
+pub fn look(access_log: &AccessLog) -> Result<(), SinkRefused> {
+    let looked = match &access_log.to {
+        _ if access_log.format == AccessFormat::Off => Ok(()),
+        AccessTarget::Stderr => Ok(()),
+        AccessTarget::Syslog(path) => open_syslog(path).map(drop),
+        AccessTarget::File(path) => match fs::metadata(path) {
+            Ok(file) if file.is_file() || file.is_dir() => {
+                OpenOptions::new().append(true).open(path).map(drop)
+            }
+            // To open a FIFO and close it again would end its reader.
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                may(Use::MakeFilesIn, path.parent().unwrap_or(path))
+            }
+            Err(error) => Err(error),
+        },
+    };
+    looked.map_err(|cause| SinkRefused { to: Named(access_log.to.clone()), cause })
 }
 
 fn open_file(path: &Path) -> io::Result<Out> {
