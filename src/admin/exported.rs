@@ -7,8 +7,10 @@ use super::problem::Problem;
 use crate::control::Desk;
 use crate::fleet::status::{BackendStatus, Left, PoolStatus, ShardStatus};
 use crate::limit::Exceeded;
+use crate::log::access::Counts;
 use crate::metrics::{
-    BackendFacts, ConfigFacts, Facts, Format, Level, ListenerFacts, Past, PoolFacts, ShardFacts, page,
+    AccessLogFacts, BackendFacts, ConfigFacts, Facts, Format, Level, ListenerFacts, Past, PoolFacts,
+    ShardFacts, page,
 };
 use crate::sys::process;
 use crate::topology::ListenerPlan;
@@ -90,11 +92,17 @@ pub(super) fn metrics(desk: &Desk, format: Format, level: Level) -> String {
             needs_restart: held.needs_restart.len(),
         },
         usage: process::usage(),
+        access_log: desk.access_log_counts().map(access_log).unwrap_or_default(),
         uptime: desk.now() - desk.started(),
         ready: desk.ready().is_ok(),
         serving: desk.serving(),
     };
     page(&desk.totals(), &facts, format, level)
+}
+
+fn access_log(counts: &Counts) -> AccessLogFacts {
+    let dropped = counts.dropped_by_shard().collect();
+    AccessLogFacts { lines: counts.lines(), errors: counts.errors(), dropped }
 }
 
 fn backend(backend: &BackendStatus) -> BackendFacts<'_> {

@@ -21,7 +21,9 @@ pub use exposition::{Format, Level};
 pub use histogram::{LONGEST, Series};
 pub use history::{BOUNDS, BackendName, History, SLOT, Slot};
 pub use interval::{Ends, Figures, Interval, Marks, Recent, ShardFigures};
-pub use page::{BackendFacts, ConfigFacts, Facts, ListenerFacts, Past, PoolFacts, ShardFacts, page};
+pub use page::{
+    AccessLogFacts, BackendFacts, ConfigFacts, Facts, ListenerFacts, Past, PoolFacts, ShardFacts, page,
+};
 pub use reference::reference;
 pub use stats::{BackendRecord, BackendStats, Phase, Refusal, RingCounters, ShardStats, UpstreamFailure};
 pub use summary::Summary;

@@ -10,8 +10,8 @@ use super::hold::{Taken, counted};
 use super::peer::ClientAddress;
 use super::refusal::Refused;
 use super::service::{ListenerRules, SPARE_BYTES_MAX, Service};
-use crate::exchange::{self, RequestFacts, RequestLeft, RequestRules, Upward};
-use crate::http1::{Fields, RequestRewrite};
+use crate::exchange::{self, BadRequest, RequestFacts, RequestLeft, RequestRules, Upward};
+use crate::http1::{Fields, RequestRewrite, client_named};
 use crate::log::record::{Draft, Text};
 use crate::ring::{Chunk, Payload};
 use crate::upstream::Pool;
@@ -214,11 +214,22 @@ pub(super) fn take_request(client: &mut Client, rules: &ListenerRules) -> Result
             service.give_spare(out);
             return Ok(None);
         }
-        Err(bad) => return Err(Refused::request(&bad, out)),
+        Err(bad) => {
+            if service.ledger.is_wanted() && !matches!(bad, BadRequest::Head(_)) {
+                // Its head was read, so it is known whose it is.
+                let named = asked.believed.and_then(|proxies| client_named(input.bytes(), fields, proxies));
+                let fill = |draft: &mut Draft| draft_of(draft, &listener.named(), input.bytes(), fields);
+                service.ledger.begin(*seat, service.now(), named.or(peer.address()), fill);
+            }
+            return Err(Refused::request(&bad, out));
+        }
     };
     let client = ClientAddress::new(upward.client.or(peer.address()));
     if service.ledger.is_wanted() || rules.request_id.is_some() {
-        let fill = |draft: &mut Draft| draft_of(draft, &listener.named(), input.bytes(), fields);
+        let fill = |draft: &mut Draft| {
+            draft_of(draft, &listener.named(), input.bytes(), fields);
+            draft.entry.bytes_in = upward.body_len as u64;
+        };
         service.ledger.begin(*seat, service.now(), client.get(), fill);
     }
     // The router is of the same topology as the pools.

@@ -72,12 +72,14 @@ pub struct Entry {
     pub retries: u8,
     /// How it ended.
     pub ending: Ending,
-    /// Bytes of the request's body, as the client framed them.
+    /// Bytes of the request's body, as the client framed them; in a tunnel, of all from the client.
     pub bytes_in: u64,
-    /// Bytes of the answer's body, as the backend framed them.
+    /// Bytes of the answer's body, as the backend framed them; in a tunnel, of all to the client.
     pub bytes_out: u64,
     /// Whose request it was; `None`: of a peer on a Unix socket that named nobody.
     pub client: Option<IpAddr>,
+    /// The request's body has not come whole.
+    pub uploading: bool,
     /// A line in the access log is wanted for it.
     pub line: bool,
     /// Where the texts stand.
@@ -92,9 +94,25 @@ struct Span {
 }
 
 impl Entry {
-    /// Whether somebody got no answer, or one that says that the server failed.
+    /// Whether it got no answer, or one that says that the server failed or that weir refused it.
     pub fn failed(&self) -> bool {
-        self.status >= 500 || !matches!(self.ending, Ending::Answered | Ending::Tunnelled)
+        let went_well = match self.ending {
+            // A TRACE that was meant for weir is answered as it was to be.
+            Ending::Answered | Ending::Tunnelled | Ending::Refused(Refusal::LastHop, _) => true,
+            Ending::Refused(..) | Ending::Cut(_) | Ending::Lost(_) => false,
+        };
+        self.status >= 500 || !went_well
+    }
+
+    /// Why it ended as it did, in the word by which metrics count it; `None`: it ended well.
+    pub fn cause(&self) -> Option<&'static str> {
+        match self.ending {
+            Ending::Answered | Ending::Tunnelled => None,
+            Ending::Refused(Refusal::UpstreamFailed, Some(failure)) | Ending::Cut(failure) => {
+                Some(failure.label())
+            }
+            Ending::Refused(refusal, _) | Ending::Lost(refusal) => Some(refusal.label()),
+        }
     }
 
     /// Whether there is such a text.
@@ -137,7 +155,7 @@ impl Draft {
     }
 
     /// Appends its texts to `buffer`; the entry that names them there.
-    pub(super) fn put(&self, buffer: &mut Vec<u8>) -> Entry {
+    pub(in crate::log) fn put(&self, buffer: &mut Vec<u8>) -> Entry {
         let mut entry = self.entry;
         let base = buffer.len() as u32;
         entry.texts.iter_mut().for_each(|span| span.start += base);

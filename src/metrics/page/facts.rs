@@ -118,6 +118,17 @@ pub struct ConfigFacts<'a> {
     pub needs_restart: usize,
 }
 
+/// What became of the access log's lines.
+#[derive(Clone, Debug, Default)]
+pub struct AccessLogFacts {
+    /// Lines written.
+    pub lines: u64,
+    /// Writes that failed.
+    pub errors: u64,
+    /// Lines dropped, by shard.
+    pub dropped: Vec<u64>,
+}
+
 /// What control knows, beside what the shards recorded.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
@@ -133,6 +144,8 @@ pub struct Facts<'a> {
     pub shards: Vec<ShardFacts>,
     /// The configuration that holds.
     pub config: ConfigFacts<'a>,
+    /// The access log.
+    pub access_log: AccessLogFacts,
     /// What the process uses.
     pub usage: Usage,
     /// Since the process began.
