@@ -114,14 +114,21 @@ pub(super) enum Ending {
     Close,
 }
 
+/// Adds a field line to an answer that is whole, as its first.
+fn add_line(line: &[u8], answer: &mut Vec<u8>) {
+    let first = memchr::memchr(b'\n', answer).map_or(0, |end| end + 1);
+    answer.splice(first..first, line.iter().copied());
+}
+
 impl Client {
     /// Answers a request that was refused. `head_only`: it was a HEAD.
     pub(super) async fn refuse(&mut self, refused: Refused, ending: Ending, head_only: bool) {
         let Refused { status, refusal, says } = refused;
+        let id_line = self.service.ledger.with_id_line(self.seat, <[u8]>::to_vec);
         self.service.stats.borrow_mut().refused(status, refusal);
         self.record_refused(status, refusal);
         let close = ending == Ending::Close;
-        let out = match says {
+        let mut out = match says {
             Says::Answer(out) => out,
             Says::Text(text) => {
                 let mut out = self.service.spare();
@@ -130,6 +137,7 @@ impl Client {
                 out
             }
         };
+        add_line(&id_line, &mut out);
         if let Err(fault) = self.sent_before().await {
             self.lost(fault);
             return;

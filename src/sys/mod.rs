@@ -1,4 +1,4 @@
-//! The kernel's surface outside the ring: the clock, sockets and their options, descriptors passed to another
+//! The kernel's surface outside the ring: the clocks, seeds, sockets and their options, descriptors passed to another
 //! process, CPU sets, limits, accounts, who the process is and what it may, the kernel's version; and the
 //! supervisor that started the process.
 //!
@@ -14,4 +14,5 @@ pub mod limits;
 pub mod notify;
 pub mod pipe;
 pub mod privileges;
+pub mod random;
 pub mod socket;
