@@ -5,7 +5,10 @@
 use crate::control::Desk;
 use crate::fleet::status::{BackendStatus, PoolStatus, ShardStatus};
 use crate::limit::Exceeded;
-use crate::metrics::{BackendFacts, ConfigFacts, Facts, ListenerFacts, PoolFacts, ShardFacts, page};
+use crate::log::export::{Cause, SpanCounts};
+use crate::metrics::{
+    BackendFacts, ConfigFacts, Facts, ListenerFacts, PoolFacts, ShardFacts, SpanFacts, page,
+};
 use crate::topology::ListenerPlan;
 
 /// The whole page.
@@ -26,11 +29,17 @@ pub(super) fn metrics(desk: &Desk) -> String {
             loaded_unix_s: held.last_success_unix_s,
             needs_restart: held.needs_restart.len(),
         },
+        spans: desk.spans().map(spans).unwrap_or_default(),
         uptime: desk.now() - desk.started(),
         ready: desk.ready().is_ok(),
         serving: desk.serving(),
     };
     page(&desk.totals(), &facts)
+}
+
+fn spans(counts: &SpanCounts) -> SpanFacts {
+    let dropped = Cause::ALL.map(|cause| (cause.label(), counts.dropped(cause)));
+    SpanFacts { exported: counts.exported(), dropped }
 }
 
 fn backend(backend: &BackendStatus) -> BackendFacts<'_> {

@@ -15,7 +15,7 @@ mod summary;
 mod totals;
 
 pub use histogram::{LONGEST, Series};
-pub use page::{BackendFacts, ConfigFacts, Facts, ListenerFacts, PoolFacts, ShardFacts, page};
+pub use page::{BackendFacts, ConfigFacts, Facts, ListenerFacts, PoolFacts, ShardFacts, SpanFacts, page};
 pub use stats::{BackendRecord, BackendStats, Phase, Refusal, RingCounters, ShardStats, UpstreamFailure};
 pub use summary::Summary;
 pub use totals::{BackendTotals, ShardTotals, Totals};

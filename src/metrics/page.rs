@@ -100,6 +100,15 @@ pub struct ConfigFacts<'a> {
     pub needs_restart: usize,
 }
 
+/// What became of the spans of sampled exchanges.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SpanFacts {
+    /// A collector has taken them.
+    pub exported: u64,
+    /// Dropped, by cause.
+    pub dropped: [(&'static str, u64); 4],
+}
+
 /// What control knows, beside what the shards recorded.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
@@ -113,6 +122,8 @@ pub struct Facts<'a> {
     pub shards: Vec<ShardFacts>,
     /// The configuration that holds.
     pub config: ConfigFacts<'a>,
+    /// Traces.
+    pub spans: SpanFacts,
     /// Since the process began.
     pub uptime: Micros,
     /// Whether `/readyz` says so.
@@ -125,6 +136,7 @@ pub struct Facts<'a> {
 pub fn page(totals: &Totals, facts: &Facts<'_>) -> String {
     let mut text = Text::default();
     process(&mut text, totals, facts);
+    spans(&mut text, &facts.spans);
     configuration(&mut text, &facts.config);
     shards(&mut text, totals);
     listeners(&mut text, facts);
@@ -157,6 +169,12 @@ fn configuration(text: &mut Text, config: &ConfigFacts<'_>) {
     text.family(&metric::RELOAD_SUCCESS).sample(&[], config.last_succeeded.into());
     text.family(&metric::RELOAD_TIME).ratio(&[], config.loaded_unix_s as f64);
     text.family(&metric::NEEDS_RESTART).sample(&[], config.needs_restart as u64);
+}
+
+fn spans(text: &mut Text, spans: &SpanFacts) {
+    text.family(&metric::SPANS).sample(&[], spans.exported);
+    let mut family = text.family(&metric::SPANS_DROPPED);
+    spans.dropped.iter().for_each(|(cause, count)| family.sample(&[cause], *count));
 }
 
 fn shards(text: &mut Text, totals: &Totals) {
@@ -366,6 +384,7 @@ mod tests {
                 loaded_unix_s: 1_700_000_000,
                 needs_restart: 1,
             },
+            spans: SpanFacts { exported: 20, dropped: [("queue_full", 5), ("a", 0), ("b", 0), ("c", 0)] },
             uptime: Micros::from_s(9),
             ready: true,
             serving: 1,
@@ -438,6 +457,8 @@ mod tests {
             "weir_shard_stalls_total{shard=\"0\"} 4",
             "weir_shard_stalled{shard=\"0\"} 1",
             "weir_shard_heartbeat_age_seconds{shard=\"0\"} 1.5",
+            "weir_trace_spans_exported_total 20",
+            "weir_trace_spans_dropped_total{cause=\"queue_full\"} 5",
             "weir_degraded 1",
             "weir_config_info{hash=\"00ff\"} 1",
             "weir_config_generation 8",

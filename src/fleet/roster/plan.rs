@@ -38,7 +38,7 @@ fn recording(config: &Config) -> Recording {
     Recording {
         lines,
         traces: tracing.map(|tracing| Share::of(tracing.sample)),
-        exports: tracing.is_some_and(|tracing| tracing.otlp.is_some()),
+        exports: config.collector().is_some(),
     }
 }
 

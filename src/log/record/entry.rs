@@ -113,6 +113,17 @@ impl Entry {
         self.texts[text as usize].len > 0
     }
 
+    /// The same, with its texts appended to another buffer.
+    pub(in crate::log) fn copied(&self, buffer: &[u8], to: &mut Vec<u8>) -> Self {
+        let mut copy = *self;
+        for span in &mut copy.texts {
+            let text = span.of(buffer);
+            *span = Span { start: to.len() as u32, len: text.len() as u16 };
+            to.extend_from_slice(text);
+        }
+        copy
+    }
+
     /// A text, in the buffer that it was recorded in; empty if there is none.
     pub fn text<'a>(&self, text: Text, buffer: &'a [u8]) -> &'a [u8] {
         self.texts[text as usize].of(buffer)
@@ -166,7 +177,7 @@ impl Draft {
     }
 
     /// Appends its texts to `buffer`; the entry that names them there.
-    pub(super) fn put(&self, buffer: &mut Vec<u8>) -> Entry {
+    pub(in crate::log) fn put(&self, buffer: &mut Vec<u8>) -> Entry {
         let mut entry = self.entry;
         let base = buffer.len() as u32;
         entry.texts.iter_mut().for_each(|span| span.start += base);

@@ -6,6 +6,7 @@
 
 use super::recorder::{Batch, Recorder};
 use crate::config::{AccessFormat, AccessLog, Config};
+use crate::log::export::{Exporter, SpanCounts};
 use crate::sys::clock;
 use crate::time::Micros;
 use crossbeam::channel::{Receiver, Sender, bounded, select, unbounded};
@@ -36,14 +37,16 @@ enum Order {
 #[error("cannot start the thread that writes the access log: {0}")]
 pub struct JournalRefused(#[from] io::Error);
 
-/// Control's handle to the thread. Dropped, it waits until what has come is written, for a second at most.
+/// Control's handle to the thread. Dropped, it waits until what has come is written and sent, for a
+/// few seconds at most.
 pub struct Journal {
     orders: Sender<Order>,
+    spans: Arc<SpanCounts>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// How long the end waits for the thread.
-const END_WITHIN: Micros = Micros::from_s(1);
+/// How long the end waits for the thread, which itself waits two seconds for the last spans.
+const END_WITHIN: Micros = Micros::from_s(3);
 
 impl Journal {
     /// Starts the thread. One recorder for each of `shards` comes with it.
@@ -60,9 +63,17 @@ impl Journal {
             emptied.push(give);
             recorders.push(Recorder::new(shard, queue.clone(), spares));
         }
-        let writer = Writer { batches, told, emptied, access_log: config.access_log.clone() };
+        let spans = Arc::new(SpanCounts::default());
+        let mut exporter = Exporter::new(spans.clone());
+        exporter.configure(config.collector());
+        let writer = Writer { batches, told, emptied, access_log: config.access_log.clone(), exporter };
         let thread = thread::Builder::new().name("weir-log".to_owned()).spawn(move || writer.run())?;
-        Ok((Self { orders, thread: Some(thread) }, recorders))
+        Ok((Self { orders, spans, thread: Some(thread) }, recorders))
+    }
+
+    /// What became of the spans of sampled exchanges.
+    pub fn spans(&self) -> &SpanCounts {
+        &self.spans
     }
 
     /// This configuration holds from now on.
@@ -94,6 +105,7 @@ struct Writer {
     /// By shard: where emptied batches go.
     emptied: Vec<Sender<Box<Batch>>>,
     access_log: AccessLog,
+    exporter: Exporter,
 }
 
 impl Writer {
@@ -112,9 +124,13 @@ impl Writer {
                 }
             };
             match order {
-                Some(Order::Configure(config)) => self.access_log = config.access_log.clone(),
+                Some(Order::Configure(config)) => {
+                    self.access_log = config.access_log.clone();
+                    self.exporter.configure(config.collector());
+                }
                 Some(Order::End) => {
                     self.write_what_has_come();
+                    self.exporter.end();
                     return;
                 }
                 None => {}
@@ -148,6 +164,7 @@ impl Writer {
     }
 
     fn write(&mut self, mut batch: Box<Batch>) {
+        self.exporter.take(&batch.entries, &batch.texts);
         if self.access_log.format != AccessFormat::Off {
             let _ = writeln!(io::stderr(), "{} records", batch.entries.len());
         }
