@@ -30,6 +30,7 @@
 //! | `admin.rs` | the pages, against what was sent |
 //! | `token.rs` | the admin token, and that secrets stay out of the log |
 //! | `exposition.rs` | a strict reader of the Prometheus text |
+//! | `tracing.rs` | traces at a collector, and collectors that misbehave |
 //! | `peers.rs` | other people's servers and clients |
 //! | `idle.rs` | what weir costs when nothing happens |
 //! | `process.rs` | a backend that is a process |
@@ -66,6 +67,7 @@ mod shutdown;
 mod systemd;
 mod takeover;
 mod token;
+mod tracing;
 mod transitions;
 mod usable;
 
