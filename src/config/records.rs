@@ -4,12 +4,13 @@
 
 use super::address;
 use super::fault::Wrong;
-use super::model::{AccessFormat, AccessLog, AccessTarget, Tracing};
+use super::model::{AccessFormat, AccessLog, AccessTarget, Collector, Tracing};
 use super::reference::nearest;
 use super::section::Section;
 use super::template::Template;
 use super::values::{self, A_YEAR, quoted};
 use crate::time::Micros;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 /// Where a host's syslog listens.
@@ -65,10 +66,63 @@ fn target(text: &str) -> Result<AccessTarget, Wrong> {
 }
 
 pub(super) fn tracing(mut s: Section<'_>) -> Tracing {
-    let tracing = Tracing {
-        otlp: s.text("otlp", |text| Ok(text.to_owned())),
-        sample: s.read("sample", values::share).unwrap_or(0.01),
-    };
+    let tracing =
+        Tracing { otlp: s.text("otlp", collector), sample: s.read("sample", values::share).unwrap_or(0.01) };
     s.finish(&[]);
     tracing
+}
+
+/// Where signals of this kind go, below the collector's address (OTLP specification, "OTLP/HTTP Request").
+const TRACES: &str = "/v1/traces";
+
+/// A collector's address, as OpenTelemetry's exporters take it: "http://127.0.0.1:4318", perhaps with a path
+/// before the one that is added.
+fn collector(text: &str) -> Result<Collector, Wrong> {
+    const FORM: &str = "write one such as \"http://127.0.0.1:4318\"";
+    let wrong = |why: &str, remedy: String| Err(Wrong::new(format!("{} {why}", quoted(text)), remedy));
+    let rest = match text.split_once("://") {
+        Some(("http", rest)) => rest,
+        Some(("https", rest)) => {
+            let why = format!("is https, which is {}", values::NOT_BUILT_YET);
+            return wrong(
+                &why,
+                format!("write {} to a collector on this host", quoted(&format!("http://{rest}"))),
+            );
+        }
+        Some(_) => return wrong("is no http address", FORM.to_owned()),
+        None => return wrong("has no scheme", format!("write {}", quoted(&format!("http://{text}")))),
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let prefix = path.trim_end_matches('/');
+    if let Some(before) = prefix.strip_suffix(TRACES) {
+        let shorter = format!("http://{authority}{before}");
+        return wrong(
+            "names the path of traces, which weir adds itself",
+            format!("write {}", quoted(&shorter)),
+        );
+    }
+    if !prefix.is_empty() {
+        address::target(prefix)?;
+    }
+    if text.contains(['?', '@']) {
+        return wrong("has a query or a user, which collectors do not look at", FORM.to_owned());
+    }
+    let Some((host, port)) = authority.rsplit_once(':').filter(|_| !authority.ends_with(']')) else {
+        let with_port = format!("http://{authority}:4318{prefix}");
+        return wrong("has no port", format!("add it: {}", quoted(&with_port)));
+    };
+    let port = match port.parse::<u16>() {
+        Ok(port @ 1..) => port,
+        Ok(0) | Err(_) => return wrong("has no port from 1 to 65535", FORM.to_owned()),
+    };
+    let v6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_right = match v6 {
+        Some(v6) => v6.parse::<Ipv6Addr>().is_ok(),
+        None => host.parse::<Ipv4Addr>().is_ok() || address::host_field(host).is_ok(),
+    };
+    if !is_right {
+        return wrong("has no host that can be looked up", FORM.to_owned());
+    }
+    let path = format!("{prefix}{TRACES}");
+    Ok(Collector { host: v6.unwrap_or(host).to_owned(), port, path })
 }

@@ -197,6 +197,10 @@ metrics! {
         "1 while the shard's heart does not beat.";
     SHARD_BEAT: Gauge "weir_shard_heartbeat_age_seconds" Seconds ["shard"]
         "How long ago the shard's heart beat.";
+    SPANS: Counter "weir_trace_spans_exported_total" One []
+        "Spans of sampled exchanges that the collector has taken.";
+    SPANS_DROPPED: Counter "weir_trace_spans_dropped_total" One ["cause"]
+        "Spans of sampled exchanges that were dropped, since the collector is too slow, unreachable or refuses them.";
     DEGRADED: Gauge "weir_degraded" One []
         "1 once a shard has ended, so that fewer cores serve than configured.";
     LOG_LINES: Counter "weir_access_log_lines_total" One []

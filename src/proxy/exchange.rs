@@ -232,11 +232,12 @@ impl Client {
         };
         let mut input = Input::default();
         input.begin(first);
-        let part = match take_response(&self.service, &mut input, &outgoing.facts, 0, self.closing()) {
-            Ok(Some(Part::Final(part))) => part,
-            Ok(interim) => return Answered::Later(Rest::Head(begun, input, interim)),
-            Err(_) => return Answered::Later(Rest::Failed(begun.failed(AttemptFailure::BadResponse))),
-        };
+        let part =
+            match take_response(&self.service, &mut input, &outgoing.facts, 0, self.closing(), self.seat) {
+                Ok(Some(Part::Final(part))) => part,
+                Ok(interim) => return Answered::Later(Rest::Head(begun, input, interim)),
+                Err(_) => return Answered::Later(Rest::Failed(begun.failed(AttemptFailure::BadResponse))),
+            };
         let tried_again = || may_try_again(begun.connection.picked(), part.status);
         if part.tunnel || !part.body.is_done() || !self.has_sent() || tried_again() {
             return Answered::Later(Rest::Part(part, begun));
@@ -408,6 +409,7 @@ impl Client {
         Down {
             service: &self.service,
             stream: &self.stream,
+            seat: self.seat,
             min_rate_per_s: self.rules().body_min_rate_per_s,
             half_close_ends: self.half_close_ends(),
             ends,

@@ -3,7 +3,7 @@
 //! A record is begun when the request is there, added to by whoever knows something, and ended with the
 //! exchange; then it is decided whether it is wanted, and it goes to the shard's recorder (`log::record`).
 //! Kept beside the connections' futures, so that an idle connection pays nothing; when nothing is wanted, a
-//! call costs one look at a counter.
+//! call costs one look at a counter. The request's id is kept here too, for its answer.
 
 use super::connection::Client;
 use super::exchange::Times;
@@ -52,10 +52,18 @@ impl Ledger {
         self.recording.set(recording);
     }
 
-    /// Whether anything is.
-    pub(super) fn is_wanted(&self) -> bool {
-        let Recording { lines, traces } = self.recording.get();
-        lines.is_some() || traces.is_some()
+    /// What is wanted.
+    pub(super) fn recording(&self) -> Recording {
+        self.recording.get()
+    }
+
+    /// Calls `with` with the field line that names the request in this seat; it is empty if there is none.
+    pub(super) fn with_id_line<T>(&self, seat: u32, with: impl FnOnce(&[u8]) -> T) -> T {
+        if self.count.get() == 0 {
+            return with(b"");
+        }
+        let open = self.open.borrow();
+        with(open.get(seat as usize).and_then(Option::as_deref).map_or(b"", Draft::id_line))
     }
 
     /// An exchange begins.
@@ -114,10 +122,14 @@ impl Ledger {
         change(&mut draft);
         let entry = &mut draft.entry;
         entry.whole = now.since(entry.began);
-        entry.line = self.recording.get().lines.is_some_and(|lines| {
+        let recording = self.recording.get();
+        // One that was begun for its id alone has no texts.
+        let has_texts = entry.has(Text::Listener);
+        entry.line = recording.lines.filter(|_| has_texts).is_some_and(|lines| {
             entry.failed() || entry.whole >= lines.slow || lines.sample.has(self.draw())
         });
-        if entry.line {
+        entry.span = has_texts && recording.exports && entry.trace.is_some_and(|context| context.sampled);
+        if entry.line || entry.span {
             self.recorder.borrow_mut().take(&draft, now);
         }
         let mut spare = self.spare.borrow_mut();
@@ -175,10 +187,19 @@ impl Client {
 
     /// A request is about to be refused, or given up, that may not have been read.
     pub(super) fn begin_unread(&self) {
-        let ledger = &self.service.ledger;
-        if ledger.is_wanted() && !ledger.has(self.seat) {
-            let fill = |draft: &mut Draft| draft_line(draft, &self.listener.named(), self.input.bytes());
-            ledger.begin(self.seat, self.service.now(), self.peer.address(), fill);
+        let (service, rules) = (&self.service, self.rules());
+        let ledger = &service.ledger;
+        let lines = ledger.recording().lines.is_some();
+        if (lines || rules.request_id.is_some()) && !ledger.has(self.seat) {
+            let marker = &mut service.scratch.borrow_mut().marker;
+            marker.mark_unread(&service.marks_of(&rules));
+            let fill = |draft: &mut Draft| {
+                if lines {
+                    draft_line(draft, &self.listener.named(), self.input.bytes());
+                }
+                draft.set_id_line(marker.marks().id_line);
+            };
+            ledger.begin(self.seat, service.now(), self.peer.address(), fill);
         }
     }
 

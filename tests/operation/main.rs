@@ -37,6 +37,7 @@
 //! | `reference.rs` | what is written about metrics: the table, the dashboard, the alerts |
 //! | `metrics.rs` | the metrics page, judged by other programs |
 //! | `exposition.rs` | a strict reader of the Prometheus text |
+//! | `tracing.rs` | traces at a collector, and collectors that misbehave |
 //! | `peers.rs` | other people's servers and clients |
 //! | `idle.rs` | what weir costs when nothing happens |
 //! | `process.rs` | a backend that is a process |
@@ -79,6 +80,7 @@ mod shutdown;
 mod systemd;
 mod takeover;
 mod token;
+mod tracing;
 mod transitions;
 mod usable;
 mod waiting;

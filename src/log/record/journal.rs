@@ -8,6 +8,7 @@
 use super::recorder::{Batch, Recorder};
 use crate::config::{AccessFormat, AccessLog, Config};
 use crate::log::access::{Counts, Sink, SinkRefused, Writer};
+use crate::log::export::{Exporter, SpanCounts};
 use crate::sys::clock;
 use crate::time::{Instant, Micros};
 use crossbeam::channel::{Receiver, Sender, bounded, select, unbounded};
@@ -29,8 +30,9 @@ const LOOK_EVERY_MS: u8 = 20;
 /// Looks in vain after which the thread waits to be woken.
 const VAIN_LOOKS_MAX: u32 = 50;
 
-/// How long the end waits for the thread, and the thread for a sink that takes no more.
-const END_WITHIN: Micros = Micros::from_s(1);
+/// How long the end waits for the thread, which itself waits two seconds for the last spans; and the thread for a
+/// sink that takes no more.
+const END_WITHIN: Micros = Micros::from_s(3);
 const LAST_LINES_WITHIN: Micros = Micros::from_ms(700);
 
 /// How long whoever has a log opened again waits until the thread uses it.
@@ -68,10 +70,12 @@ pub enum ReopenRefused {
     Busy,
 }
 
-/// Control's handle to the thread. Dropped, it waits until what has come is written, for a second at most.
+/// Control's handle to the thread. Dropped, it waits until what has come is written and sent, for a
+/// few seconds at most.
 pub struct Journal {
     orders: Sender<Order>,
     counts: Arc<Counts>,
+    spans: Arc<SpanCounts>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -120,9 +124,12 @@ impl Journal {
             recorders.push(Recorder::new(shard, queue.clone(), spares, counts.clone()));
         }
         let access = Writer::new(&config.access_log, sink, counts.clone());
-        let desk = Scribe { batches, told, emptied, access };
-        let thread = thread::Builder::new().name("weir-log".to_owned()).spawn(move || desk.run())?;
-        Ok((Self { orders, counts, thread: Some(thread) }, recorders))
+        let spans = Arc::new(SpanCounts::default());
+        let mut exporter = Exporter::new(spans.clone());
+        exporter.configure(config.collector());
+        let scribe = Scribe { batches, told, emptied, access, exporter };
+        let thread = thread::Builder::new().name("weir-log".to_owned()).spawn(move || scribe.run())?;
+        Ok((Self { orders, counts, spans, thread: Some(thread) }, recorders))
     }
 
     /// Opens what `new` asks for and `old` has not, before anything changes.
@@ -143,6 +150,11 @@ impl Journal {
     /// What opens logs again.
     pub fn reopener(&self) -> Reopener {
         Reopener(self.orders.clone())
+    }
+
+    /// What became of the spans of sampled exchanges.
+    pub fn spans(&self) -> &SpanCounts {
+        &self.spans
     }
 
     /// What became of the access log's lines.
@@ -173,6 +185,7 @@ struct Scribe {
     /// By shard: where emptied batches go.
     emptied: Vec<Sender<Box<Batch>>>,
     access: Writer,
+    exporter: Exporter,
 }
 
 impl Scribe {
@@ -194,6 +207,7 @@ impl Scribe {
                     // What has come was recorded under the one before.
                     self.write_what_has_come();
                     self.access.configure(&config.access_log, sink, clock::now());
+                    self.exporter.configure(config.collector());
                 }
                 Some(Order::Reopen(sink, done)) => {
                     self.access.flush(clock::now());
@@ -237,6 +251,7 @@ impl Scribe {
     }
 
     fn write(&mut self, mut batch: Box<Batch>, unix_us_at_zero: u64) {
+        self.exporter.take(&batch.entries, &batch.texts);
         self.access.add(&batch, unix_us_at_zero, clock::now());
         batch.entries.clear();
         batch.texts.clear();
@@ -254,6 +269,7 @@ impl Scribe {
             self.access.flush(clock::now());
         }
         self.access.end(clock::now());
+        self.exporter.end();
     }
 }
 

@@ -118,6 +118,15 @@ pub struct ConfigFacts<'a> {
     pub needs_restart: usize,
 }
 
+/// What became of the spans of sampled exchanges.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SpanFacts {
+    /// A collector has taken them.
+    pub exported: u64,
+    /// Dropped, by cause.
+    pub dropped: [(&'static str, u64); 4],
+}
+
 /// What became of the access log's lines.
 #[derive(Clone, Debug, Default)]
 pub struct AccessLogFacts {
@@ -146,6 +155,8 @@ pub struct Facts<'a> {
     pub config: ConfigFacts<'a>,
     /// The access log.
     pub access_log: AccessLogFacts,
+    /// Traces.
+    pub spans: SpanFacts,
     /// What the process uses.
     pub usage: Usage,
     /// Since the process began.

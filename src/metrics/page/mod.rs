@@ -14,7 +14,7 @@ mod rows;
 mod tests;
 
 pub use facts::{
-    AccessLogFacts, BackendFacts, ConfigFacts, Facts, ListenerFacts, Past, PoolFacts, ShardFacts,
+    AccessLogFacts, BackendFacts, ConfigFacts, Facts, ListenerFacts, Past, PoolFacts, ShardFacts, SpanFacts,
 };
 
 use super::declared as metric;
@@ -32,6 +32,7 @@ pub fn page(totals: &Totals, facts: &Facts<'_>, format: Format, level: Level) ->
     process(&mut text, facts);
     service(&mut text, totals, facts);
     access_log(&mut text, &facts.access_log);
+    spans(&mut text, &facts.spans);
     configuration(&mut text, &facts.config);
     shards(&mut text, totals);
     listeners(&mut text, facts);
@@ -85,6 +86,12 @@ fn configuration(text: &mut Text, config: &ConfigFacts<'_>) {
     text.family(&metric::RELOAD_SUCCESS).sample(&[], config.last_succeeded.into());
     text.family(&metric::RELOAD_TIME).ratio(&[], config.loaded_unix_s as f64);
     text.family(&metric::NEEDS_RESTART).sample(&[], config.needs_restart as u64);
+}
+
+fn spans(text: &mut Text, spans: &SpanFacts) {
+    text.family(&metric::SPANS).sample(&[], spans.exported);
+    let mut family = text.family(&metric::SPANS_DROPPED);
+    spans.dropped.iter().for_each(|(cause, count)| family.sample(&[cause], *count));
 }
 
 fn access_log(text: &mut Text, log: &AccessLogFacts) {
