@@ -8,10 +8,13 @@
 //! a log in which several programs write shows whose it is.
 
 mod check;
+mod client;
 mod ctl;
 mod demo;
 mod doctor;
 mod run;
+mod table;
+mod top;
 
 use crate::config::{self, Checked, Fault};
 use crate::serve::Begin;
@@ -27,6 +30,8 @@ use std::sync::LazyLock;
 const FAILED: u8 = 1;
 /// The arguments or the configuration are wrong, or something is missing; clap too exits with 2.
 const WRONG: u8 = 2;
+/// The admin surface cannot be reached.
+const UNREACHABLE: u8 = 3;
 
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
@@ -43,7 +48,8 @@ struct Arguments {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 all is well, 1 the host refused (a taken port, no io_uring), 2 the arguments or the \
-configuration are wrong, or `weir doctor` found something missing, 3 `weir ctl` found no weir to ask.
+configuration are wrong, or `weir doctor` found something missing, 3 `weir ctl` or `weir top` found no weir to \
+ask.
 
 weir needs Linux 6.1 or newer (6.12.21 or newer is recommended) with io_uring allowed. Docker's default \
 seccomp profile forbids io_uring: run with --security-opt seccomp=config/seccomp.json.";
@@ -76,6 +82,8 @@ enum Command {
     },
     #[command(about = "Ask a running weir, or change what it serves", long_about = ctl::HELP)]
     Ctl(ctl::Ctl),
+    #[command(about = "Show a running weir in this terminal, live", long_about = top::HELP)]
+    Top(top::Top),
     #[command(about = "Try weir: three small backends and a balancer in front of them", long_about = DEMO_HELP)]
     Demo,
 }
@@ -127,6 +135,7 @@ pub fn main() -> ExitCode {
         Command::Check { config } => check::check(&config),
         Command::Doctor { config, json } => doctor::doctor(config.as_deref(), json),
         Command::Ctl(ctl) => ctl::ctl(&ctl),
+        Command::Top(top) => top::top(top),
         Command::Demo => demo::demo(),
     })
 }

@@ -1,6 +1,6 @@
 //! Text for people: tables that line up, lengths of time, counts and sizes.
 //!
-//! Pure but for [`Paint::of_terminal`]. Used by `show`.
+//! Pure but for [`Paint::of_terminal`]. Used by `ctl` and `top`.
 
 use std::io::{self, IsTerminal};
 
@@ -78,9 +78,11 @@ pub(super) fn table(columns: &[Column], rows: &[Vec<String>], paint: Paint) -> S
     text
 }
 
-/// Without control characters, which a terminal would obey.
+/// Without control characters, which a terminal would obey, and without marks that turn the direction of
+/// writing or take no room, which would make one name look like another.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    let hidden = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    text.chars().map(|c| if c.is_control() || hidden(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// A short length of time to three digits: "840 µs", "1.25 ms", "3.40 s".
