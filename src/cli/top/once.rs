@@ -184,7 +184,9 @@ mod tests {
 
     #[test]
     fn all_of_it_is_told_in_lines() {
-        let text = text(&scene::busy(), "127.0.0.1:9900", Paint::Plain);
+        let mut picture = Picture::default();
+        scene::told(scene::busy()).into_iter().for_each(|news| picture.hear(news));
+        let text = text(&picture, "127.0.0.1:9900", Paint::Plain);
         let expected = "\
 weir 0.1.0  127.0.0.1:9900  up 3h 5m  ready
 2,469 req/s  errors 0.4 %  refused 0.5/s  in flight 7  p50 840 µs  p90 1.68 ms  p99 3.36 ms  p99.9 8.40 ms

@@ -223,7 +223,7 @@ mod tests {
         }));
         assert_eq!(picture.slots.iter().map(|slot| slot.at_ms).collect::<Vec<_>>(), [1_000_000, 1_010_000]);
         assert_eq!(picture.slots[1].phases[0].counts[1], 1);
-        picture.hear(News::Slot(slot(1_615, &[1, 0, 0, 0, 0])));
+        picture.hear(News::Slot(slot(1_610, &[1, 0, 0, 0, 0])));
         assert_eq!(picture.slots.len(), 2);
         picture.hear(News::History(History { slot_s: 5, bounds_us: vec![100], slots: Vec::new() }));
         assert!(picture.slots.is_empty());
@@ -231,7 +231,8 @@ mod tests {
 
     #[test]
     fn a_figure_of_the_past_keeps_its_peaks_and_ends_with_now() {
-        let picture = scene::busy();
+        let mut picture = Picture::default();
+        scene::told(scene::busy()).into_iter().for_each(|news| picture.hear(news));
         let (pool, backend) = picture.backends().next().unwrap();
         let past = |columns| picture.past(&pool.name, backend, columns, |f| f.p99_us.map(|us| us as f64));
         let fine = past(60);

@@ -1,7 +1,6 @@
 //! Pictures for the tests of this folder.
 
 use super::feed::News;
-use super::picture::Picture;
 use crate::admin::live::model::{
     BackendSlot, Figures, History, Live, LiveBackend, LivePool, LiveShard, PhaseCounts, PhaseFigures,
     Refused, Slot, Transition,
@@ -157,16 +156,13 @@ fn history(live: &Live) -> History {
     History { slot_s: 10, bounds_us, slots: (0..60).map(slot).collect() }
 }
 
-/// What is known once weir has told this.
-pub(super) fn picture(live: Live) -> Picture {
-    let mut picture = Picture::default();
-    picture.hear(News::History(history(&live)));
-    picture.hear(News::Live(Box::new(live)));
-    picture
+/// What weir tells of it at first: the past, and now.
+pub(super) fn told(live: Live) -> [News; 2] {
+    [News::History(history(&live)), News::Live(Box::new(live))]
 }
 
-/// An ordinary weir under load, with one backend down.
-pub(super) fn busy() -> Picture {
+/// An ordinary weir under load, with one backend down, one draining and one in slow start.
+pub(super) fn busy() -> Live {
     let draining = LiveBackend {
         state: "draining".to_owned(),
         usable: false,
@@ -178,5 +174,5 @@ pub(super) fn busy() -> Picture {
     };
     let down = down("two", "3 checks failed: connection refused (os error 111)");
     let slow = LiveBackend { share: 0.5, backup: true, ..backend("10.0.0.21:9000") };
-    picture(live(vec![pool("app", vec![backend("one"), down, draining]), pool("static", vec![slow])]))
+    live(vec![pool("app", vec![backend("one"), down, draining]), pool("static", vec![slow])])
 }

@@ -99,8 +99,8 @@ pub(super) struct State {
     /// Pool and name of who is selected, and the place where that was.
     selected: Option<(String, String)>,
     place: usize,
-    /// How many rows of a page without a selection are above it.
-    pub(super) scroll: usize,
+    /// The row that is looked at on the pages of shards and transitions.
+    pub(super) row: usize,
     /// Which of the phases is drawn.
     pub(super) phase: usize,
     pub(super) dialog: Dialog,
@@ -119,7 +119,7 @@ impl State {
             page: Page::Backends,
             selected: None,
             place: 0,
-            scroll: 0,
+            row: 0,
             phase: 0,
             dialog: Dialog::Closed,
             notice: None,
@@ -160,7 +160,11 @@ impl State {
             }
             // A history alone is not yet what holds now.
             News::History(_) | News::Slot(_) => self.picture.hear(news),
-            News::Live(_) => {
+            News::Live(ref live) => {
+                if self.picture.live.is_none() {
+                    let whole = live.phases.iter().position(|phase| phase.phase == "whole");
+                    self.phase = whole.unwrap_or(0);
+                }
                 self.link = Link::Following;
                 self.picture.hear(news);
             }
@@ -281,7 +285,7 @@ impl State {
 
     fn turn_to(&mut self, page: Page) {
         self.page = page;
-        self.scroll = 0;
+        self.row = 0;
     }
 
     /// Phases that weir tells of.
@@ -300,7 +304,7 @@ impl State {
         };
         let last = rows.saturating_sub(1);
         if self.page != Page::Backends {
-            self.scroll = self.scroll.saturating_add_signed(by).min(last);
+            self.row = self.row.saturating_add_signed(by).min(last);
             return;
         }
         self.place = self.selected_place().saturating_add_signed(by).min(last);

@@ -5,7 +5,7 @@ use super::grid::{Column, Grid, numbers, words};
 use super::look::Look;
 use super::marks::{blocks, past, peak};
 use super::text::{left, micros, rate, share, wrapped};
-use super::{put, put_lines};
+use super::{first_row, put, put_lines};
 use crate::admin::live::model::{Figures, LiveBackend, LivePool};
 use crate::cli::table::{age, length, percent};
 use ratatui::buffer::Buffer;
@@ -92,12 +92,11 @@ fn draw_table(state: &State, look: Look, area: Rect, buffer: &mut Buffer) {
         let below = Rect { y: area.y + 1, ..inner };
         return put(Line::raw("there are no pools"), below, buffer);
     }
-    // Who is selected stays in the middle, as long as there are rows above and below.
     let selected = state.selected_place();
     let backend_rows = rows.iter().enumerate().filter(|(_, row)| matches!(row, Row::Backend(..)));
     let marked = backend_rows.map(|(place, _)| place).nth(selected).unwrap_or(0);
     let room = usize::from(area.height.saturating_sub(1));
-    let first = marked.saturating_sub(room / 2).min(rows.len().saturating_sub(room));
+    let first = first_row(marked, rows.len(), room);
     for (at, row) in rows.iter().enumerate().skip(first).take(room) {
         let y = area.y + 1 + (at - first) as u16;
         let whole = Rect { y, height: 1, ..area };

@@ -33,6 +33,7 @@ use crate::time::Instant;
 use look::Look;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use text::{micros, width, wrapped};
 
@@ -87,6 +88,12 @@ fn put_lines(lines: &[String], area: Rect, buffer: &mut Buffer) {
     }
 }
 
+/// The first row that is shown of so many, where there is room for fewer: the one that is looked at stays in the
+/// middle, as long as there are rows above and below.
+fn first_row(at: usize, rows: usize, room: usize) -> usize {
+    at.saturating_sub(room / 2).min(rows.saturating_sub(room))
+}
+
 /// Which weir, where, how it is, and whether this is now.
 fn title(state: &State, look: Look, cells: u16) -> Line<'static> {
     let (word, style) = match (&state.link, state.paused()) {
@@ -116,24 +123,30 @@ fn title(state: &State, look: Look, cells: u16) -> Line<'static> {
     ])
 }
 
-/// All pools together.
+/// All pools together. What does not fit is left out: the quantiles that say least, then what was refused.
 fn totals(state: &State, look: Look, cells: u16) -> Line<'static> {
     let Some(live) = &state.picture().live else { return Line::default() };
     let Live { total, refusals_per_s, .. } = live;
+    let plain = Style::new();
     let mut parts = vec![
-        (format!("{} req/s", rate(total.requests_per_s)), look.strong()),
-        (format!("errors {}", share(total.error_share)), look.errors(total.error_share)),
-        (format!("refused {}/s", rate(*refusals_per_s)), look.errors(*refusals_per_s)),
-        (format!("in flight {}", total.in_flight), look.strong()),
+        (0, format!("{} req/s", rate(total.requests_per_s)), look.strong()),
+        (0, format!("errors {}", share(total.error_share)), look.errors(total.error_share)),
+        (1, format!("refused {}/s", rate(*refusals_per_s)), look.errors(*refusals_per_s)),
+        (0, format!("in flight {}", total.in_flight), look.strong()),
+        (2, format!("p50 {}", micros(total.p50_us)), plain),
+        (4, format!("p90 {}", micros(total.p90_us)), plain),
+        (0, format!("p99 {}", micros(total.p99_us)), plain),
+        (3, format!("p99.9 {}", micros(total.p99_9_us)), plain),
     ];
-    for (quantile, us) in
-        [("p50", total.p50_us), ("p90", total.p90_us), ("p99", total.p99_us), ("p99.9", total.p99_9_us)]
-    {
-        parts.push((format!("{quantile} {}", micros(us)), ratatui::style::Style::new()));
+    for leave_out in (1..=4).rev() {
+        let taken: usize = parts.iter().map(|(_, text, _)| width(text) + 2).sum();
+        if taken > usize::from(cells) + 2 {
+            parts.retain(|(rank, ..)| *rank != leave_out);
+        }
     }
-    let gap = if cells < 110 { " " } else { "   " };
-    let spans = parts.into_iter().flat_map(|(text, style)| [Span::styled(text, style), Span::raw(gap)]);
-    Line::from_iter(spans)
+    Line::from_iter(
+        parts.into_iter().flat_map(|(_, text, style)| [Span::styled(text, style), Span::raw("  ")]),
+    )
 }
 
 fn tabs(state: &State, look: Look) -> Line<'static> {
@@ -166,18 +179,15 @@ fn said(state: &State, look: Look, now: Instant) -> Line<'static> {
 
 /// What can be pressed; who has little room looks at the help.
 fn keys(state: &State, look: Look, cells: usize) -> Line<'static> {
-    let mut keys = vec![("?", "help"), ("q", "quit"), ("Tab", "page"), ("p", "pause")];
+    let mut keys = vec![("?", "help"), ("q", "quit"), ("Tab", "page")];
     match state.page {
-        Page::Backends => keys.extend([
-            ("↑↓", "select"),
-            ("d", "drain"),
-            ("r", "ready"),
-            ("m", "mainten."),
-            ("w", "weight"),
-        ]),
+        Page::Backends => {
+            keys.extend([("↑↓", "row"), ("d", "drain"), ("r", "ready"), ("m", "maint."), ("w", "weight")]);
+        }
         Page::Latency => keys.push(("←→", "phase")),
-        Page::Shards | Page::Transitions => keys.push(("↑↓", "scroll")),
+        Page::Shards | Page::Transitions => keys.push(("↑↓", "row")),
     }
+    keys.push(("p", "pause"));
     let (mut spans, mut taken) = (Vec::new(), 0);
     for (key, what) in keys {
         let wide = width(key) + width(what) + 3;

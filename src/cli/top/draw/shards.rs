@@ -5,7 +5,7 @@ use super::grid::{Column, Grid, numbers, words};
 use super::look::Look;
 use super::marks::bar;
 use super::text::{micros, rate, wrapped};
-use super::{put, put_lines};
+use super::{first_row, put, put_lines};
 use crate::admin::live::model::Live;
 use crate::cli::table::{count, percent};
 use ratatui::buffer::Buffer;
@@ -37,10 +37,10 @@ pub(super) fn draw(state: &State, live: &Live, look: Look, area: Rect, buffer: &
     put(grid.headings(), area, buffer);
     let plain = Style::new();
     let room = usize::from(area.height.saturating_sub(1 + BELOW)).max(1);
-    let first = state.scroll.min(live.shards.len().saturating_sub(room));
+    let first = first_row(state.row, live.shards.len(), room);
     let shown = live.shards.iter().skip(first).take(room);
     let rows = area.rows().skip(1);
-    for (shard, row) in shown.zip(rows) {
+    for ((at, shard), row) in (first..).zip(shown).zip(rows) {
         let line = grid.row(|place, cells| match place {
             0 => (shard.number.to_string(), plain),
             1 => (shard.state.clone(), look.state(&shard.state)),
@@ -56,6 +56,9 @@ pub(super) fn draw(state: &State, live: &Live, look: Look, area: Rect, buffer: &
             _ => (count(shard.buffers_in_use), plain),
         });
         put(line, row, buffer);
+        if live.shards.len() > room && at == state.row {
+            buffer.set_style(row, look.selected());
+        }
     }
     let taken = 2 + live.shards.len().min(room) as u16;
     if taken >= area.height {

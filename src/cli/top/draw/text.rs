@@ -155,7 +155,7 @@ mod tests {
         ] {
             assert_eq!(wrapped(text, 8, 9), expected, "{text:?}");
         }
-        assert_eq!(wrapped("one two three four five", 8, 2), ["one two", "three f…"]);
+        assert_eq!(wrapped("one two three four five", 8, 2), ["one two", "three…"]);
         assert!(wrapped("漢", 1, 3).len() <= 1 && wrapped("a", 0, 3).is_empty());
     }
 
