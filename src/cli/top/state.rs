@@ -101,8 +101,8 @@ pub(super) struct State {
     place: usize,
     /// The row that is looked at on the pages of shards and transitions.
     pub(super) row: usize,
-    /// Which of the phases is drawn.
-    pub(super) phase: usize,
+    /// The place of the phase that is drawn, if one was chosen.
+    phase: Option<usize>,
     pub(super) dialog: Dialog,
     pub(super) notice: Option<Notice>,
 }
@@ -120,7 +120,7 @@ impl State {
             selected: None,
             place: 0,
             row: 0,
-            phase: 0,
+            phase: None,
             dialog: Dialog::Closed,
             notice: None,
         }
@@ -160,11 +160,7 @@ impl State {
             }
             // A history alone is not yet what holds now.
             News::History(_) | News::Slot(_) => self.picture.hear(news),
-            News::Live(ref live) => {
-                if self.picture.live.is_none() {
-                    let whole = live.phases.iter().position(|phase| phase.phase == "whole");
-                    self.phase = whole.unwrap_or(0);
-                }
+            News::Live(_) => {
                 self.link = Link::Following;
                 self.picture.hear(news);
             }
@@ -243,8 +239,8 @@ impl State {
             KeyCode::PageUp => self.go(-LEAP),
             KeyCode::Home | KeyCode::Char('g') => self.go(isize::MIN),
             KeyCode::End | KeyCode::Char('G') => self.go(isize::MAX),
-            KeyCode::Right | KeyCode::Char('l') => self.phase = (self.phase + 1) % self.phases(),
-            KeyCode::Left => self.phase = (self.phase + self.phases() - 1) % self.phases(),
+            KeyCode::Right | KeyCode::Char('l') => self.turn_phase(1),
+            KeyCode::Left => self.turn_phase(-1),
             KeyCode::Char('d') => return self.propose(Verb::Drain),
             KeyCode::Char('r') => return self.propose(Verb::Ready),
             KeyCode::Char('m') => return self.propose(Verb::Maintenance),
@@ -288,9 +284,18 @@ impl State {
         self.row = 0;
     }
 
-    /// Phases that weir tells of.
-    fn phases(&self) -> usize {
-        self.picture().live.as_ref().map_or(1, |live| live.phases.len().max(1))
+    /// The place of the phase that is drawn: at first the one that clients notice.
+    pub(super) fn phase_place(&self) -> usize {
+        let phases = self.picture().live.as_ref().map_or(&[][..], |live| &live.phases);
+        let whole = || phases.iter().position(|phase| phase.phase == "whole");
+        self.phase.or_else(whole).unwrap_or(0).min(phases.len().saturating_sub(1))
+    }
+
+    fn turn_phase(&mut self, by: isize) {
+        let phases = self.picture().live.as_ref().map_or(0, |live| live.phases.len());
+        if phases > 0 {
+            self.phase = Some((self.phase_place() + phases).saturating_add_signed(by) % phases);
+        }
     }
 
     /// Selects another row, or moves the page.

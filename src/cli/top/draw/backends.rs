@@ -16,6 +16,9 @@ use ratatui::text::{Line, Span};
 /// Rows of the details; they are there if as many are left for the table.
 const DETAILS: u16 = 8;
 
+/// What a backup is.
+const BACKUP: &str = "backup: gets traffic when no other is usable";
+
 /// The blank or the mark before a row.
 const MARGIN: usize = 2;
 
@@ -163,7 +166,12 @@ fn backend_line(
     });
     let told = grid.chosen.iter().any(|(place, _)| *place == WHY);
     let idle = figures.requests_per_s <= 0.0 && figures.error_share <= 0.0;
-    if told || backend.usable || !idle || backend.why.is_empty() {
+    let why = match (backend.usable, backend.backup) {
+        (false, _) => backend.why.as_str(),
+        (true, true) => BACKUP,
+        (true, false) => "",
+    };
+    if told || !idle || why.is_empty() {
         return line;
     }
     // Nothing goes there: why says more than a row of zeroes.
@@ -171,7 +179,7 @@ fn backend_line(
     let cells: usize = grid.chosen.iter().map(|(_, cells)| cells + 1).sum();
     let room = cells.saturating_sub(1 + grid.before(RATE));
     let mut spans: Vec<Span<'static>> = line.spans.into_iter().take(2 * kept).collect();
-    spans.push(Span::raw(left(&backend.why, room)));
+    spans.push(Span::raw(left(why, room)));
     Line::from(spans)
 }
 
@@ -228,7 +236,8 @@ fn standing(backend: &LiveBackend) -> String {
         text.push_str(&format!(" at {} (slow start)", percent(backend.share)));
     }
     if backend.backup {
-        text.push_str("  backup: traffic only when no other is usable");
+        text.push_str("  ");
+        text.push_str(BACKUP);
     }
     if !backend.usable {
         text.push_str("  gets nothing new");

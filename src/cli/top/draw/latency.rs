@@ -44,7 +44,7 @@ fn meaning(phase: &str) -> &'static str {
 pub(super) fn draw(state: &State, live: &Live, look: Look, area: Rect, buffer: &mut Buffer) {
     let grid = Grid::new(&COLUMNS, area.width.into());
     put(grid.headings(), area, buffer);
-    let chosen = state.phase.min(live.phases.len().saturating_sub(1));
+    let chosen = state.phase_place();
     let all = area.width >= ALL_WIDTH && area.height >= ALL_HEIGHT;
     for ((at, phase), row) in live.phases.iter().enumerate().zip(area.rows().skip(1)) {
         let style = if at == chosen && !all { look.strong() } else { Style::new() };
