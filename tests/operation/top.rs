@@ -102,7 +102,9 @@ fn d_and_y_drain_who_is_selected_and_w_gives_it_another_weight() {
     terminal.wait_for("asking weir what it would come to");
     terminal.press("\x1b");
     terminal.wait_until("the question is gone", |text| !text.contains("asking"));
+    terminal.wait_for(" s OLD");
     weir.signal(Signal::SIGCONT);
+    terminal.wait_for(" live");
     assert_eq!(state(&weir, 1), "no_check");
 }
 

@@ -181,8 +181,7 @@ async fn turn(
         let Sources { events, news, outcomes, signals: [one, two, three] } = sources;
         tokio::select! {
             event = events.recv() => match event {
-                // Nobody can press anything any more.
-                None => return Ok(()),
+                None => return Err(io::Error::other("its keys cannot be read any more")),
                 Some(Event::Key(key)) if key.kind != KeyEventKind::Release => match state.press(key) {
                     Act::Nothing => {}
                     Act::Quit => return Ok(()),

@@ -13,11 +13,15 @@ use ratatui::crossterm::terminal::{
 };
 use std::io::{self, Stdout};
 use std::panic;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use tokio::sync::mpsc::{Receiver, channel};
 
 /// Keys that were pressed and not looked at yet; further ones wait in the terminal.
 const KEYS_MAX: usize = 16;
+
+/// The terminal is ours.
+static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// A terminal that is drawn in. Given back when dropped.
 pub(super) struct Screen(Terminal<CrosstermBackend<Stdout>>);
@@ -34,6 +38,7 @@ impl Screen {
             give_back();
             before(told);
         }));
+        TAKEN.store(true, Ordering::SeqCst);
         let taken = enable_raw_mode()
             .and_then(|()| execute!(io::stdout(), EnterAlternateScreen, Clear(ClearType::All)))
             .and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout())));
@@ -62,8 +67,12 @@ impl Drop for Screen {
     }
 }
 
-/// Ends what [`Screen::open`] began. It may be gone, and then nothing is lost.
+/// Ends what [`Screen::open`] began, once: leaving the screen a second time would put the cursor into what a
+/// panic has written. The terminal may be gone, and then nothing is lost.
 fn give_back() {
+    if !TAKEN.swap(false, Ordering::SeqCst) {
+        return;
+    }
     let _ = disable_raw_mode();
     let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
 }

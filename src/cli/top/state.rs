@@ -95,6 +95,8 @@ pub(super) struct State {
     /// What stays shown while paused.
     frozen: Option<Picture>,
     pub(super) link: Link,
+    /// When weir told last what holds.
+    pub(super) heard: Instant,
     pub(super) page: Page,
     /// Pool and name of who is selected, and the place where that was.
     selected: Option<(String, String)>,
@@ -116,6 +118,7 @@ impl State {
             picture: Picture::default(),
             frozen: None,
             link: Link::Waiting,
+            heard: Instant::default(),
             page: Page::Backends,
             selected: None,
             place: 0,
@@ -161,7 +164,7 @@ impl State {
             // A history alone is not yet what holds now.
             News::History(_) | News::Slot(_) => self.picture.hear(news),
             News::Live(_) => {
-                self.link = Link::Following;
+                (self.link, self.heard) = (Link::Following, now);
                 self.picture.hear(news);
             }
         }

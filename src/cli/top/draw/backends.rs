@@ -16,6 +16,16 @@ use ratatui::text::{Line, Span};
 /// Rows of the details; they are there if as many are left for the table.
 const DETAILS: u16 = 8;
 
+/// One of the lengths below which so many exchanges were.
+type Quantile = fn(&Figures) -> Option<u64>;
+
+const QUANTILES: [(&str, Quantile); 4] = [
+    ("p50", |figures| figures.p50_us),
+    ("p90", |figures| figures.p90_us),
+    ("p99", |figures| figures.p99_us),
+    ("p99.9", |figures| figures.p99_9_us),
+];
+
 /// What a backup is.
 const BACKUP: &str = "backup: gets traffic when no other is usable";
 
@@ -207,14 +217,8 @@ fn draw_details(
     put(Line::raw(left(&standing(backend), area.width.into())), row(3), buffer);
 
     let half = area.width / 2;
-    let quantiles: [(&str, fn(&Figures) -> Option<u64>); 4] = [
-        ("p50", |figures| figures.p50_us),
-        ("p90", |figures| figures.p90_us),
-        ("p99", |figures| figures.p99_us),
-        ("p99.9", |figures| figures.p99_9_us),
-    ];
     let trace = Trace { state, pool, backend, look };
-    for (y, (word, value)) in (4..).zip(quantiles) {
+    for (y, (word, value)) in (4..).zip(QUANTILES) {
         let show = |value: f64| length(value as u64);
         let at = Rect { width: half.saturating_sub(1), ..row(y) };
         trace.draw(word, |figures| value(figures).map(|us| us as f64), show, at, buffer);

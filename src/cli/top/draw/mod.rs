@@ -29,7 +29,7 @@ pub(super) use transitions::{ago, lost, step};
 use super::state::{Link, Page, State};
 use crate::admin::live::model::Live;
 use crate::cli::table::{age, printable};
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 use look::Look;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -40,6 +40,9 @@ use text::{micros, width, wrapped};
 /// The smallest terminal that is drawn in.
 const WIDTH_MIN: u16 = 40;
 const HEIGHT_MIN: u16 = 12;
+
+/// News come each second; from this age on they are not what holds now.
+const OLD: Micros = Micros::from_s(3);
 
 /// Draws all of it.
 pub(super) fn draw(state: &State, now: Instant, area: Rect, buffer: &mut Buffer) {
@@ -52,7 +55,7 @@ pub(super) fn draw(state: &State, now: Instant, area: Rect, buffer: &mut Buffer)
         return put_lines(&wrapped(&text, area.width.into(), area.height.into()), area, buffer);
     }
     let row = |y: u16| Rect { y: area.y + y, height: 1, ..area };
-    put(title(state, look, area.width), row(0), buffer);
+    put(title(state, look, now, area.width), row(0), buffer);
     put(totals(state, look, area.width), row(1), buffer);
     put(tabs(state, look), row(2), buffer);
     let page = Rect { y: area.y + 3, height: area.height - 5, ..area };
@@ -95,12 +98,15 @@ fn first_row(at: usize, rows: usize, room: usize) -> usize {
 }
 
 /// Which weir, where, how it is, and whether this is now.
-fn title(state: &State, look: Look, cells: u16) -> Line<'static> {
+fn title(state: &State, look: Look, now: Instant, cells: u16) -> Line<'static> {
     let (word, style) = match (&state.link, state.paused()) {
-        (Link::Lost(..), _) => (" NOT CONNECTED ", look.alarm()),
-        (_, true) => (" PAUSED ", look.selected()),
-        (Link::Waiting, _) => (" connecting ", look.faint()),
-        (Link::Following, false) => (" live ", look.good()),
+        (Link::Lost(..), _) => (" NOT CONNECTED ".to_owned(), look.alarm()),
+        (_, true) => (" PAUSED ".to_owned(), look.selected()),
+        (Link::Waiting, _) => (" connecting ".to_owned(), look.faint()),
+        (Link::Following, false) => match now.since(state.heard) {
+            old if old >= OLD => (format!(" {} s OLD ", old.as_us() / 1_000_000), look.alarm()),
+            _ => (" live ".to_owned(), look.good()),
+        },
     };
     let (mut text, mut ready) = ("weir".to_owned(), Span::raw(""));
     if let Some(live) = &state.picture().live {
@@ -113,7 +119,7 @@ fn title(state: &State, look: Look, cells: u16) -> Line<'static> {
             }
         };
     }
-    let room = usize::from(cells).saturating_sub(width(word));
+    let room = usize::from(cells).saturating_sub(width(&word));
     let head = text::left(&text, width(&text).min(room));
     let rest = text::left(&ready.content, room - width(&head));
     Line::from(vec![

@@ -13,8 +13,12 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent};
 use std::time::Duration;
 
 fn shown(state: &State, width: u16, height: u16) -> String {
+    shown_at(state, Instant::default(), width, height)
+}
+
+fn shown_at(state: &State, now: Instant, width: u16, height: u16) -> String {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    terminal.draw(|frame| draw(state, Instant::default(), frame.area(), frame.buffer_mut())).unwrap();
+    terminal.draw(|frame| draw(state, now, frame.area(), frame.buffer_mut())).unwrap();
     let buffer = terminal.backend().buffer();
     let mut text = String::new();
     for y in 0..height {
@@ -281,6 +285,15 @@ again in 2 s: weir ended the connection
     );
     state.press(KeyEvent::from(KeyCode::Char('p')));
     assert!(shown(&state, 80, 24).contains("NOT CONNECTED"));
+}
+
+#[test]
+fn news_that_are_old_are_not_called_live() {
+    let mut state = knowing(scene::busy());
+    assert!(shown_at(&state, Instant::from_us(2_900_000), 80, 24).contains(" live\n"));
+    assert!(shown_at(&state, Instant::from_us(7_200_000), 80, 24).contains(" 7 s OLD\n"));
+    state.press(KeyEvent::from(KeyCode::Char('p')));
+    assert!(shown_at(&state, Instant::from_us(7_200_000), 80, 24).contains(" PAUSED\n"));
 }
 
 #[test]
