@@ -126,6 +126,21 @@ impl Quantiles {
     }
 }
 
+/// How long what came waited for its shard, at most.
+#[derive(Serialize)]
+pub(super) struct Waiting {
+    /// From a completion to its handling.
+    r#loop: Quantiles,
+    /// From a client's handshake to its accept.
+    accept: Quantiles,
+}
+
+impl Waiting {
+    pub(super) fn of(stall: &Series<u64>, accept_delay: &Series<u64>) -> Self {
+        Self { r#loop: Quantiles::of(Some(stall)), accept: Quantiles::of(Some(accept_delay)) }
+    }
+}
+
 /// A backend as `/backends` and the answers to changes show it.
 pub(super) fn backend_page(desk: &Desk, backend: &BackendStatus) -> BackendPage {
     let since = (desk.now() - backend.since).as_duration();

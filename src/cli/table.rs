@@ -1,6 +1,6 @@
 //! Text for people: tables that line up, lengths of time, counts and sizes.
 //!
-//! Pure but for [`Paint::of_terminal`]. Used by `ctl` and `top`.
+//! Pure but for [`Paint::of_terminal`]. Used by `ctl`, `top` and `bench`.
 
 use std::io::{self, IsTerminal};
 
