@@ -199,7 +199,8 @@ mod tests {
                 draft.set(Text::Backend, b"b");
             }
             let first_byte = first_byte.then_some(Micros::from_us(5));
-            let entry = Entry { ending, first_byte, uploading, ..draft.entry };
+            let mut entry = draft.entry;
+            (entry.ending, entry.first_byte, entry.uploading) = (ending, first_byte, uploading);
             (Termination::of(&entry).code(), entry.cause(), entry.failed())
         };
         let gone = Lost(Refusal::ClientGone);
@@ -246,7 +247,8 @@ mod tests {
     #[test]
     fn every_refusal_has_a_code() {
         for refusal in Refusal::ALL {
-            let entry = Entry { ending: Ending::Refused(*refusal, None), ..Entry::default() };
+            let mut entry = Entry::default();
+            entry.ending = Ending::Refused(*refusal, None);
             assert_ne!(Termination::of(&entry), Termination::Normal, "{refusal:?}");
         }
     }
