@@ -1,5 +1,6 @@
 //! The page `/shards`: how each shard fares, and whether the process is degraded.
 
+use super::pages::Waiting;
 use crate::control::Desk;
 use crate::fleet::status::ShardStatus;
 use crate::metrics::ShardTotals;
@@ -36,6 +37,7 @@ struct ShardPage {
     stalls: u64,
     /// Shards that ended and whose sockets it took over.
     adopted: Vec<u16>,
+    waiting: Waiting,
     ring: RingPage,
 }
 
@@ -45,8 +47,11 @@ struct RingPage {
     turns: u64,
     completions: u64,
     parks: u64,
+    parked_us: u64,
+    spun_us: u64,
     no_buffers: u64,
     buffers_in_use: u64,
+    buffers: u64,
 }
 
 /// What control and the shards know of the shards.
@@ -59,7 +64,7 @@ pub(super) fn page(desk: &Desk) -> Shards {
         in_flight.iter_mut().zip(counts).for_each(|(sum, count)| *sum += u64::from(count));
     }
     let pages = shards.iter().zip(in_flight).map(|(shard, in_flight)| {
-        let recorded = totals.shards().get(usize::from(shard.number)).copied().unwrap_or_default();
+        let recorded = &totals.shards()[usize::from(shard.number)];
         shard_page(shard, in_flight, recorded)
     });
     Shards {
@@ -69,11 +74,11 @@ pub(super) fn page(desk: &Desk) -> Shards {
     }
 }
 
-fn shard_page(shard: &ShardStatus, in_flight: u64, recorded: ShardTotals) -> ShardPage {
+fn shard_page(shard: &ShardStatus, in_flight: u64, recorded: &ShardTotals) -> ShardPage {
     let ring = recorded.ring;
     ShardPage {
         number: shard.number,
-        state: state(shard),
+        state: shard.word(),
         error: shard.error.clone(),
         connections: recorded.connections,
         in_flight,
@@ -84,21 +89,16 @@ fn shard_page(shard: &ShardStatus, in_flight: u64, recorded: ShardTotals) -> Sha
         doing: shard.doing,
         stalls: shard.stalls,
         adopted: shard.adopted.clone(),
+        waiting: Waiting::of(&recorded.stall, &recorded.accept_delay),
         ring: RingPage {
             turns: ring.turns,
             completions: ring.completions,
             parks: ring.parks,
+            parked_us: ring.parked_us,
+            spun_us: ring.spun_us,
             no_buffers: ring.no_buffers,
             buffers_in_use: ring.buffers_in_use,
+            buffers: ring.buffers,
         },
-    }
-}
-
-/// A shard's state in one word.
-fn state(shard: &ShardStatus) -> &'static str {
-    match (shard.alive, shard.stalled) {
-        (false, _) => "ended",
-        (true, true) => "stalled",
-        (true, false) => "serving",
     }
 }

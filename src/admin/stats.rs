@@ -1,6 +1,6 @@
 //! The page `/stats`: everything that happened since the process began, all backends together.
 
-use super::pages::Quantiles;
+use super::pages::{Quantiles, Waiting};
 use crate::control::Desk;
 use crate::fleet::status::{BackendStatus, PoolStatus};
 use serde::Serialize;
@@ -35,6 +35,8 @@ pub(super) struct Stats {
     response_body_bytes: u64,
     upstream_connects: u64,
     phases: BTreeMap<&'static str, Quantiles>,
+    /// What waited for a shard: completions for its loop, and connections for their accept.
+    waiting: Waiting,
     pools: Vec<PoolPage>,
     configuration: Configuration,
 }
@@ -115,6 +117,7 @@ pub(super) fn page(desk: &Desk) -> Stats {
             .iter()
             .map(|(phase, series)| (phase.label(), Quantiles::of(Some(series))))
             .collect(),
+        waiting: Waiting::of(&summary.stall, &summary.accept_delay),
         pools: desk.pools().into_iter().map(pool).collect(),
         configuration: configuration(desk),
     }
@@ -128,7 +131,7 @@ fn failovers(backends: &[BackendStatus]) -> Failovers {
 }
 
 fn pool(pool: PoolStatus) -> PoolPage {
-    let PoolStatus { name, panic, usable, backends, ejected } = pool;
+    let PoolStatus { name, panic, usable, backends, ejected, left: _ } = pool;
     PoolPage { name, backends, usable, ejected, panic }
 }
 

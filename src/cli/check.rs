@@ -5,7 +5,7 @@
 
 use super::{WRONG, load, say, tell, warn};
 use crate::config::{
-    self, Check, Config, Eject, Forwarded, Health, HostPattern, ListenAddress, OnShardLoss, Policy, Pool,
+    self, Answers, Check, Config, Eject, Forwarded, Health, HostPattern, ListenAddress, OnShardLoss, Pool,
     Retry, Route, Runtime,
 };
 use crate::ring::{self, RingRefused};
@@ -48,6 +48,7 @@ fn summary(config: &Config, cores: &[usize]) -> String {
         vec![name, address, of_clients(listener)]
     };
     section("listeners", config.listeners.iter().map(listener).collect());
+    section("error pages", error_pages(config));
     section("routes", routes(config));
     section("pools", config.pools.iter().map(pool).collect());
     for pool in &config.pools {
@@ -94,6 +95,20 @@ fn tracing(tracing: &config::Tracing) -> Vec<String> {
     vec![format!("{share} of traces, and those that a trusted proxy samples"), to]
 }
 
+/// The pages that weir's own answers get, by listener, and how large each is.
+fn error_pages(config: &Config) -> Vec<Vec<String>> {
+    let row = |listener: &config::Listener, page: &config::ErrorPage| {
+        let answers = match page.answers {
+            Answers::Status(status) => status.to_string(),
+            Answers::Class(class) => format!("{class}xx"),
+        };
+        let page = format!("{}, {} bytes, {}", page.file.display(), page.body.0.len(), page.content_type);
+        vec![listener.name.clone(), answers, page]
+    };
+    let pages = |listener| move |page| row(listener, page);
+    config.listeners.iter().flat_map(|listener| listener.error_pages.0.iter().map(pages(listener))).collect()
+}
+
 /// The routes, and each listener's default pool as the last of its own.
 fn routes(config: &Config) -> Vec<Vec<String>> {
     let pool = |index: usize| config.pools.get(index).map_or("", |pool| &pool.name);
@@ -121,14 +136,8 @@ fn host_shown(host: &Option<HostPattern>) -> String {
 }
 
 fn pool(pool: &Pool) -> Vec<String> {
-    let policy = match pool.policy {
-        Policy::RoundRobin => "round_robin",
-        Policy::LeastConn => "least_conn",
-        Policy::IpHash => "ip_hash",
-        Policy::RandomTwo => "random_two",
-    };
     let checked = pool.health.as_ref().map_or("not checked".to_owned(), health);
-    vec![pool.name.clone(), policy.to_owned(), checked]
+    vec![pool.name.clone(), pool.policy.word().to_owned(), checked]
 }
 
 fn health(health: &Health) -> String {

@@ -132,9 +132,13 @@ impl ShardShift {
             turns: counts.enters,
             completions: counts.completions,
             parks: counts.parks,
+            parked_us: counts.parked_us,
+            spun_us: counts.spun_us,
             no_buffers: counts.no_buffers,
             buffers_in_use: self.service.ring.buffers_in_use() as u64,
+            buffers: self.service.ring.buffers() as u64,
         };
+        stats.connections_max = u32::try_from(self.accepting.connections_max()).unwrap_or(u32::MAX);
         stats.set_connections(
             self.service.connections.get() as u32,
             self.service.upstreams.idle_count() as u32,
@@ -270,6 +274,10 @@ impl Shift for ShardShift {
             self.watch_drain(now);
         }
         self.pulse.begin(Doing::Connections);
+    }
+
+    fn handled(&self, completions: u64, at_most: Micros) {
+        self.service.stats.borrow_mut().handled(completions, at_most);
     }
 
     fn may_sleep(&self) -> bool {
