@@ -58,7 +58,8 @@ async fn answered(
         | Target::Verb { .. }
         | Target::Inject { .. }
         | Target::InjectIntoControl
-        | Target::Reload => changes::make(target, request, surface, life).await.map(whole),
+        | Target::Reload
+        | Target::ReopenLogs => changes::make(target, request, surface, life).await.map(whole),
     }
 }
 

@@ -27,8 +27,7 @@ const INDEX: &str = "weir\n\n\
     GET     /backends  JSON: state, since when, why, weight, in-flight, latency\n\
     GET     /shards    JSON: connections, in-flight, heartbeat, stalls\n\
     GET     /stats     JSON: requests, failures, retries, refusals, latency, all backends together\n\
-    GET     /live      server-sent events: all of it each second, after ten minutes of history\n\
-    GET     /live?once=true                        the same as one JSON object\n\
+    GET     /live      server-sent events: ten minutes of history, then all of it each second\n\
     \n\
     POST    /pools/POOL/backends                   add {\"address\", \"name\", \"weight\"}\n\
     DELETE  /pools/POOL/backends/NAME              remove, once what it has is finished\n\
@@ -37,8 +36,9 @@ const INDEX: &str = "weir\n\n\
     POST    /pools/POOL/backends/NAME/ready        traffic again, as its check says\n\
     PUT     /pools/POOL/backends/NAME/weight       {\"weight\": 1 to 256}\n\
     POST    /reload                                the configuration file again\n\
+    POST    /reopen-logs                           the access log's file again, after it was moved\n\
     \n\
-    ?dry_run=true says what a change of a backend would do. Or use `weir ctl`.\n";
+    ?dry_run=true says what a change of a backend would do; /live?once=true is one JSON object. Or use `weir ctl`.\n";
 
 /// Answers with a page.
 ///

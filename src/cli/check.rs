@@ -3,7 +3,7 @@
 //! Here: the summary, a pure function of the configuration and its cores, and the verdict on the kernel.
 //! Not here: the checks themselves (`config`, `ring`).
 
-use super::{WRONG, load, say, tell, warn};
+use super::{WRONG, load, records, say, tell, warn};
 use crate::config::{
     self, Answers, Check, Config, Eject, Forwarded, Health, HostPattern, ListenAddress, OnShardLoss, Pool,
     Retry, Route, Runtime,
@@ -64,6 +64,7 @@ fn summary(config: &Config, cores: &[usize]) -> String {
         vec![address.to_string(), guard]
     });
     section("admin", admin.collect());
+    section("access log", records::access_log(&config.access_log));
     section("tracing", config.tracing.iter().map(tracing).collect());
     section("shards", vec![vec![shards(cores)], vec![on_shard_loss(config.runtime.on_shard_loss)]]);
     section("process", vec![vec![process(&config.runtime)]]);
@@ -201,7 +202,7 @@ fn ejected(eject: &Eject) -> String {
 }
 
 /// A share as an operator says it: "20 %", "12.5 %".
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     format!("{} %", (share * 10_000.0).round() / 100.0)
 }
 

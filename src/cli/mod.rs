@@ -13,6 +13,7 @@ mod ctl;
 mod demo;
 mod doctor;
 mod explain;
+mod records;
 mod run;
 
 use crate::config::{self, Checked, Fault};

@@ -264,7 +264,7 @@ pub(super) fn dns_server(text: &str) -> Result<SocketAddr, Wrong> {
     })
 }
 
-fn unix_path(path: &str) -> Result<PathBuf, Wrong> {
+pub(super) fn unix_path(path: &str) -> Result<PathBuf, Wrong> {
     if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
         let what = format!("{} is not the absolute path of a socket", quoted(path));
         return Err(Wrong::new(what, "write one such as \"unix:/run/weir/web.sock\""));

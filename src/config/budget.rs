@@ -4,7 +4,7 @@
 //! the code keeps on its memory has its term here; `tests/attack/memory.rs` takes all of it at once and
 //! compares.
 
-use super::model::{Config, Pool, Runtime};
+use super::model::{AccessFormat, Config, Pool, Runtime};
 
 /// A connection at its most expensive, with an exchange whose body goes up: the futures, the sockets' slots
 /// and deadlines on both sides, the smallest buffers, decoders. An idle one takes a twelfth of it.
@@ -36,6 +36,12 @@ const COMPLETIONS_MIN: u64 = 16_384;
 /// A shard without anything to do: its thread, executor, spare buffers, mailbox.
 const SHARD_BYTES: u64 = 2 << 20;
 
+/// What records of exchanges take, if there are any: the draft of a connection's exchange, with each text as long as
+/// it may be; a shard's batches, waiting and emptied; and the lines that wait to be written.
+const DRAFT_BYTES: u64 = 17 << 10;
+const BATCHES_BYTES: u64 = 82 * (160 << 10);
+const LINES_BYTES: u64 = 4 << 20;
+
 /// Counters of the lengths of a backend's exchanges: four phases of 3,328.
 const LENGTHS: u64 = 4 * 3_328;
 
@@ -45,6 +51,12 @@ const SHARD_LENGTHS: u64 = 3 * 3_328;
 /// Bytes of each counter: on a shard, which records into one box while another is on its way, and in control.
 const SHARD_COUNTER_BYTES: u64 = 2 * 4;
 const CONTROL_COUNTER_BYTES: u64 = 8;
+
+/// What control keeps of the last second and of the last five beside its totals: lengths of each backend's whole
+/// exchanges, twice, two kinds of each shard, in 32 bits; and ten minutes of figures (`metrics::History`).
+const RECENT_BACKEND_BYTES: u64 = 2 * 3_328 * 4;
+const RECENT_SHARD_BYTES: u64 = 2 * 3_328 * 4;
+const HISTORY_BYTES: u64 = 3 << 20;
 
 /// Messages that wait for control at most, and what a backend takes in one.
 const CONTROL_MAIL: u64 = 8_192;
@@ -69,8 +81,9 @@ const PROCESS_BYTES: u64 = 8 << 20;
 /// For each shard: 9 × buffers × (`buffer_size` + 2 KiB), eight of the nine only while thousands of pieces
 /// wait for peers that do not read; 6 × [`kept_max_bytes`] for what exchanges keep, incomplete heads,
 /// large requests and answers; `max_connections` × 12 KiB; the ring; the histograms of the shard and of its
-/// backends. For the process: idle upstream connections × 1 KiB, control's histograms, mail and admin pages, error pages twice (while a reload
-/// brings others).
+/// backends. For the process: idle upstream connections × 1 KiB, control's histograms, its history, mail and
+/// admin pages, error pages twice (while a reload brings others). Where exchanges are recorded, their drafts
+/// (17 KiB a connection) and batches come on top.
 /// An eighth more for what the allocator needs to manage it. The kernel's socket buffers are not in it: they are the kernel's to give
 /// (`net.ipv4.tcp_mem`). Backends are those of the file: each that a name resolves to beyond one, or that is
 /// added at run time, takes its histograms.
@@ -78,7 +91,7 @@ pub fn worst_case_memory_bytes(config: &Config, shards: usize) -> u64 {
     let shards = shards as u64;
     let backends: u64 = config.pools.iter().map(|pool| pool.backends.len() as u64).sum();
     let a_shard = shard_bytes(&config.runtime)
-        .saturating_add(SHARD_LENGTHS * (SHARD_COUNTER_BYTES + CONTROL_COUNTER_BYTES))
+        .saturating_add(SHARD_LENGTHS * (SHARD_COUNTER_BYTES + CONTROL_COUNTER_BYTES) + RECENT_SHARD_BYTES)
         .saturating_add(backends.saturating_mul(LENGTHS * SHARD_COUNTER_BYTES));
     let idle = config.pools.iter().map(|pool| {
         (pool.upstream.idle_per_backend as u64)
@@ -88,15 +101,26 @@ pub fn worst_case_memory_bytes(config: &Config, shards: usize) -> u64 {
     // The old ones stay until the last client has read them.
     let pages = config.listeners.iter().map(|listener| 2 * listener.error_pages.bytes()).sum::<u64>();
     let control = PROCESS_BYTES
+        + HISTORY_BYTES
         + pages
         + (backends + POOL_RECORDS * config.pools.len() as u64) * LENGTHS * CONTROL_COUNTER_BYTES
+        + backends * RECENT_BACKEND_BYTES
         + CONTROL_MAIL * (MESSAGE_BYTES + backends * MESSAGE_BACKEND_BYTES);
     let admin = config.admin.listen.len() as u64
         * ADMIN_CONNECTIONS
         * (ADMIN_BYTES + backends.saturating_mul(PAGE_BACKEND_BYTES) + shards * PAGE_SHARD_BYTES);
     let all = idle.fold(a_shard.saturating_mul(shards), u64::saturating_add);
-    let all = all.saturating_add(control).saturating_add(admin);
+    let all = all.saturating_add(control).saturating_add(admin).saturating_add(records_bytes(config, shards));
     all.saturating_add(all / 8)
+}
+
+/// What the records of exchanges take.
+fn records_bytes(config: &Config, shards: u64) -> u64 {
+    if config.access_log.format == AccessFormat::Off && config.tracing.is_none() {
+        return 0;
+    }
+    let drafts = (config.runtime.max_connections as u64).saturating_mul(DRAFT_BYTES);
+    drafts.saturating_add(BATCHES_BYTES).saturating_mul(shards).saturating_add(LINES_BYTES)
 }
 
 /// What one shard takes, without its backends' statistics.

@@ -5,10 +5,16 @@
 use super::address;
 use super::fault::Wrong;
 use super::model::{AccessFormat, AccessLog, AccessTarget, Collector, Tracing};
+use super::reference::nearest;
 use super::section::Section;
+use super::template::Template;
 use super::values::{self, A_YEAR, quoted};
 use crate::time::Micros;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+/// Where a host's syslog listens.
+const SYSLOG: &str = "/dev/log";
 
 pub(super) fn access_log(mut s: Section<'_>) -> AccessLog {
     let default = AccessLog::default();
@@ -28,9 +34,17 @@ fn format(text: &str) -> Result<AccessFormat, Wrong> {
         "common" => AccessFormat::Common,
         "combined" => AccessFormat::Combined,
         "json" => AccessFormat::Json,
+        _ if text.contains('$') => AccessFormat::Template(Template::parse(text)?),
+        // Without a variable all lines would be the same: it is a name, mistyped.
         _ => {
-            let what = format!("{} is no format", quoted(text));
-            return Err(Wrong::new(what, "use \"off\", \"common\", \"combined\" or \"json\""));
+            let remedy = match nearest(text, ["off", "common", "combined", "json"].into_iter()) {
+                Some(near) => format!("did you mean {}?", quoted(near)),
+                None => {
+                    "use \"off\", \"common\", \"combined\", \"json\" or a format string: \"$client $status\""
+                        .to_owned()
+                }
+            };
+            return Err(Wrong::new(format!("{} is no format", quoted(text)), remedy));
         }
     })
 }
@@ -38,8 +52,16 @@ fn format(text: &str) -> Result<AccessFormat, Wrong> {
 fn target(text: &str) -> Result<AccessTarget, Wrong> {
     Ok(match text {
         "stderr" => AccessTarget::Stderr,
-        "syslog" => AccessTarget::Syslog,
-        _ => AccessTarget::File(address::file(text)?),
+        "syslog" => AccessTarget::Syslog(PathBuf::from(SYSLOG)),
+        _ => match text.strip_prefix("syslog:") {
+            Some(path) => AccessTarget::Syslog(address::unix_path(path)?),
+            None if !text.starts_with('/') => {
+                let what = format!("{} is nowhere that lines can go", quoted(text));
+                let remedy = "use \"stderr\", \"syslog\", \"syslog:/its/socket\" or a path: \"/var/log/weir/access.log\"";
+                return Err(Wrong::new(what, remedy));
+            }
+            None => AccessTarget::File(address::file(text)?),
+        },
     })
 }
 

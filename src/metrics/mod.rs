@@ -22,7 +22,8 @@ pub use histogram::{LONGEST, Series};
 pub use history::{BOUNDS, BackendName, History, SLOT, Slot};
 pub use interval::{Ends, Figures, Interval, Marks, Recent, ShardFigures};
 pub use page::{
-    BackendFacts, ConfigFacts, Facts, ListenerFacts, Past, PoolFacts, ShardFacts, SpanFacts, page,
+    AccessLogFacts, BackendFacts, ConfigFacts, Facts, ListenerFacts, Past, PoolFacts, ShardFacts, SpanFacts,
+    page,
 };
 pub use reference::reference;
 pub use stats::{BackendRecord, BackendStats, Phase, Refusal, RingCounters, ShardStats, UpstreamFailure};

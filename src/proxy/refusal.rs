@@ -177,10 +177,13 @@ impl Client {
     pub(super) async fn refuse(&mut self, refused: Refused, ending: Ending, head_only: bool) -> After {
         let id_line = self.service.ledger.with_id_line(self.seat, <[u8]>::to_vec);
         self.tell(&refused, &id_line);
-        self.record_refused(refused.status, refused.refusal);
         let close = ending == Ending::Close;
+        let (status, refusal) = (refused.status, refused.refusal);
         let (mut out, page) = self.written(refused, close, head_only);
         add_line(&id_line, &mut out);
+        let head_len = memchr::memmem::find(&out, b"\r\n\r\n").map_or(out.len(), |end| end + 4);
+        let body_len = out.len() - head_len + page.as_ref().map_or(0, |page| page.len());
+        self.record_refused(status, refusal, body_len as u64);
         if let Err(fault) = self.sent_before().await {
             return self.lost(fault);
         }

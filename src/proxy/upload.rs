@@ -123,6 +123,8 @@ impl Client {
         let ended = Box::pin(attempted.both_ways(&mut self.input, way, listener.max_body)).await;
         way.times.resume(self.service.now());
         way.times.request_body += progress.body_bytes.get();
+        let (bytes_in, uploading) = (way.times.request_body, !progress.whole.get());
+        self.note(|draft| (draft.entry.bytes_in, draft.entry.uploading) = (bytes_in, uploading));
         way.outgoing.body_bytes += progress.body_bytes.get();
         self.ended(way, begun, ended, &progress).await
     }
@@ -145,10 +147,17 @@ impl Client {
             }
             Ended::Refused(refused) => {
                 drop(begun);
+                self.note_weir(way);
                 self.refuse(refused, Ending::Close, way.outgoing.facts.method == Method::Head).await
             }
-            Ended::Cut(fault) => self.cut(id, begun.in_flight, fault),
-            Ended::ClientLost(fault) => self.lost(fault),
+            Ended::Cut(fault) => {
+                self.note_weir(way);
+                self.cut(id, begun.in_flight, fault)
+            }
+            Ended::ClientLost(fault) => {
+                self.note_weir(way);
+                self.lost(fault)
+            }
         };
         Step::Done(after)
     }
@@ -196,7 +205,9 @@ impl Attempted<'_> {
         let between_bytes = self.rules.timeouts.between_bytes;
         let by_close = part.body.ends_by_close();
         let downloading = download(down, up, &mut part, between_bytes);
-        match uploading.beside(downloading, down.service, progress).await {
+        let downloaded = uploading.beside(downloading, down.service, progress).await;
+        self.service.ledger.note(self.down.seat, |draft| draft.entry.bytes_out = part.body_bytes);
+        match downloaded {
             Ok(Ok(())) => Ended::Answered(part),
             Ok(Err(fault)) => Ended::Cut(fault),
             Err(ended) => {

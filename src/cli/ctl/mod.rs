@@ -129,6 +129,8 @@ enum Command {
     },
     /// Load the configuration file again; a faulty one changes nothing and exits with 2
     Reload,
+    /// Open the access log's file again, after it was moved away; back once nothing goes to the old one
+    ReopenLogs,
     /// Show every shard: connections, in-flight, heartbeat, stalls
     Shards,
     /// Show what happened since weir began: requests, failures, retries, refusals, latency
@@ -151,6 +153,7 @@ enum Show {
     Stats,
     Changed,
     Reloaded,
+    Reopened,
 }
 
 /// Does what was asked for; the exit code.
@@ -233,6 +236,7 @@ fn shown(show: Show, page: &Value) -> String {
         Show::Stats => show::stats(page, paint),
         Show::Changed => show::changed(page),
         Show::Reloaded => show::reloaded(page),
+        Show::Reopened => show::reopened(page),
     }
 }
 
@@ -249,6 +253,9 @@ fn asked(command: &Command) -> Asked {
         Command::Stats => page("/stats", Show::Stats),
         Command::Reload => {
             Asked { method: Method::POST, path: "/reload".to_owned(), body: None, show: Show::Reloaded }
+        }
+        Command::ReopenLogs => {
+            Asked { method: Method::POST, path: "/reopen-logs".to_owned(), body: None, show: Show::Reopened }
         }
         Command::Add { pool, address, weight, name, trial } => {
             let mut body = json!({ "address": address });

@@ -268,6 +268,10 @@ pub(super) fn reloaded(page: &Value) -> String {
     text
 }
 
+pub(super) fn reopened(page: &Value) -> String {
+    format!("{}\n", string(&page["done"]))
+}
+
 /// What a refusal says, a line each.
 pub(super) fn refused(page: &Value) -> String {
     let mut text = match page["remedy"].as_str() {

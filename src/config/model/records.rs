@@ -1,5 +1,6 @@
 //! What is recorded of exchanges: `[access_log]` and `[tracing]`.
 
+use crate::config::Template;
 use crate::time::Micros;
 use std::fmt;
 use std::path::PathBuf;
@@ -35,6 +36,8 @@ pub enum AccessFormat {
     Combined,
     /// One JSON object a line.
     Json,
+    /// A format string.
+    Template(Template),
 }
 
 /// `access_log.to`
@@ -43,8 +46,8 @@ pub enum AccessTarget {
     /// The process's stderr.
     #[default]
     Stderr,
-    /// The host's syslog, at /dev/log.
-    Syslog,
+    /// A syslog's socket, the host's at /dev/log if none is named.
+    Syslog(PathBuf),
     /// A file, which is appended to.
     File(PathBuf),
 }

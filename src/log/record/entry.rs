@@ -73,14 +73,16 @@ pub struct Entry {
     pub retries: u8,
     /// How it ended.
     pub ending: Ending,
-    /// Bytes of the request's body, as the client framed them.
+    /// Bytes of the request's body, as the client framed them; in a tunnel, of all from the client.
     pub bytes_in: u64,
-    /// Bytes of the answer's body, as the backend framed them.
+    /// Bytes of the answer's body, as the backend framed them; in a tunnel, of all to the client.
     pub bytes_out: u64,
     /// Whose request it was; `None`: of a peer on a Unix socket that named nobody.
     pub client: Option<IpAddr>,
     /// weir's step of its trace; `None`: there is no tracing, or its head could not be read.
     pub trace: Option<Context>,
+    /// The request's body has not come whole.
+    pub uploading: bool,
     /// A line in the access log is wanted for it.
     pub line: bool,
     /// It is wanted as a span.
@@ -103,9 +105,25 @@ impl Span {
 }
 
 impl Entry {
-    /// Whether somebody got no answer, or one that says that the server failed.
+    /// Whether it got no answer, or one that says that the server failed or that weir refused it.
     pub fn failed(&self) -> bool {
-        self.status >= 500 || !matches!(self.ending, Ending::Answered | Ending::Tunnelled)
+        let went_well = match self.ending {
+            // A TRACE that was meant for weir is answered as it was to be.
+            Ending::Answered | Ending::Tunnelled | Ending::Refused(Refusal::LastHop, _) => true,
+            Ending::Refused(..) | Ending::Cut(_) | Ending::Lost(_) => false,
+        };
+        self.status >= 500 || !went_well
+    }
+
+    /// Why it ended as it did, in the word by which metrics count it; `None`: it ended well.
+    pub fn cause(&self) -> Option<&'static str> {
+        match self.ending {
+            Ending::Answered | Ending::Tunnelled => None,
+            Ending::Refused(Refusal::UpstreamFailed, Some(failure)) | Ending::Cut(failure) => {
+                Some(failure.label())
+            }
+            Ending::Refused(refusal, _) | Ending::Lost(refusal) => Some(refusal.label()),
+        }
     }
 
     /// Whether there is such a text.

@@ -92,13 +92,48 @@ impl Termination {
         }
     }
 
+    /// What happened, in a sentence.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Normal => "The answer went down whole, or the tunnel is over.",
+            Self::ClientRequest => "The client went away before its request was whole.",
+            Self::ClientRequestTimeout => {
+                "The client did not send its request within head_timeout, or its body more slowly than body_min_rate_per_s."
+            }
+            Self::ClientHead => "The client went away before its answer had begun.",
+            Self::ClientData => "The client went away before its answer was whole.",
+            Self::ClientDataTimeout => "The client read its answer more slowly than body_min_rate_per_s.",
+            Self::ServerConnect => "No connection to a backend could be made.",
+            Self::ServerConnectTimeout => "No connection to a backend was made within timeouts.connect.",
+            Self::ServerHead => {
+                "The backend ended the connection before its answer's head was whole, or sent what is no HTTP."
+            }
+            Self::ServerHeadTimeout => "The backend did not begin to answer within timeouts.response.",
+            Self::ServerData => "The backend's answer broke off, or is framed wrongly.",
+            Self::ServerDataTimeout => {
+                "The backend's answer stopped for timeouts.between_bytes, or was not whole within timeouts.total."
+            }
+            Self::ProxyRequest => {
+                "weir refused the request by a rule: it is no HTTP, too large, or has no route."
+            }
+            Self::ProxyAnswered => "weir answered in the place of a backend: the request was meant for it.",
+            Self::NoServer => "No backend was usable.",
+            Self::Resource => {
+                "weir had no memory or no place left for it, or every place at the backends was taken."
+            }
+            Self::Stopped => "weir stopped, and grace was over.",
+        }
+    }
+
     /// How this exchange ended.
     pub fn of(entry: &Entry) -> Self {
         match entry.ending {
             Ending::Answered | Ending::Tunnelled => Self::Normal,
             Ending::Cut(failure) => Self::of_failure(failure),
             Ending::Refused(Refusal::UpstreamFailed, Some(failure)) => Self::of_failure(failure),
-            Ending::Lost(Refusal::ClientGone) if !entry.has(Text::Backend) => Self::ClientRequest,
+            Ending::Lost(Refusal::ClientGone) if entry.uploading || !entry.has(Text::Backend) => {
+                Self::ClientRequest
+            }
             Ending::Lost(Refusal::ClientGone) if entry.first_byte.is_none() => Self::ClientHead,
             Ending::Refused(refusal, _) | Ending::Lost(refusal) => Self::of_refusal(refusal),
         }

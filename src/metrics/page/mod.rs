@@ -13,7 +13,9 @@ mod rows;
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests;
 
-pub use facts::{BackendFacts, ConfigFacts, Facts, ListenerFacts, Past, PoolFacts, ShardFacts, SpanFacts};
+pub use facts::{
+    AccessLogFacts, BackendFacts, ConfigFacts, Facts, ListenerFacts, Past, PoolFacts, ShardFacts, SpanFacts,
+};
 
 use super::declared as metric;
 use super::exposition::{Format, Level, Text};
@@ -29,6 +31,7 @@ pub fn page(totals: &Totals, facts: &Facts<'_>, format: Format, level: Level) ->
     let mut text = Text::new(format, level);
     process(&mut text, facts);
     service(&mut text, totals, facts);
+    access_log(&mut text, &facts.access_log);
     spans(&mut text, &facts.spans);
     configuration(&mut text, &facts.config);
     shards(&mut text, totals);
@@ -89,6 +92,15 @@ fn configuration(text: &mut Text, config: &ConfigFacts<'_>) {
     text.family(&metric::RELOAD_SUCCESS).sample(&[], config.last_succeeded.into());
     text.family(&metric::RELOAD_TIME).ratio(&[], config.loaded_unix_s as f64);
     text.family(&metric::NEEDS_RESTART).sample(&[], config.needs_restart as u64);
+}
+
+fn access_log(text: &mut Text, log: &AccessLogFacts) {
+    text.family(&metric::LOG_LINES).sample(&[], log.lines);
+    let mut family = text.family(&metric::LOG_DROPPED);
+    (0..)
+        .zip(&log.dropped)
+        .for_each(|(shard, dropped): (u16, _)| family.sample(&[&shard.to_string()], *dropped));
+    text.family(&metric::LOG_ERRORS).sample(&[], log.errors);
 }
 
 fn shards(text: &mut Text, totals: &Totals) {

@@ -47,6 +47,7 @@ fn facts<'a>() -> Facts<'a> {
             stalls: 4,
             beat_ago: Some(Micros::from_us(1_500_000)),
         }],
+        access_log: AccessLogFacts { lines: 40, errors: 2, dropped: vec![3] },
         config: ConfigFacts {
             hash: "00ff",
             generation: 8,
