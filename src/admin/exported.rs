@@ -102,14 +102,14 @@ pub(super) fn metrics(desk: &Desk, format: Format, level: Level) -> String {
     page(&desk.totals(), &facts, format, level)
 }
 
-fn access_log(counts: &Counts) -> AccessLogFacts {
-    let dropped = counts.dropped_by_shard().collect();
-    AccessLogFacts { lines: counts.lines(), errors: counts.errors(), dropped }
-}
-
 fn spans(counts: &SpanCounts) -> SpanFacts {
     let dropped = Cause::ALL.map(|cause| (cause.label(), counts.dropped(cause)));
     SpanFacts { exported: counts.exported(), dropped }
+}
+
+fn access_log(counts: &Counts) -> AccessLogFacts {
+    let dropped = counts.dropped_by_shard().collect();
+    AccessLogFacts { lines: counts.lines(), errors: counts.errors(), dropped }
 }
 
 fn backend(backend: &BackendStatus) -> BackendFacts<'_> {

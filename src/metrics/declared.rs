@@ -197,10 +197,6 @@ metrics! {
         "1 while the shard's heart does not beat.";
     SHARD_BEAT: Gauge "weir_shard_heartbeat_age_seconds" Seconds ["shard"]
         "How long ago the shard's heart beat.";
-    SPANS: Counter "weir_trace_spans_exported_total" One []
-        "Spans of sampled exchanges that the collector has taken.";
-    SPANS_DROPPED: Counter "weir_trace_spans_dropped_total" One ["cause"]
-        "Spans of sampled exchanges that were dropped, since the collector is too slow, unreachable or refuses them.";
     DEGRADED: Gauge "weir_degraded" One []
         "1 once a shard has ended, so that fewer cores serve than configured.";
     LOG_LINES: Counter "weir_access_log_lines_total" One []
@@ -209,6 +205,10 @@ metrics! {
         "Lines of the access log that were dropped, because what takes them is too slow.";
     LOG_ERRORS: Counter "weir_access_log_write_errors_total" One []
         "Writes to the access log that failed; they are tried again.";
+    SPANS: Counter "weir_trace_spans_exported_total" One []
+        "Spans of sampled exchanges that the collector has taken.";
+    SPANS_DROPPED: Counter "weir_trace_spans_dropped_total" One ["cause"]
+        "Spans of sampled exchanges that were dropped, since the collector is too slow, unreachable or refuses them.";
     CONFIG: Gauge "weir_config_info" One ["hash"]
         "Always 1; its label is the hash of the configuration that holds.";
     CONFIG_GENERATION: Gauge "weir_config_generation" One []

@@ -211,7 +211,7 @@ pub(super) fn take_request(client: &mut Client, rules: &ListenerRules) -> Result
     };
     let mut out = service.spare();
     let Scratch { fields, marker, .. } = &mut *service.scratch.borrow_mut();
-    let begin = |client, marks: Marks<'_>, fields: &Fields| {
+    let begin = |client, marks: Marks<'_>, fields: &Fields, body_len: u64| {
         let Recording { lines, exports, .. } = service.ledger.recording();
         let has_texts = lines.is_some() || exports && marks.context.is_some_and(|context| context.sampled);
         if has_texts || !marks.id_line.is_empty() {
@@ -221,6 +221,7 @@ pub(super) fn take_request(client: &mut Client, rules: &ListenerRules) -> Result
                 }
                 draft.set_id_line(marks.id_line);
                 draft.entry.trace = marks.context;
+                draft.entry.bytes_in = body_len;
             };
             service.ledger.begin(*seat, service.now(), client, fill);
         }
@@ -235,14 +236,13 @@ pub(super) fn take_request(client: &mut Client, rules: &ListenerRules) -> Result
             if !matches!(bad, BadRequest::Head(_)) {
                 // Its head was read, so it is known whose it is.
                 let named = asked.believed.and_then(|proxies| client_named(input.bytes(), fields, proxies));
-                begin(named.or(peer.address()), marker.marks(), fields);
+                begin(named.or(peer.address()), marker.marks(), fields, 0);
             }
             return Err(Refused::request(&bad, out));
         }
     };
     let client = ClientAddress::new(upward.client.or(peer.address()));
-    begin(client.get(), marker.marks(), fields);
-    service.ledger.note(*seat, |draft| draft.entry.bytes_in = upward.body_len as u64);
+    begin(client.get(), marker.marks(), fields, upward.body_len as u64);
     // The router is of the same topology as the pools.
     let pool = rules.pool(&service.upstreams, upward.pool).ok_or_else(Refused::no_backend)?;
     let large = if out.capacity() > SPARE_BYTES_MAX { Some(count(service, &out)?) } else { None };

@@ -221,7 +221,8 @@ fn asked(command: &Command) -> (Asked, Show) {
             (asked, Show::Reloaded)
         }
         Command::ReopenLogs => {
-            Asked { method: Method::POST, path: "/reopen-logs".to_owned(), body: None, show: Show::Reopened }
+            let asked = Asked { method: Method::POST, path: "/reopen-logs".to_owned(), body: None };
+            (asked, Show::Reopened)
         }
         Command::Add { pool, address, weight, name, trial } => {
             let mut body = json!({ "address": address });

@@ -42,8 +42,10 @@ impl SpanCounts {
         self.exported.fetch_add(spans as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn lose(&self, cause: Cause, spans: usize) {
-        self.dropped[cause as usize].fetch_add(spans as u64, Ordering::Relaxed);
+    pub(in crate::log) fn lose(&self, cause: Cause, spans: usize) {
+        if spans > 0 {
+            self.dropped[cause as usize].fetch_add(spans as u64, Ordering::Relaxed);
+        }
     }
 
     /// Those that a collector has taken.

@@ -6,7 +6,6 @@
 //! what is nobody else's business.
 
 use crate::log::record::{Ending, Entry, Termination, Text};
-use crate::metrics::Refusal;
 use crate::trace::{Context, hex};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -163,14 +162,8 @@ fn own<'a>(entry: &Entry, text: &impl Fn(Text) -> Cow<'a, str>, attributes: &mut
 /// Why the server has failed; `None`: it has not. A client that asks for what is not there has not found a
 /// fault.
 fn error(entry: &Entry) -> Option<Cow<'static, str>> {
-    let status = || Cow::Owned(entry.status.to_string());
-    match entry.ending {
-        Ending::Refused(Refusal::UpstreamFailed, Some(failure)) => Some(failure.label().into()),
-        Ending::Refused(refusal, _) if entry.status >= 500 => Some(refusal.label().into()),
-        Ending::Cut(failure) => Some(failure.label().into()),
-        Ending::Lost(refusal) => Some(refusal.label().into()),
-        Ending::Answered | Ending::Tunnelled | Ending::Refused(..) => (entry.status >= 500).then(status),
-    }
+    let failed = entry.status >= 500 || matches!(entry.ending, Ending::Cut(_) | Ending::Lost(_));
+    failed.then(|| entry.cause().map_or_else(|| entry.status.to_string().into(), Cow::Borrowed))
 }
 
 /// Method, target, and version of a request's first line: what there is of them.
@@ -206,7 +199,7 @@ fn host_and_port(host: &str) -> (String, Option<u16>) {
 mod tests {
     use super::*;
     use crate::log::record::Draft;
-    use crate::metrics::UpstreamFailure;
+    use crate::metrics::{Refusal, UpstreamFailure};
     use crate::time::{Instant, Micros};
     use crate::trace::{Dice, Share};
     use serde_json::{Value as Json, json};

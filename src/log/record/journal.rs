@@ -16,7 +16,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Batches of a shard that may wait.
 const BATCHES_PER_SHARD: usize = 64;
@@ -113,7 +113,7 @@ impl Journal {
     /// The kernel gives no thread, or the access log cannot be opened.
     pub fn start(shards: usize, config: &Config) -> Result<(Self, Vec<Recorder>), JournalRefused> {
         let sink = wanted(&config.access_log)?;
-        let counts = Arc::new(Counts::new(shards));
+        let (counts, spans) = (Arc::new(Counts::new(shards)), Arc::new(SpanCounts::default()));
         let (queue, batches) = bounded(BATCHES_PER_SHARD * shards.max(1));
         let (orders, told) = unbounded();
         let mut emptied = Vec::new();
@@ -121,7 +121,7 @@ impl Journal {
         for shard in 0..shards as u16 {
             let (give, spares) = bounded(SPARES_PER_SHARD);
             emptied.push(give);
-            recorders.push(Recorder::new(shard, queue.clone(), spares, counts.clone()));
+            recorders.push(Recorder::new(shard, queue.clone(), spares, counts.clone(), spans.clone()));
         }
         let access = Writer::new(&config.access_log, sink, counts.clone());
         let spans = Arc::new(SpanCounts::default());
@@ -223,7 +223,7 @@ impl Scribe {
 
     /// Whether anything has.
     fn write_what_has_come(&mut self) -> bool {
-        let unix_us_at_zero = unix_us().saturating_sub(clock::now().as_us());
+        let unix_us_at_zero = clock::unix_us().saturating_sub(clock::now().as_us());
         let mut came = false;
         while let Ok(batch) = self.batches.try_recv() {
             self.write(batch, unix_us_at_zero);
@@ -240,7 +240,7 @@ impl Scribe {
         select! {
             recv(self.batches) -> batch => {
                 match batch {
-                    Ok(batch) => self.write(batch, unix_us().saturating_sub(clock::now().as_us())),
+                    Ok(batch) => self.write(batch, clock::unix_us().saturating_sub(clock::now().as_us())),
                     // No shard is left; an order is still to come.
                     Err(_) => return self.told.recv().ok(),
                 }
@@ -271,12 +271,4 @@ impl Scribe {
         self.access.end(clock::now());
         self.exporter.end();
     }
-}
-
-/// Microseconds since 1970.
-#[allow(clippy::disallowed_methods, reason = "people read dates; nothing is decided by this")]
-fn unix_us() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }

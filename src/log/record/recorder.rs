@@ -5,6 +5,7 @@
 
 use super::entry::{Draft, Entry};
 use crate::log::access::Counts;
+use crate::log::export::{Cause, SpanCounts};
 use crate::time::{Instant, Micros};
 use crossbeam::channel::{Receiver, Sender};
 use std::sync::Arc;
@@ -45,6 +46,11 @@ impl Batch {
     pub(in crate::log) fn lines(&self) -> usize {
         self.entries.iter().filter(|entry| entry.line).count()
     }
+
+    /// How many spans.
+    fn spans(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.span).count()
+    }
 }
 
 /// Where a shard's records go.
@@ -58,6 +64,7 @@ pub struct Recorder {
     due: Instant,
     /// Where it is told what was dropped.
     counts: Arc<Counts>,
+    spans: Arc<SpanCounts>,
 }
 
 impl Recorder {
@@ -66,8 +73,9 @@ impl Recorder {
         queue: Sender<Box<Batch>>,
         spares: Receiver<Box<Batch>>,
         counts: Arc<Counts>,
+        spans: Arc<SpanCounts>,
     ) -> Self {
-        Self { shard, queue, spares, batch: None, due: Instant::NEVER, counts }
+        Self { shard, queue, spares, batch: None, due: Instant::NEVER, counts, spans }
     }
 
     /// Takes a finished record.
@@ -99,6 +107,7 @@ impl Recorder {
         if let Err(refused) = self.queue.try_send(batch) {
             let mut batch = refused.into_inner();
             self.counts.dropped(self.shard, batch.lines());
+            self.spans.lose(Cause::QueueFull, batch.spans());
             batch.entries.clear();
             batch.texts.clear();
             self.batch = Some(batch);

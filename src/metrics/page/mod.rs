@@ -77,6 +77,12 @@ fn service(text: &mut Text, totals: &Totals, facts: &Facts<'_>) {
     text.family(&metric::DEGRADED).sample(&[], (ended > 0).into());
 }
 
+fn spans(text: &mut Text, spans: &SpanFacts) {
+    text.family(&metric::SPANS).sample(&[], spans.exported);
+    let mut family = text.family(&metric::SPANS_DROPPED);
+    spans.dropped.iter().for_each(|(cause, count)| family.sample(&[cause], *count));
+}
+
 fn configuration(text: &mut Text, config: &ConfigFacts<'_>) {
     text.family(&metric::CONFIG).sample(&[config.hash], 1);
     text.family(&metric::CONFIG_GENERATION).sample(&[], config.generation);
@@ -86,12 +92,6 @@ fn configuration(text: &mut Text, config: &ConfigFacts<'_>) {
     text.family(&metric::RELOAD_SUCCESS).sample(&[], config.last_succeeded.into());
     text.family(&metric::RELOAD_TIME).ratio(&[], config.loaded_unix_s as f64);
     text.family(&metric::NEEDS_RESTART).sample(&[], config.needs_restart as u64);
-}
-
-fn spans(text: &mut Text, spans: &SpanFacts) {
-    text.family(&metric::SPANS).sample(&[], spans.exported);
-    let mut family = text.family(&metric::SPANS_DROPPED);
-    spans.dropped.iter().for_each(|(cause, count)| family.sample(&[cause], *count));
 }
 
 fn access_log(text: &mut Text, log: &AccessLogFacts) {
