@@ -68,10 +68,24 @@ pub(super) fn json(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Whether no format has to escape anything in it, as in nearly all. All of it is looked at, which is quicker than
-/// to stop.
+/// Whether no format has to escape anything in it, as in nearly all. Eight bytes at a time, and all of it: that is
+/// quicker than to stop.
 fn is_plain(text: &[u8]) -> bool {
-    text.iter().fold(true, |plain, &byte| plain & !ESCAPED[usize::from(byte)])
+    let (words, rest) = text.as_chunks();
+    let found = words.iter().fold(0, |found, word| found | special_in(u64::from_ne_bytes(*word)));
+    rest.iter().fold(found == 0, |plain, &byte| plain & !ESCAPED[usize::from(byte)])
+}
+
+/// Not 0 if one of the eight bytes is in [`ESCAPED`]. A byte's highest bit tells of it; where a borrow or a carry
+/// runs into the next byte, the one that it comes from tells already.
+fn special_in(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    let is_zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    let beyond = word | word.wrapping_add(ONES);
+    let quote = is_zero(word ^ (ONES * u64::from(b'"')));
+    let backslash = is_zero(word ^ (ONES * u64::from(b'\\')));
+    (control | beyond | quote | backslash) & (ONES * 0x80)
 }
 
 fn json_pieces(text: &[u8], out: &mut Vec<u8>) {
@@ -148,6 +162,17 @@ mod tests {
             assert_eq!(text(|out| address(address_text.parse().unwrap(), out)), address_text);
         }
         assert_eq!(text(|out| fraction(1_000_042, out)), "000042");
+    }
+
+    #[test]
+    fn every_byte_at_every_place_is_plain_or_not() {
+        for at in 0..19 {
+            for byte in 0..=u8::MAX {
+                let mut text = [b'a'; 19];
+                text[at] = byte;
+                assert_eq!(is_plain(&text), !ESCAPED[usize::from(byte)], "{byte} at {at}");
+            }
+        }
     }
 
     proptest! {

@@ -37,17 +37,6 @@ pub(super) struct Record<'a> {
     pub(super) unix_us: u64,
 }
 
-/// What a variable comes to.
-enum Value<'a> {
-    Nothing,
-    Text(&'a [u8]),
-    Number(u64),
-    Flag(bool),
-    Client,
-    Time,
-    TimeCommon,
-}
-
 /// "common" and "combined", as the servers that named them write them.
 fn common() -> Vec<Piece> {
     use Variable::{BytesOut, Client, Request, Status, TimeCommon};
@@ -102,19 +91,14 @@ impl Lines {
     /// Appends a record's line, with its end.
     pub(super) fn write(&mut self, record: Record<'_>, out: &mut Vec<u8>) {
         let request = FirstLine::of(record.entry.text(Text::Line, record.texts));
+        let mut pen = Pen { style: self.style, out };
         for piece in &self.pieces {
             match piece {
-                Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
-                Piece::Variable(variable) => {
-                    let value = value(*variable, record, &request);
-                    match self.style {
-                        Style::Plain => plain(&value, record, &mut self.stamps, out),
-                        Style::Json => in_json(&value, record, &mut self.stamps, out),
-                    }
-                }
+                Piece::Text(text) => pen.out.extend_from_slice(text.as_bytes()),
+                Piece::Variable(variable) => pen.put(*variable, &record, &request, &mut self.stamps),
             }
         }
-        out.push(b'\n');
+        pen.out.push(b'\n');
     }
 }
 
@@ -123,103 +107,126 @@ struct FirstLine<'a> {
     line: &'a [u8],
     method: &'a [u8],
     path: &'a [u8],
-    query: Option<&'a [u8]>,
+    query: &'a [u8],
     version: &'a [u8],
 }
 
 impl<'a> FirstLine<'a> {
     fn of(line: &'a [u8]) -> Self {
-        let mut parts = Self { line, method: b"", path: line, query: None, version: b"" };
+        let mut parts = Self { line, method: b"", path: line, query: b"", version: b"" };
         let Some(first) = memchr::memchr(b' ', line) else { return parts };
         let Some(last) = memchr::memrchr(b' ', line).filter(|last| *last > first) else { return parts };
         parts.method = &line[..first];
         parts.version = &line[last + 1..];
         let target = &line[first + 1..last];
         match memchr::memchr(b'?', target) {
-            Some(mark) => (parts.path, parts.query) = (&target[..mark], Some(&target[mark + 1..])),
+            Some(mark) => (parts.path, parts.query) = (&target[..mark], &target[mark + 1..]),
             None => parts.path = target,
         }
         parts
     }
 }
 
-fn value<'a>(variable: Variable, record: Record<'a>, request: &FirstLine<'a>) -> Value<'a> {
-    let Record { entry, texts, shard, .. } = record;
-    let text = |text: &'a [u8]| if text.is_empty() { Value::Nothing } else { Value::Text(text) };
-    let recorded = |name: Text| text(entry.text(name, texts));
-    let length = |length: Option<Micros>| length.map_or(Value::Nothing, |us| Value::Number(us.as_us()));
-    match variable {
-        Variable::Time => Value::Time,
-        Variable::TimeCommon => Value::TimeCommon,
-        Variable::Client if entry.client.is_none() => Value::Nothing,
-        Variable::Client => Value::Client,
-        Variable::Listener => recorded(Text::Listener),
-        Variable::Request => text(request.line),
-        Variable::Method => text(request.method),
-        Variable::Path => text(request.path),
-        Variable::Query => request.query.map_or(Value::Nothing, text),
-        Variable::Version => text(request.version),
-        Variable::Host => recorded(Text::Host),
-        Variable::Referer => recorded(Text::Referer),
-        Variable::UserAgent => recorded(Text::UserAgent),
-        Variable::RequestId => recorded(Text::RequestId),
-        Variable::Pool => recorded(Text::Pool),
-        Variable::Backend => recorded(Text::Backend),
-        Variable::Shard => Value::Number(shard.into()),
-        Variable::Status if entry.status == 0 => Value::Nothing,
-        Variable::Status => Value::Number(entry.status.into()),
-        Variable::BytesIn => Value::Number(entry.bytes_in),
-        Variable::BytesOut => Value::Number(entry.bytes_out),
-        Variable::Connect => length(entry.connect),
-        Variable::FirstByte => length(entry.first_byte),
-        Variable::Whole => Value::Number(entry.whole.as_us()),
-        Variable::Own => Value::Number(entry.own.as_us()),
-        Variable::Retries => Value::Number(entry.retries.into()),
-        Variable::Reused => Value::Flag(entry.reused),
-        Variable::Termination => Value::Text(Termination::of(entry).code().as_bytes()),
-        Variable::Cause => entry.cause().map_or(Value::Nothing, |cause| Value::Text(cause.as_bytes())),
-    }
+/// Writes values in a style.
+struct Pen<'a> {
+    style: Style,
+    out: &'a mut Vec<u8>,
 }
 
-fn plain(value: &Value<'_>, record: Record<'_>, stamps: &mut Stamps, out: &mut Vec<u8>) {
-    match value {
-        Value::Nothing => out.push(b'-'),
-        Value::Text(text) => encode::escaped(text, out),
-        Value::Flag(flag) => out.push(b'0' + u8::from(*flag)),
-        Value::Number(number) => encode::number(*number, out),
-        Value::Client => client(record, out),
-        Value::Time => time(record, stamps, out),
-        Value::TimeCommon => {
-            out.extend_from_slice(stamps.common(record.unix_us / 1_000_000).as_bytes());
+impl Pen<'_> {
+    /// What a variable comes to.
+    fn put(&mut self, variable: Variable, record: &Record<'_>, request: &FirstLine<'_>, stamps: &mut Stamps) {
+        let Record { entry, texts, shard, unix_us } = record;
+        let recorded = |name: Text| entry.text(name, texts);
+        match variable {
+            Variable::Time => self.quoted(|out| {
+                out.extend_from_slice(stamps.rfc3339(unix_us / 1_000_000).as_bytes());
+                out.push(b'.');
+                encode::fraction(unix_us % 1_000_000, out);
+                out.push(b'Z');
+            }),
+            Variable::TimeCommon => self.quoted(|out| {
+                out.extend_from_slice(stamps.common(unix_us / 1_000_000).as_bytes());
+            }),
+            Variable::Client => match entry.client {
+                Some(client) => self.quoted(|out| encode::address(client, out)),
+                None => self.nothing(),
+            },
+            Variable::Listener => self.text(recorded(Text::Listener)),
+            Variable::Request => self.text(request.line),
+            Variable::Method => self.text(request.method),
+            Variable::Path => self.text(request.path),
+            Variable::Query => self.text(request.query),
+            Variable::Version => self.text(request.version),
+            Variable::Host => self.text(recorded(Text::Host)),
+            Variable::Referer => self.text(recorded(Text::Referer)),
+            Variable::UserAgent => self.text(recorded(Text::UserAgent)),
+            Variable::RequestId => self.text(recorded(Text::RequestId)),
+            Variable::Pool => self.text(recorded(Text::Pool)),
+            Variable::Backend => self.text(recorded(Text::Backend)),
+            Variable::Shard => self.number((*shard).into()),
+            Variable::Status if entry.status == 0 => self.nothing(),
+            Variable::Status => self.number(entry.status.into()),
+            Variable::BytesIn => self.number(entry.bytes_in),
+            Variable::BytesOut => self.number(entry.bytes_out),
+            Variable::Connect => self.length(entry.connect),
+            Variable::FirstByte => self.length(entry.first_byte),
+            Variable::Whole => self.number(entry.whole.as_us()),
+            Variable::Own => self.number(entry.own.as_us()),
+            Variable::Retries => self.number(entry.retries.into()),
+            Variable::Reused => self.flag(entry.reused),
+            Variable::Termination => self.quoted(|out| {
+                out.extend_from_slice(Termination::of(entry).code().as_bytes());
+            }),
+            Variable::Cause => self.text(entry.cause().unwrap_or_default().as_bytes()),
         }
     }
-}
 
-fn in_json(value: &Value<'_>, record: Record<'_>, stamps: &mut Stamps, out: &mut Vec<u8>) {
-    match value {
-        Value::Nothing => out.extend_from_slice(b"null"),
-        Value::Text(text) => encode::json(text, out),
-        Value::Flag(flag) => out.extend_from_slice(if *flag { b"true" } else { b"false" }),
-        Value::Number(_) => plain(value, record, stamps, out),
-        Value::Client | Value::Time | Value::TimeCommon => {
-            out.push(b'"');
-            plain(value, record, stamps, out);
-            out.push(b'"');
+    /// A text; nothing, if it is empty.
+    fn text(&mut self, text: &[u8]) {
+        match self.style {
+            _ if text.is_empty() => self.nothing(),
+            Style::Plain => encode::escaped(text, self.out),
+            Style::Json => encode::json(text, self.out),
         }
     }
-}
 
-fn client(record: Record<'_>, out: &mut Vec<u8>) {
-    if let Some(client) = record.entry.client {
-        encode::address(client, out);
+    /// A text that needs no escapes.
+    fn quoted(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        match self.style {
+            Style::Plain => write(self.out),
+            Style::Json => {
+                self.out.push(b'"');
+                write(self.out);
+                self.out.push(b'"');
+            }
+        }
     }
-}
 
-fn time(record: Record<'_>, stamps: &mut Stamps, out: &mut Vec<u8>) {
-    out.extend_from_slice(stamps.rfc3339(record.unix_us / 1_000_000).as_bytes());
-    out.push(b'.');
-    encode::fraction(record.unix_us % 1_000_000, out);
-    out.push(b'Z');
+    fn number(&mut self, number: u64) {
+        encode::number(number, self.out);
+    }
+
+    fn length(&mut self, length: Option<Micros>) {
+        match length {
+            Some(length) => self.number(length.as_us()),
+            None => self.nothing(),
+        }
+    }
+
+    fn flag(&mut self, flag: bool) {
+        match self.style {
+            Style::Plain => self.out.push(b'0' + u8::from(flag)),
+            Style::Json => self.out.extend_from_slice(if flag { b"true" } else { b"false" }),
+        }
+    }
+
+    fn nothing(&mut self) {
+        match self.style {
+            Style::Plain => self.out.push(b'-'),
+            Style::Json => self.out.extend_from_slice(b"null"),
+        }
+    }
 }
 
 #[cfg(test)]
