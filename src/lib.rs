@@ -22,7 +22,7 @@
 //! | [`sys`] | the kernel's surface: sockets, CPU sets, limits, the clock |
 //! | [`ring`] | one io_uring per shard as safe async operations |
 //! | [`metrics`] | counters, histograms, exact merge, exposition |
-//! | [`log`] | the structured log |
+//! | [`log`] | the structured log, the access log |
 //! | [`mesh`] | mailboxes and doorbells between cores |
 //! | [`upstream`] | a shard's connections to backends |
 //! | [`proxy`] | the life of one downstream connection |

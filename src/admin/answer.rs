@@ -51,7 +51,7 @@ async fn answered(
         return Err(Problem::method(path, target.methods()));
     }
     match target {
-        Target::Live => live::answer(&request, surface, life).await,
+        Target::Live => live::answer(&request, surface, life),
         Target::Page(page) => pages::answer(page, &request, &surface.desk).await.map(whole),
         Target::Backends { .. }
         | Target::Backend { .. }

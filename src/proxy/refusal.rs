@@ -163,14 +163,14 @@ pub(super) enum Ending {
     Close,
 }
 
+/// An answer's head, or all of it, and the page that follows.
+type Written = (Vec<u8>, Option<Rc<Arc<[u8]>>>);
+
 /// Adds a field line to an answer that is whole, as its first.
 fn add_line(line: &[u8], answer: &mut Vec<u8>) {
     let first = memchr::memchr(b'\n', answer).map_or(0, |end| end + 1);
     answer.splice(first..first, line.iter().copied());
 }
-
-/// An answer's head, or all of it, and the page that follows.
-type Written = (Vec<u8>, Option<Rc<Arc<[u8]>>>);
 
 impl Client {
     /// Answers a request that was refused. `head_only`: it was a HEAD.

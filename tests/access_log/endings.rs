@@ -387,9 +387,9 @@ fn under_all_faults_at_once_lines_are_as_many_as_requests_and_agree_with_the_met
         of(&|object| object["status"] == 200),
         weir.metric("weir_requests_total", &[("class", "2xx")])
     );
-    for status in ["400", "502", "503"] {
-        let refused = weir.metric("weir_refusals_total", &[("status", status)]);
-        assert_eq!(of(&|object| object["status"].to_string() == status), refused, "{status}");
+    for status in [400, 502, 503] {
+        let refused = weir.metric("weir_refusals_total", &[("status", &status.to_string())]);
+        assert_eq!(of(&|object| object["status"] == status), refused, "{status}");
     }
     // The metrics also count clients that were lost once they had an answer, which they counted before.
     let lost = of(&|object| object["status"].is_null());

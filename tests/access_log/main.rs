@@ -39,10 +39,16 @@ fn as_json(backends: &[&Backend], pool: &str) -> String {
     logging(backends, pool, "format = \"json\"\nto = \"{dir}/access.log\"")
 }
 
-/// The lines of a file, which must all be whole; none if it is not there.
+/// The lines of a file, which must all be whole; none if it is not there. A reader may see half of a write that is
+/// under way, so one that finds a line without its end looks again.
 fn lines_of(file: &Path) -> Vec<String> {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    assert!(text.is_empty() || text.ends_with('\n'), "a line without its end: {text:?}");
+    let read = || std::fs::read_to_string(file).unwrap_or_default();
+    let is_whole = |text: &str| text.is_empty() || text.ends_with('\n');
+    let mut text = String::new();
+    wait_until("all lines have their ends", || {
+        text = read();
+        is_whole(&text)
+    });
     text.lines().map(str::to_owned).collect()
 }
 

@@ -1,7 +1,9 @@
 //! What cannot be opened, and what is no format: told before anything runs.
 
-use crate::harness::{Backend, Program, answers};
-use crate::logging;
+use crate::harness::{Backend, Program, Weir, answers, wait_until};
+use crate::{lines_of, logging};
+use nix::sys::signal::Signal;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -88,4 +90,39 @@ fn what_is_no_format_or_no_place_is_a_fault_with_its_line_and_a_remedy() {
         assert!(said.contains("weir.toml:"), "{said}");
         parts.iter().for_each(|part| assert!(said.contains(part), "{keys}: no {part:?} in {said}"));
     }
+}
+
+/// The user "nobody", by its number.
+const NOBODY: u32 = 65_534;
+
+#[test]
+fn the_file_is_made_by_the_user_that_weir_becomes_or_weir_does_not_start() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: only root can become another user");
+        return;
+    }
+    let dir = std::env::temp_dir().join(format!("weir-access-nobody-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let backend = Backend::http(answers::text("ok"));
+    let log = dir.join("access.log");
+    let keys = format!("format = \"common\"\nto = \"{}\"", log.display());
+    let text = logging(&[&backend], "", &keys).replacen(
+        "[runtime]",
+        "[runtime]\nuser = \"65534\"\ngroup = \"65534\"",
+        1,
+    );
+    let mut refused = Weir::spawn(&text);
+    assert_eq!(refused.wait_exit(Duration::from_secs(20)).code(), Some(1));
+    let said = refused.stderr();
+    assert!(said.contains("cannot be opened: Permission denied") && said.contains("chown weir"), "{said}");
+    chown(&dir, Some(NOBODY), Some(NOBODY)).unwrap();
+    let weir = Weir::start(&text);
+    let file = std::fs::metadata(&log).unwrap();
+    assert_eq!((file.uid(), file.gid()), (NOBODY, NOBODY));
+    std::fs::rename(&log, dir.join("access.log.1")).unwrap();
+    weir.signal(Signal::SIGUSR2);
+    wait_until("it is opened again", || log.exists());
+    assert_eq!(weir.client().get("/").status, 200);
+    wait_until("the new file has the line", || lines_of(&log).len() == 1);
+    let _ = std::fs::remove_dir_all(dir);
 }

@@ -22,7 +22,9 @@ fn count_whole(weir: &Weir) -> usize {
     for entry in fs::read_dir(weir.dir()).unwrap() {
         let path = entry.unwrap().path();
         if path.file_name().unwrap().to_string_lossy().starts_with("access.log") {
-            count += lines_of(&path).iter().map(|line| object(line)).count();
+            let lines = lines_of(&path);
+            lines.iter().for_each(|line| drop(object(line)));
+            count += lines.len();
         }
     }
     count

@@ -1,6 +1,6 @@
 //! Sinks that take nothing: requests go on, lines are dropped and counted, and come back.
 
-use crate::harness::{Backend, Load, Weir, answers, wait_until, wait_up_to};
+use crate::harness::{Backend, Load, Weir, answers, require, wait_until, wait_up_to};
 use crate::{lines_of, logging, object};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
@@ -9,6 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 /// A FIFO whose reader is there and reads nothing yet.
@@ -84,7 +85,8 @@ fn a_fifo_that_nobody_reads_costs_lines_and_no_request() {
     read.extend(fifo.drain());
     let text = String::from_utf8(read).unwrap();
     assert!(text.ends_with('\n'));
-    assert_eq!(text.lines().map(object).count() as f64, written());
+    text.lines().for_each(|line| drop(object(line)));
+    assert_eq!(text.lines().count() as f64, written());
     let said = weir.stderr().matches("lines were dropped").count();
     assert!(said < 60, "at most once a second, not {said} times");
 }
@@ -140,6 +142,36 @@ fn a_full_disk_is_told_and_counted_and_tried_again() {
     assert_eq!(weir.stderr().matches("cannot be written").count(), 1, "not each time");
     wait_until("it is told", || weir.stderr().contains("is written again"));
     let _ = fs::remove_dir_all(dir);
+}
+
+#[test]
+fn a_line_that_does_not_fit_whole_is_taken_back_and_comes_whole_elsewhere() {
+    let Some(shell) = require("sh") else { return };
+    let backend = Backend::http(answers::text("ok"));
+    // A file has room for 4096 bytes, and what is beyond fails, as on a full disk: in the middle of a line.
+    let mut limited = Command::new(shell);
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_weir")]);
+    let config = logging(&[&backend], "", "format = \"$path\"\nto = \"{dir}/access.log\"");
+    let weir = Weir::start_by(limited, &config);
+    let log = weir.dir().join("access.log");
+    let mut client = weir.client();
+    let path = |round: usize| format!("/{round}/{}", "a".repeat(70));
+    for round in 0..100 {
+        assert_eq!(client.get(&path(round)).status, 200);
+    }
+    weir.wait_metric("weir_access_log_write_errors_total", &[], 1.0);
+    let mut written = lines_of(&log);
+    assert!((40..60).contains(&written.len()), "{} lines", written.len());
+    for part in 1..5 {
+        if written.len() == 100 {
+            break;
+        }
+        fs::rename(&log, weir.dir().join(format!("access.log.{part}"))).unwrap();
+        wait_until("it goes on in another file", || lines_of(&log).len() > 1);
+        written.extend(lines_of(&log));
+    }
+    let expected: Vec<_> = (0..100).map(path).collect();
+    assert_eq!(written, expected);
 }
 
 #[test]

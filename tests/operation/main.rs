@@ -28,6 +28,7 @@
 //! | `command_line.rs` | check, version, help |
 //! | `ctl.rs` | `weir ctl`: what it shows and refuses, its exit codes |
 //! | `ctl_changes.rs` | what its changes do, under load too |
+//! | `top.rs` | `weir top` in a terminal: what it shows, what its keys do, what it leaves behind |
 //! | `demo.rs` | `weir demo` from its greeting to its end |
 //! | `doctor.rs` | `weir doctor`: what a host lacks |
 //! | `admin.rs` | the pages, against what was sent |
@@ -80,6 +81,7 @@ mod shutdown;
 mod systemd;
 mod takeover;
 mod token;
+mod top;
 mod tracing;
 mod transitions;
 mod usable;

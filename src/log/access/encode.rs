@@ -5,15 +5,16 @@ use std::net::IpAddr;
 
 /// A whole number.
 pub(super) fn number(mut number: u64, out: &mut Vec<u8>) {
+    if number < 10 {
+        // Most are: retries, bytes of no body, a connection that was there.
+        return out.push(b'0' + number as u8);
+    }
     let mut digits = [0; 20];
     let mut at = digits.len();
-    loop {
+    while number > 0 {
         at -= 1;
         digits[at] = b'0' + (number % 10) as u8;
         number /= 10;
-        if number == 0 {
-            break;
-        }
     }
     out.extend_from_slice(&digits[at..]);
 }
@@ -42,6 +43,9 @@ pub(super) fn address(address: IpAddr, out: &mut Vec<u8>) {
 
 /// How nginx writes texts: quotes, backslashes, and all but printable ASCII as `\xHH`.
 pub(super) fn escaped(text: &[u8], out: &mut Vec<u8>) {
+    if is_plain(text) {
+        return out.extend_from_slice(text);
+    }
     pieces(text, &ESCAPED, out, |byte, out| {
         let digit = |value: u8| b"0123456789ABCDEF"[usize::from(value)];
         out.extend_from_slice(&[b'\\', b'x', digit(byte >> 4), digit(byte & 15)]);
@@ -51,8 +55,8 @@ pub(super) fn escaped(text: &[u8], out: &mut Vec<u8>) {
 /// A JSON string (RFC 8259, section 7), in its quotes. What is no UTF-8 stands as U+FFFD.
 pub(super) fn json(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
-    if text.is_ascii() {
-        json_pieces(text, out);
+    if is_plain(text) {
+        out.extend_from_slice(text);
     } else {
         for chunk in text.utf8_chunks() {
             json_pieces(chunk.valid().as_bytes(), out);
@@ -62,6 +66,12 @@ pub(super) fn json(text: &[u8], out: &mut Vec<u8>) {
         }
     }
     out.push(b'"');
+}
+
+/// Whether no format has to escape anything in it, as in nearly all. All of it is looked at, which is quicker than
+/// to stop.
+fn is_plain(text: &[u8]) -> bool {
+    text.iter().fold(true, |plain, &byte| plain & !ESCAPED[usize::from(byte)])
 }
 
 fn json_pieces(text: &[u8], out: &mut Vec<u8>) {

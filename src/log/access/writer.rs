@@ -34,6 +34,8 @@ pub(in crate::log) struct Writer {
     /// Lines that wait, the first `done` bytes of which do not any more.
     pending: Vec<u8>,
     done: usize,
+    /// How many they are.
+    waiting: u64,
     counts: Arc<Counts>,
     /// It failed the last time.
     failing: bool,
@@ -53,6 +55,7 @@ impl Writer {
             sink,
             pending: Vec::new(),
             done: 0,
+            waiting: 0,
             counts,
             failing: false,
             again_at: Instant::default(),
@@ -80,6 +83,7 @@ impl Writer {
             self.done = end.map_or(self.pending.len(), |end| self.done + end + 1);
             // Which shard's it was is not known any more.
             self.counts.dropped(0, 1);
+            self.waiting = self.waiting.saturating_sub(1);
         }
         self.sink = Some(sink);
         self.failing = false;
@@ -95,6 +99,7 @@ impl Writer {
             let unix_us = unix_us_at_zero.saturating_add(entry.began.as_us());
             let record = Record { entry, texts: batch.texts(), shard: batch.shard(), unix_us };
             lines.write(record, &mut self.pending);
+            self.waiting += 1;
         }
         if self.pending.len() - self.done >= GATHERED {
             self.flush(now);
@@ -153,16 +158,20 @@ impl Writer {
         self.say_dropped_at = now;
         self.tell_dropped(now);
         if self.has_pending() {
-            let lines = memchr::memchr_iter(b'\n', &self.pending[self.done..]).count();
-            tracing::warn!(lines, "the last lines of the access log could not be written");
+            tracing::warn!(lines = self.waiting, "the last lines of the access log could not be written");
         }
     }
 
     fn write(&mut self) -> std::io::Result<()> {
         let Some(sink) = &mut self.sink else { return Ok(()) };
         let Written { count, end } = sink.write(&self.pending[self.done..]);
-        let written = memchr::memchr_iter(b'\n', &self.pending[self.done..self.done + count]).count();
-        self.counts.written(written as u64);
+        let written = if matches!(end, End::Whole) {
+            self.waiting
+        } else {
+            memchr::memchr_iter(b'\n', &self.pending[self.done..self.done + count]).count() as u64
+        };
+        self.counts.written(written);
+        self.waiting = self.waiting.saturating_sub(written);
         self.done += count;
         if !self.has_pending() {
             self.pending.clear();

@@ -79,10 +79,10 @@ pub struct Entry {
     pub bytes_out: u64,
     /// Whose request it was; `None`: of a peer on a Unix socket that named nobody.
     pub client: Option<IpAddr>,
-    /// weir's step of its trace; `None`: there is no tracing, or its head could not be read.
-    pub trace: Option<Context>,
     /// The request's body has not come whole.
     pub uploading: bool,
+    /// weir's step of its trace; `None`: there is no tracing, or its head could not be read.
+    pub trace: Option<Context>,
     /// A line in the access log is wanted for it.
     pub line: bool,
     /// It is wanted as a span.

@@ -30,7 +30,8 @@ const LOOK_EVERY_MS: u8 = 20;
 /// Looks in vain after which the thread waits to be woken.
 const VAIN_LOOKS_MAX: u32 = 50;
 
-/// How long the end waits for the thread, and the thread for a sink that takes no more.
+/// How long the end waits for the thread, which itself waits two seconds for the last spans; and the thread for a
+/// sink that takes no more.
 const END_WITHIN: Micros = Micros::from_s(3);
 const LAST_LINES_WITHIN: Micros = Micros::from_ms(700);
 
@@ -122,11 +123,12 @@ impl Journal {
             emptied.push(give);
             recorders.push(Recorder::new(shard, queue.clone(), spares, counts.clone(), spans.clone()));
         }
+        let access = Writer::new(&config.access_log, sink, counts.clone());
+        let spans = Arc::new(SpanCounts::default());
         let mut exporter = Exporter::new(spans.clone());
         exporter.configure(config.collector());
-        let access = Writer::new(&config.access_log, sink, counts.clone());
-        let desk = Scribe { batches, told, emptied, access, exporter };
-        let thread = thread::Builder::new().name("weir-log".to_owned()).spawn(move || desk.run())?;
+        let scribe = Scribe { batches, told, emptied, access, exporter };
+        let thread = thread::Builder::new().name("weir-log".to_owned()).spawn(move || scribe.run())?;
         Ok((Self { orders, counts, spans, thread: Some(thread) }, recorders))
     }
 
@@ -145,14 +147,14 @@ impl Journal {
         let _ = self.orders.send(Order::Configure(config.clone(), sink));
     }
 
-    /// What became of the spans of sampled exchanges.
-    pub fn spans(&self) -> &SpanCounts {
-        &self.spans
-    }
-
     /// What opens logs again.
     pub fn reopener(&self) -> Reopener {
         Reopener(self.orders.clone())
+    }
+
+    /// What became of the spans of sampled exchanges.
+    pub fn spans(&self) -> &SpanCounts {
+        &self.spans
     }
 
     /// What became of the access log's lines.
@@ -249,8 +251,8 @@ impl Scribe {
     }
 
     fn write(&mut self, mut batch: Box<Batch>, unix_us_at_zero: u64) {
-        self.access.add(&batch, unix_us_at_zero, clock::now());
         self.exporter.take(&batch.entries, &batch.texts);
+        self.access.add(&batch, unix_us_at_zero, clock::now());
         batch.entries.clear();
         batch.texts.clear();
         let shard = usize::from(batch.shard);

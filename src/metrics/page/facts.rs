@@ -118,6 +118,15 @@ pub struct ConfigFacts<'a> {
     pub needs_restart: usize,
 }
 
+/// What became of the spans of sampled exchanges.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SpanFacts {
+    /// A collector has taken them.
+    pub exported: u64,
+    /// Dropped, by cause.
+    pub dropped: [(&'static str, u64); 4],
+}
+
 /// What became of the access log's lines.
 #[derive(Clone, Debug, Default)]
 pub struct AccessLogFacts {
@@ -127,15 +136,6 @@ pub struct AccessLogFacts {
     pub errors: u64,
     /// Lines dropped, by shard.
     pub dropped: Vec<u64>,
-}
-
-/// What became of the spans of sampled exchanges.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SpanFacts {
-    /// A collector has taken them.
-    pub exported: u64,
-    /// Dropped, by cause.
-    pub dropped: [(&'static str, u64); 4],
 }
 
 /// What control knows, beside what the shards recorded.

@@ -48,6 +48,7 @@ fn facts<'a>() -> Facts<'a> {
             beat_ago: Some(Micros::from_us(1_500_000)),
         }],
         access_log: AccessLogFacts { lines: 40, errors: 2, dropped: vec![3] },
+        spans: SpanFacts { exported: 20, dropped: [("queue_full", 5), ("a", 0), ("b", 0), ("c", 0)] },
         config: ConfigFacts {
             hash: "00ff",
             generation: 8,
@@ -57,7 +58,6 @@ fn facts<'a>() -> Facts<'a> {
             loaded_unix_s: 1_700_000_000,
             needs_restart: 1,
         },
-        spans: SpanFacts { exported: 20, dropped: [("queue_full", 5), ("a", 0), ("b", 0), ("c", 0)] },
         usage: Usage {
             cpu: Some(Duration::from_millis(1_250)),
             resident_bytes: Some(8_192),
@@ -167,6 +167,8 @@ fn samples_say_what_was_recorded() {
         "weir_shard_stalls_total{shard=\"0\"} 4",
         "weir_shard_stalled{shard=\"0\"} 1",
         "weir_shard_heartbeat_age_seconds{shard=\"0\"} 1.5",
+        "weir_access_log_lines_total 40",
+        "weir_access_log_dropped_total{shard=\"0\"} 3",
         "weir_trace_spans_exported_total 20",
         "weir_trace_spans_dropped_total{cause=\"queue_full\"} 5",
         "weir_degraded 1",
