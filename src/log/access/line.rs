@@ -8,6 +8,7 @@ use super::stamp::Stamps;
 use crate::config::{AccessFormat, Piece, Variable};
 use crate::log::record::{Entry, Termination, Text};
 use crate::time::Micros;
+use crate::trace::{SpanId, TraceId, hex};
 
 /// How lines look.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ enum Value<'a> {
     Number(u64),
     Flag(bool),
     Client,
+    Trace(TraceId),
+    Span(SpanId),
     Time,
     TimeCommon,
 }
@@ -163,6 +166,8 @@ fn value<'a>(variable: Variable, record: Record<'a>, request: &FirstLine<'a>) ->
         Variable::Referer => recorded(Text::Referer),
         Variable::UserAgent => recorded(Text::UserAgent),
         Variable::RequestId => recorded(Text::RequestId),
+        Variable::TraceId => entry.trace.map_or(Value::Nothing, |step| Value::Trace(step.trace)),
+        Variable::SpanId => entry.trace.map_or(Value::Nothing, |step| Value::Span(step.span)),
         Variable::Pool => recorded(Text::Pool),
         Variable::Backend => recorded(Text::Backend),
         Variable::Shard => Value::Number(shard.into()),
@@ -188,6 +193,8 @@ fn plain(value: &Value<'_>, record: Record<'_>, stamps: &mut Stamps, out: &mut V
         Value::Flag(flag) => out.push(b'0' + u8::from(*flag)),
         Value::Number(number) => encode::number(*number, out),
         Value::Client => client(record, out),
+        Value::Trace(trace) => digits(&trace.0, out),
+        Value::Span(span) => digits(&span.0, out),
         Value::Time => time(record, stamps, out),
         Value::TimeCommon => {
             out.extend_from_slice(stamps.common(record.unix_us / 1_000_000).as_bytes());
@@ -201,7 +208,7 @@ fn in_json(value: &Value<'_>, record: Record<'_>, stamps: &mut Stamps, out: &mut
         Value::Text(text) => encode::json(text, out),
         Value::Flag(flag) => out.extend_from_slice(if *flag { b"true" } else { b"false" }),
         Value::Number(_) => plain(value, record, stamps, out),
-        Value::Client | Value::Time | Value::TimeCommon => {
+        Value::Client | Value::Trace(_) | Value::Span(_) | Value::Time | Value::TimeCommon => {
             out.push(b'"');
             plain(value, record, stamps, out);
             out.push(b'"');
@@ -213,6 +220,12 @@ fn client(record: Record<'_>, out: &mut Vec<u8>) {
     if let Some(client) = record.entry.client {
         encode::address(client, out);
     }
+}
+
+fn digits(id: &[u8], out: &mut Vec<u8>) {
+    let from = out.len();
+    out.resize(from + 2 * id.len(), 0);
+    hex(id, &mut out[from..]);
 }
 
 fn time(record: Record<'_>, stamps: &mut Stamps, out: &mut Vec<u8>) {
@@ -282,7 +295,7 @@ mod tests {
                 "time": "2026-11-29T10:31:43.000042Z", "client": "192.0.2.7", "listener": "web",
                 "method": "GET", "path": "/a%20b", "query": "q=1&r=?", "version": "HTTP/1.1",
                 "host": "example.org", "referer": null, "user_agent": "curl \"8\" é\u{fffd}",
-                "request_id": null, "pool": "app", "backend": "b1", "shard": 3, "status": 200,
+                "request_id": null, "trace_id": null, "span_id": null, "pool": "app", "backend": "b1", "shard": 3, "status": 200,
                 "bytes_in": 5, "bytes_out": 1234, "connect_us": 0, "first_byte_us": 810, "whole_us": 900,
                 "own_us": 31, "retries": 1, "reused": true, "termination": "--", "cause": null
             })
