@@ -297,11 +297,15 @@ fn a_collector_that_never_answers_costs_spans_and_neither_requests_nor_memory() 
     let mut ask = |count: usize| (0..count).for_each(|_| assert_eq!(client.ask(&request).status, 200));
     ask(100);
     let before = weir.resident();
-    ask(6_000);
-    backend.forget();
+    for _ in 0..16 {
+        ask(1_000);
+        backend.forget();
+    }
     wait_until("some are dropped", || dropped(&weir, "queue_full") > 0.0);
     let grown = weir.resident().saturating_sub(before);
-    assert!(grown < 64 << 20, "{grown} bytes more");
+    println!("{grown} bytes more");
+    // All of them would be more than 60 MiB.
+    assert!(grown < 40 << 20, "{grown} bytes more");
     assert_eq!(exported(&weir), 0.0);
 }
 
