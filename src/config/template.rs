@@ -45,6 +45,8 @@ variables! {
     Referer "referer" "The request's Referer.";
     UserAgent "user_agent" "The request's User-Agent.";
     RequestId "request_id" "The request's id, where listener.request_id names a field for it.";
+    TraceId "trace_id" "Its trace's id, with [tracing].";
+    SpanId "span_id" "weir's own span in it, sampled or not.";
     Pool "pool" "The pool of the last attempt.";
     Backend "backend" "The backend of the last attempt.";
     Shard "shard" "The number of the shard that served it.";

@@ -8,6 +8,7 @@ use super::stamp::Stamps;
 use crate::config::{AccessFormat, Piece, Variable};
 use crate::log::record::{Entry, Termination, Text};
 use crate::time::Micros;
+use crate::trace::hex;
 
 /// How lines look.
 #[derive(Debug)]
@@ -162,6 +163,8 @@ impl Pen<'_> {
             Variable::Referer => self.text(recorded(Text::Referer)),
             Variable::UserAgent => self.text(recorded(Text::UserAgent)),
             Variable::RequestId => self.text(recorded(Text::RequestId)),
+            Variable::TraceId => self.digits(entry.trace.as_ref().map(|step| &step.trace.0[..])),
+            Variable::SpanId => self.digits(entry.trace.as_ref().map(|step| &step.span.0[..])),
             Variable::Pool => self.text(recorded(Text::Pool)),
             Variable::Backend => self.text(recorded(Text::Backend)),
             Variable::Shard => self.number((*shard).into()),
@@ -200,6 +203,18 @@ impl Pen<'_> {
                 write(self.out);
                 self.out.push(b'"');
             }
+        }
+    }
+
+    /// An id in hexadecimal digits.
+    fn digits(&mut self, id: Option<&[u8]>) {
+        match id {
+            Some(id) => self.quoted(|out| {
+                let from = out.len();
+                out.resize(from + 2 * id.len(), 0);
+                hex(id, &mut out[from..]);
+            }),
+            None => self.nothing(),
         }
     }
 
@@ -289,7 +304,7 @@ mod tests {
                 "time": "2026-11-29T10:31:43.000042Z", "client": "192.0.2.7", "listener": "web",
                 "method": "GET", "path": "/a%20b", "query": "q=1&r=?", "version": "HTTP/1.1",
                 "host": "example.org", "referer": null, "user_agent": "curl \"8\" é\u{fffd}",
-                "request_id": null, "pool": "app", "backend": "b1", "shard": 3, "status": 200,
+                "request_id": null, "trace_id": null, "span_id": null, "pool": "app", "backend": "b1", "shard": 3, "status": 200,
                 "bytes_in": 5, "bytes_out": 1234, "connect_us": 0, "first_byte_us": 810, "whole_us": 900,
                 "own_us": 31, "retries": 1, "reused": true, "termination": "--", "cause": null
             })
