@@ -2,7 +2,7 @@
 
 use super::problem::Problem;
 use super::target::Target;
-use super::{Life, Surface, changes, pages};
+use super::{Life, Surface, changes, dashboard, pages};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
@@ -34,7 +34,10 @@ async fn answered(
     surface: &Surface,
     life: &Life<'_>,
 ) -> Result<Response<Full<Bytes>>, Problem> {
-    let path = request.uri().path();
+    let path = match request.uri().path() {
+        "/" if dashboard::is_wanted(request.headers()) => "/dashboard",
+        path => path,
+    };
     // Before anything is told, even which paths there are.
     if !Target::is_open(path) {
         surface.door.may_ask(request.headers())?;
