@@ -18,11 +18,11 @@ const TILES = [
 });
 
 const phaseRows = PHASES.map(([key, label, meaning]) => {
-  const rows = [["now"], ["past"]].map(() => PERCENTILES.map(() => make("td")));
+  const rows = [["now"], ["past"]].map(() => PERCENTILES.map(() => make("td"))), all = make("th", { scope: "row" }, NONE);
   byId("percentiles").append(make("tbody", {},
     make("tr", {}, make("th", { scope: "rowgroup", rowspan: 2 }, label, make("span", { class: "soft" }, meaning)), make("th", { scope: "row" }, "now"), ...rows[0]),
-    make("tr", { class: "soft" }, make("th", { scope: "row" }, "all"), ...rows[1])));
-  return { key, rows };
+    make("tr", { class: "soft" }, all, ...rows[1])));
+  return { key, rows, all };
 });
 
 const heat = heatMap(byId("heat"), (words) => put(byId("pointed"), words));
@@ -53,8 +53,9 @@ function choose(key) {
 
 function showLatency() {
   heat(past.columns(phase));
-  for (const { key, rows } of phaseRows) {
+  for (const { key, rows, all: of } of phaseRows) {
     const now = live.phases.find((one) => one.phase === key), all = past.together(key);
+    put(of, past.words);
     PERCENTILES.forEach(([name], i) => {
       put(rows[0][i], asLength(now?.[name]));
       put(rows[1][i], asLength(percentileOf(all, past.bounds, [0.5, 0.9, 0.99, 0.999][i])));

@@ -49,14 +49,14 @@ function notesOfLatency(past) {
   const p99 = [medianOf(now.map((second) => second.total.p99_us)), medianOf(before.map((point) => point.p99_us))];
   const slower = p99[1] > 0 ? p99[0] / p99[1] : 0;
   if (slower > 2 && p99[0] > 1000) {
-    notes.push(["warn", `p99 is ${asLength(p99[0])}, ${threeDigits(slower)} times its median of the minutes before (${asLength(p99[1])}).`]);
+    notes.push(["warn", `p99 is ${asLength(p99[0])}, ${fewDigits(slower)} times its median of the minutes before (${asLength(p99[1])}).`]);
   }
   const flight = [mean(now.map((second) => second.total.in_flight)), mean(before.map((point) => point.in_flight))];
   const rate = [mean(now.map((second) => second.total.requests_per_s)), mean(before.map((point) => point.requests_per_s))];
   if (flight[0] > 8 && flight[0] > 2 * flight[1]) {
     const more = rate[1] > 0 ? rate[0] / rate[1] : Infinity;
     if (more < 1.25) notes.push(["warn", `Backends hold ${asFigure(flight[0])} requests in flight where they held ${asFigure(flight[1])}, at no higher rate: they have become slower.`]);
-    else if (slower > 2) notes.push(["warn", `The rate is up ${Number.isFinite(more) ? threeDigits(more) + " times" : "from nothing"} and latency with it: if this load stays, it is worth more backends.`]);
+    else if (slower > 2) notes.push(["warn", `The rate is up ${Number.isFinite(more) ? fewDigits(more) + " times" : "from nothing"} and latency with it: if this load stays, it is worth more backends.`]);
   }
   return notes;
 }

@@ -177,7 +177,7 @@ function heatMap(canvas, read) {
       pen.stroke();
       pen.fillText(asLength(us), MARGIN.left - 6, y(us));
     }
-    const minutes = (shown.to - shown.from) / 60000, step = minutes > 5 ? 2 : minutes > 2 ? 1 : 0.5;
+    const minutes = (shown.to - shown.from) / 60000, step = minutes > 5 ? (width < 480 ? 5 : 2) : minutes > 2 ? 1 : 0.5;
     pen.textBaseline = "alphabetic";
     for (let back = 0; back <= minutes; back += step) {
       pen.textAlign = back === 0 ? "right" : back === minutes ? "left" : "center";
@@ -187,17 +187,21 @@ function heatMap(canvas, read) {
 
   function paintLine(pen, x, y, share, ink, dashes) {
     const points = shown.columns.map(({ at, counts }) => [at + shown.slotMs / 2, percentileOf(counts, shown.bounds, share)]);
-    pen.strokeStyle = ink;
-    pen.lineWidth = 1.5;
-    pen.setLineDash(dashes);
-    pen.stroke(new Path2D(pathOf(points, x, y)));
+    const path = new Path2D(pathOf(points, x, y)), ground = getComputedStyle(canvas).getPropertyValue("--card");
+    // Over few and over many it must be seen, so it has an edge of the other lightness.
+    for (const [colour, wide, dash] of [[ground, 3.5, []], [ink, 1.5, dashes]]) {
+      pen.strokeStyle = colour;
+      pen.lineWidth = wide;
+      pen.setLineDash(dash);
+      pen.stroke(path);
+    }
     pen.setLineDash([]);
     const last = points.findLast(([, us]) => us !== null);
     if (!last) return;
     const label = `p${share * 100}`, room = x(last[0]) - 8 > MARGIN.left + 30;
     pen.textAlign = room ? "right" : "left";
     pen.lineWidth = 3;
-    pen.strokeStyle = getComputedStyle(canvas).getPropertyValue("--card");
+    pen.strokeStyle = ground;
     pen.strokeText(label, x(last[0]) + (room ? -4 : 4), y(last[1]) - 5);
     pen.fillStyle = ink;
     pen.fillText(label, x(last[0]) + (room ? -4 : 4), y(last[1]) - 5);

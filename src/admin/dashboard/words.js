@@ -1,18 +1,19 @@
-// Figures as people read them: three digits at most, a unit, and "–" where there is nothing to say. And the few
+// Figures as people read them: few digits, a unit, and "–" where there is nothing to say. And the few
 // steps by which all else is put on the page: text is only ever set as text, since names may look like markup.
 
 const NONE = "–";
 
-/** Three digits of a number that is not negative: 0.42, 4.2, 42, 420, 4.2k, 1.3M. */
+/** The first digits of a number that is not negative: 0.42, 4.2, 42, 4200, 42.0k, 1.3M. */
 function asFigure(number) {
   if (number === null || number === undefined) return NONE;
-  if (number >= 999.5e6) return threeDigits(number / 1e9) + "G";
-  if (number >= 999500) return threeDigits(number / 1e6) + "M";
-  if (number >= 9999.5) return threeDigits(number / 1e3) + "k";
-  return number >= 999.5 ? String(Math.round(number)) : threeDigits(number);
+  for (const [size, letter] of [[1e9, "G"], [1e6, "M"], [1e3, "k"]]) {
+    // Up to 9999 all digits are short enough.
+    if (number >= Math.max(size * 0.9995, 9999.5)) return (number / size).toFixed(number < 99.95 * size ? 1 : 0) + letter;
+  }
+  return number >= 999.5 ? String(Math.round(number)) : fewDigits(number);
 }
 
-function threeDigits(number) {
+function fewDigits(number) {
   if (number === 0) return "0";
   if (number < 0.01) return "<0.01";
   const places = number < 9.95 ? (number < 0.995 ? 2 : 1) : 0;
@@ -22,15 +23,15 @@ function threeDigits(number) {
 /** A share from 0 to 1, in percent. */
 function asShare(share) {
   if (share > 0 && share < 0.0001) return "<0.01 %";
-  return threeDigits(share * 100) + " %";
+  return fewDigits(share * 100) + " %";
 }
 
 /** A length of time in µs. */
 function asLength(us) {
   if (us === null || us === undefined) return NONE;
-  if (us < 999.5) return threeDigits(us) + " µs";
-  if (us < 999500) return threeDigits(us / 1e3) + " ms";
-  return us < 99.95e6 ? threeDigits(us / 1e6) + " s" : asAge(us / 1e6);
+  if (us < 999.5) return fewDigits(us) + " µs";
+  if (us < 999500) return fewDigits(us / 1e3) + " ms";
+  return us < 99.95e6 ? fewDigits(us / 1e6) + " s" : asAge(us / 1e6);
 }
 
 /** How long something has lasted, in seconds. */
