@@ -1,22 +1,24 @@
 //! From a request to its answer: what is named, whether it has the method, who answers.
 
+use super::live::{self, Events};
 use super::problem::Problem;
 use super::target::Target;
 use super::{Life, Surface, changes, dashboard, pages};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
+use std::rc::Rc;
 
 /// Answers a request.
 pub(super) async fn answer(
     request: Request<Incoming>,
-    surface: &Surface,
-    life: &Life<'_>,
-) -> Response<Full<Bytes>> {
+    surface: &Rc<Surface>,
+    life: &Rc<Life>,
+) -> Response<Either<Full<Bytes>, Events>> {
     answered(request, surface, life).await.unwrap_or_else(|problem| {
         let mut response = json(problem.status, &problem);
         if let Some(allow) = problem.allow {
@@ -25,15 +27,20 @@ pub(super) async fn answer(
         if problem.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        response
+        whole(response)
     })
+}
+
+/// An answer that is there at once.
+fn whole(response: Response<Full<Bytes>>) -> Response<Either<Full<Bytes>, Events>> {
+    response.map(Either::Left)
 }
 
 async fn answered(
     request: Request<Incoming>,
-    surface: &Surface,
-    life: &Life<'_>,
-) -> Result<Response<Full<Bytes>>, Problem> {
+    surface: &Rc<Surface>,
+    life: &Rc<Life>,
+) -> Result<Response<Either<Full<Bytes>, Events>>, Problem> {
     let path = match request.uri().path() {
         "/" if dashboard::is_wanted(request.headers()) => "/dashboard",
         path => path,
@@ -47,13 +54,14 @@ async fn answered(
         return Err(Problem::method(path, target.methods()));
     }
     match target {
-        Target::Page(page) => Ok(pages::answer(page, &surface.desk).await),
+        Target::Live => live::answer(&request, surface, life).await,
+        Target::Page(page) => pages::answer(page, &request, &surface.desk).await.map(whole),
         Target::Backends { .. }
         | Target::Backend { .. }
         | Target::Verb { .. }
         | Target::Inject { .. }
         | Target::InjectIntoControl
-        | Target::Reload => changes::make(target, request, surface, life).await,
+        | Target::Reload => changes::make(target, request, surface, life).await.map(whole),
     }
 }
 

@@ -89,7 +89,7 @@ pub(super) async fn make(
     target: Target,
     request: Request<Incoming>,
     surface: &Surface,
-    life: &Life<'_>,
+    life: &Life,
 ) -> Result<Response<Full<Bytes>>, Problem> {
     surface.door.may_change(request.headers())?;
     let manner = Manner::of(request.uri().query(), &target)?;
@@ -115,7 +115,9 @@ pub(super) async fn make(
         Target::Reload => return reload(desk, manner).await,
         Target::Inject { shard, fault } => return inject(desk, shard, fault),
         Target::InjectIntoControl => return Ok(inject_into_control(desk)),
-        Target::Page(_) => return Err(Problem::bad_request("a page changes nothing", "use GET")),
+        Target::Page(_) | Target::Live => {
+            return Err(Problem::bad_request("a page changes nothing", "use GET"));
+        }
     };
     let changed = desk.change(&change, manner.dry_run).await.map_err(refused)?;
     match change {
@@ -160,7 +162,7 @@ fn told(desk: &Desk, status: StatusCode, changed: &Changed, drained: Option<bool
 
 /// Waits until a backend has nothing in flight, [`WAIT_MAX`] at most; whether it has come to that. Only a
 /// part of the connections may wait, so that waiting never keeps the operator out.
-async fn drained(pool: &str, name: &str, surface: &Surface, life: &Life<'_>) -> Result<bool, Problem> {
+async fn drained(pool: &str, name: &str, surface: &Surface, life: &Life) -> Result<bool, Problem> {
     let Ok(_place) = surface.waits.try_acquire() else {
         return Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -60,6 +60,28 @@ impl Door {
         if self.way == Way::Unix || self.token.is_some() { Ok(()) } else { from_no_other_page(fields) }
     }
 
+    /// Whether a request with these fields may watch. What it sees is kept from pages of other sites by the
+    /// browser, but their streams would take the places of those who may.
+    ///
+    /// # Errors
+    /// The page of another site asks.
+    pub(super) fn may_watch(&self, fields: &HeaderMap) -> Result<(), Problem> {
+        let site = fields.get("sec-fetch-site").map(HeaderValue::as_bytes);
+        match site {
+            None | Some(b"same-origin" | b"none") => Ok(()),
+            Some(_) if self.way == Way::Unix || self.token.is_some() => Ok(()),
+            Some(_) => Err(Problem::forbidden(
+                "a page of another site may not watch",
+                "open the dashboard at weir's own admin address",
+            )),
+        }
+    }
+
+    /// Whether a request with these fields may change something without a token.
+    pub(super) fn may_change_without_token(&self, fields: &HeaderMap) -> bool {
+        self.token().is_none() && self.may_change(fields).is_ok()
+    }
+
     /// Whether a body of this type may be read. On a port it must say that it is JSON, which no form does.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! Here: [`bind`] (before the shards start, so that a taken port is an error of the start) and [`serve`]
 //! (accepting, limits). Not here: what is known and done (`control`'s desk). It is served by hyper and not
 //! by our own data path, so that a fault there can still be seen here. Everything is bounded: connections,
-//! their life, what is read of them, how many wait. `weir ctl` is a client of it and no more.
+//! their life, what is read of them, how many wait or watch. `weir ctl` is a client of it and no more.
 //!
 //! | file | what lives there |
 //! |---|---|
@@ -14,6 +14,7 @@
 //! | `token` | what whoever asks through a port must show |
 //! | `changes` | changes and reloads, from JSON and to JSON |
 //! | `dashboard` | the page for browsers |
+//! | `live` | what happens now, as a stream |
 //! | `pages`, `shards`, `stats`, `exported` | what is only read |
 //! | `problem` | refusals, as JSON with a remedy |
 
@@ -64,8 +65,8 @@ const CONNECTIONS_MAX: usize = 64;
 /// Of those, how many may wait for something to happen.
 const WAITS_MAX: usize = 16;
 
-/// How long one connection may live. It serves one request: whoever scrapes every few seconds is not
-/// worth keeping a connection for, and an idle one cannot take another's place.
+/// How long one connection may live; a stream that is read, from its last event. It serves one request: whoever
+/// scrapes every few seconds is not worth keeping a connection for, and an idle one cannot take another's place.
 const LIFE_MAX: Micros = Micros::from_s(10);
 
 /// How long the head of a request may take.
@@ -102,17 +103,19 @@ struct Surface {
     desk: Desk,
     door: Door,
     waits: Semaphore,
+    streams: Arc<Semaphore>,
+    cache: live::Cache,
 }
 
 /// How long a connection may live.
-struct Life<'a> {
-    desk: &'a Desk,
+struct Life {
+    desk: Desk,
     until: Cell<Instant>,
 }
 
-impl<'a> Life<'a> {
-    fn new(desk: &'a Desk) -> Self {
-        Self { desk, until: Cell::new(desk.now() + LIFE_MAX) }
+impl Life {
+    fn new(desk: &Desk) -> Self {
+        Self { desk: desk.clone(), until: Cell::new(desk.now() + LIFE_MAX) }
     }
 
     /// What was asked for may take this long, and its answer must still go out.
@@ -163,7 +166,13 @@ impl Listening {
 async fn accept(listening: Listening, token: Option<Rc<Token>>, desk: Desk) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let door = Door { way: listening.way(), token };
-    let surface = Rc::new(Surface { desk, door, waits: Semaphore::new(WAITS_MAX) });
+    let surface = Rc::new(Surface {
+        desk,
+        door,
+        waits: Semaphore::new(WAITS_MAX),
+        streams: Arc::new(Semaphore::new(live::STREAMS_MAX)),
+        cache: live::Cache::default(),
+    });
     // The permit comes first, so what is beyond the bound waits in the backlog and costs us nothing.
     while let Ok(permit) = connections.clone().acquire_owned().await {
         let accepted = match listening.next().await {
@@ -186,9 +195,8 @@ async fn accept(listening: Listening, token: Option<Rc<Token>>, desk: Desk) {
 }
 
 /// Answers one request, and closes.
-async fn converse<S: AsyncRead + AsyncWrite + Unpin + 'static>(stream: S, surface: &Surface) {
-    let life = Life::new(&surface.desk);
-    let life = &life;
+async fn converse<S: AsyncRead + AsyncWrite + Unpin + 'static>(stream: S, surface: &Rc<Surface>) {
+    let life = &Rc::new(Life::new(&surface.desk));
     let page =
         service_fn(
             |request| async move { Ok::<_, Infallible>(answer::answer(request, surface, life).await) },

@@ -5,6 +5,7 @@
 //! first where it shows what they recorded. What `/shards` and `/stats` say is in files of their own.
 
 use super::answer::{json, text};
+use super::problem::Problem;
 use super::target::Page;
 use super::utc::rfc3339;
 use super::{dashboard, exported, shards, stats};
@@ -12,8 +13,8 @@ use crate::control::Desk;
 use crate::fleet::status::BackendStatus;
 use crate::metrics::{Phase, Series};
 use http_body_util::Full;
-use hyper::body::Bytes;
-use hyper::{Response, StatusCode};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
 use std::time::SystemTime;
 
@@ -23,10 +24,12 @@ const INDEX: &str = "weir\n\n\
     GET     /dashboard the page for browsers, which get it here too\n\
     GET     /healthz   200 while the process lives\n\
     GET     /readyz    200 while traffic should come here, else 503 and why\n\
-    GET     /metrics   Prometheus text\n\
+    GET     /metrics   Prometheus text, or OpenMetrics by Accept; ?level=pool for less\n\
     GET     /backends  JSON: state, since when, why, weight, in-flight, latency\n\
     GET     /shards    JSON: connections, in-flight, heartbeat, stalls\n\
     GET     /stats     JSON: requests, failures, retries, refusals, latency, all backends together\n\
+    GET     /live      server-sent events: all of it each second, after ten minutes of history\n\
+    GET     /live?once=true                        the same as one JSON object\n\
     \n\
     POST    /pools/POOL/backends                   add {\"address\", \"name\", \"weight\"}\n\
     DELETE  /pools/POOL/backends/NAME              remove, once what it has is finished\n\
@@ -39,11 +42,18 @@ const INDEX: &str = "weir\n\n\
     ?dry_run=true says what a change of a backend would do. Or use `weir ctl`.\n";
 
 /// Answers with a page.
-pub(super) async fn answer(page: Page, desk: &Desk) -> Response<Full<Bytes>> {
+///
+/// # Errors
+/// The query names something that the page does not have.
+pub(super) async fn answer(
+    page: Page,
+    request: &Request<Incoming>,
+    desk: &Desk,
+) -> Result<Response<Full<Bytes>>, Problem> {
     if matches!(page, Page::Metrics | Page::Backends | Page::Shards | Page::Stats) {
         desk.collect().await;
     }
-    match page {
+    Ok(match page {
         Page::Dashboard => dashboard::page(),
         Page::Index => text(StatusCode::OK, TEXT, INDEX.into()),
         Page::Healthz => text(StatusCode::OK, TEXT, "ok\n".into()),
@@ -52,7 +62,9 @@ pub(super) async fn answer(page: Page, desk: &Desk) -> Response<Full<Bytes>> {
             Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("not ready: {why}\n")),
         },
         Page::Metrics => {
-            text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", exported::metrics(desk))
+            let (format, level) =
+                (exported::format(request.headers()), exported::level(request.uri().query())?);
+            text(StatusCode::OK, exported::content_type(format), exported::metrics(desk, format, level))
         }
         Page::Backends => {
             let backends = desk.backends().iter().map(|backend| backend_page(desk, backend)).collect();
@@ -60,7 +72,7 @@ pub(super) async fn answer(page: Page, desk: &Desk) -> Response<Full<Bytes>> {
         }
         Page::Shards => json(StatusCode::OK, &shards::page(desk)),
         Page::Stats => json(StatusCode::OK, &stats::page(desk)),
-    }
+    })
 }
 
 /// The page `/backends`.

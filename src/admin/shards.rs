@@ -59,7 +59,7 @@ pub(super) fn page(desk: &Desk) -> Shards {
         in_flight.iter_mut().zip(counts).for_each(|(sum, count)| *sum += u64::from(count));
     }
     let pages = shards.iter().zip(in_flight).map(|(shard, in_flight)| {
-        let recorded = totals.shards().get(usize::from(shard.number)).copied().unwrap_or_default();
+        let recorded = &totals.shards()[usize::from(shard.number)];
         shard_page(shard, in_flight, recorded)
     });
     Shards {
@@ -69,11 +69,11 @@ pub(super) fn page(desk: &Desk) -> Shards {
     }
 }
 
-fn shard_page(shard: &ShardStatus, in_flight: u64, recorded: ShardTotals) -> ShardPage {
+fn shard_page(shard: &ShardStatus, in_flight: u64, recorded: &ShardTotals) -> ShardPage {
     let ring = recorded.ring;
     ShardPage {
         number: shard.number,
-        state: state(shard),
+        state: shard.word(),
         error: shard.error.clone(),
         connections: recorded.connections,
         in_flight,
@@ -91,14 +91,5 @@ fn shard_page(shard: &ShardStatus, in_flight: u64, recorded: ShardTotals) -> Sha
             no_buffers: ring.no_buffers,
             buffers_in_use: ring.buffers_in_use,
         },
-    }
-}
-
-/// A shard's state in one word.
-fn state(shard: &ShardStatus) -> &'static str {
-    match (shard.alive, shard.stalled) {
-        (false, _) => "ended",
-        (true, true) => "stalled",
-        (true, false) => "serving",
     }
 }

@@ -128,7 +128,7 @@ fn failovers(backends: &[BackendStatus]) -> Failovers {
 }
 
 fn pool(pool: PoolStatus) -> PoolPage {
-    let PoolStatus { name, panic, usable, backends, ejected } = pool;
+    let PoolStatus { name, panic, usable, backends, ejected, left: _ } = pool;
     PoolPage { name, backends, usable, ejected, panic }
 }
 

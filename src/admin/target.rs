@@ -14,6 +14,8 @@ use hyper::Method;
 pub(super) enum Target {
     /// Something to read.
     Page(Page),
+    /// `/live`: a stream of what happens.
+    Live,
     /// `/pools/POOL/backends`: POST adds one.
     Backends { pool: String },
     /// `/pools/POOL/backends/NAME`: DELETE removes it.
@@ -65,6 +67,7 @@ impl Target {
             "/backends" => Page::Backends,
             "/shards" => Page::Shards,
             "/stats" => Page::Stats,
+            "/live" => return Ok(Self::Live),
             "/reload" => return Ok(Self::Reload),
             _ => return Self::in_pools(path),
         };
@@ -115,7 +118,7 @@ impl Target {
     /// The methods that it has.
     pub(super) fn methods(&self) -> &'static str {
         match self {
-            Self::Page(_) => "GET, HEAD",
+            Self::Page(_) | Self::Live => "GET, HEAD",
             Self::Backend { .. } => "DELETE",
             Self::Verb { verb: Verb::Weight, .. } => "PUT",
             Self::Backends { .. }

@@ -5,8 +5,8 @@
 
 use super::{WRONG, load, say, tell, warn};
 use crate::config::{
-    self, Check, Config, Eject, Forwarded, Health, HostPattern, ListenAddress, OnShardLoss, Policy, Pool,
-    Retry, Route, Runtime,
+    self, Check, Config, Eject, Forwarded, Health, HostPattern, ListenAddress, OnShardLoss, Pool, Retry,
+    Route, Runtime,
 };
 use crate::ring::{self, RingRefused};
 use crate::serve::Account;
@@ -112,14 +112,8 @@ fn host_shown(host: &Option<HostPattern>) -> String {
 }
 
 fn pool(pool: &Pool) -> Vec<String> {
-    let policy = match pool.policy {
-        Policy::RoundRobin => "round_robin",
-        Policy::LeastConn => "least_conn",
-        Policy::IpHash => "ip_hash",
-        Policy::RandomTwo => "random_two",
-    };
     let checked = pool.health.as_ref().map_or("not checked".to_owned(), health);
-    vec![pool.name.clone(), policy.to_owned(), checked]
+    vec![pool.name.clone(), pool.policy.word().to_owned(), checked]
 }
 
 fn health(health: &Health) -> String {

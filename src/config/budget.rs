@@ -39,6 +39,9 @@ const SHARD_BYTES: u64 = 2 << 20;
 /// Counters of the lengths of a backend's exchanges: four phases of 3,328.
 const LENGTHS: u64 = 4 * 3_328;
 
+/// The same of a shard's own: how long completions and connections waited for it, and the age of its view.
+const SHARD_LENGTHS: u64 = 3 * 3_328;
+
 /// Bytes of each counter: on a shard, which records into one box while another is on its way, and in control.
 const SHARD_COUNTER_BYTES: u64 = 2 * 4;
 const CONTROL_COUNTER_BYTES: u64 = 8;
@@ -61,16 +64,17 @@ const PROCESS_BYTES: u64 = 8 << 20;
 ///
 /// For each shard: 9 × buffers × (`buffer_size` + 2 KiB), eight of the nine only while thousands of pieces
 /// wait for peers that do not read; 6 × [`kept_max_bytes`] for what exchanges keep, incomplete heads,
-/// large requests and answers; `max_connections` × 12 KiB; the ring; the backends' histograms. For the process: idle
-/// upstream connections × 1 KiB, control's histograms, mail and admin pages. An eighth more for what the
-/// allocator needs to manage it. The kernel's socket buffers are not in it: they are the kernel's to give
+/// large requests and answers; `max_connections` × 12 KiB; the ring; the histograms of the shard and of its
+/// backends. For the process: idle upstream connections × 1 KiB, control's histograms, mail and admin pages.
+/// An eighth more for what the allocator needs to manage it. The kernel's socket buffers are not in it: they are the kernel's to give
 /// (`net.ipv4.tcp_mem`). Backends are those of the file: each that a name resolves to beyond one, or that is
 /// added at run time, takes its histograms.
 pub fn worst_case_memory_bytes(config: &Config, shards: usize) -> u64 {
     let shards = shards as u64;
     let backends: u64 = config.pools.iter().map(|pool| pool.backends.len() as u64).sum();
-    let a_shard =
-        shard_bytes(&config.runtime).saturating_add(backends.saturating_mul(LENGTHS * SHARD_COUNTER_BYTES));
+    let a_shard = shard_bytes(&config.runtime)
+        .saturating_add(SHARD_LENGTHS * (SHARD_COUNTER_BYTES + CONTROL_COUNTER_BYTES))
+        .saturating_add(backends.saturating_mul(LENGTHS * SHARD_COUNTER_BYTES));
     let idle = config.pools.iter().map(|pool| {
         (pool.upstream.idle_per_backend as u64)
             .saturating_mul(pool.backends.len() as u64)

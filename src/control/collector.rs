@@ -8,7 +8,7 @@
 //! No channels and no clock here: the caller sends and says when a round has lasted long enough.
 
 use crate::balance::BackendId;
-use crate::metrics::{ShardStats, Totals};
+use crate::metrics::{Interval, ShardStats, Totals};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Boxes that are out at once.
@@ -50,6 +50,11 @@ impl Collector {
     /// Everything that came so far.
     pub(super) fn totals(&self) -> &Totals {
         &self.totals
+    }
+
+    /// What came since it was last cleared.
+    pub(super) fn recent_mut(&mut self) -> &mut Interval {
+        self.totals.recent_mut()
     }
 
     /// Begins a round over these shards; one that is under way goes on instead.
@@ -112,9 +117,14 @@ impl Collector {
         self.is_settled() && !self.incomplete
     }
 
-    /// A number is given to another backend: what was recorded under it is forgotten.
-    pub(super) fn reset(&mut self, id: BackendId) {
-        self.totals.reset(id);
+    /// A number is given to another backend: what was recorded under it is from now on its pool's alone.
+    pub(super) fn reset(&mut self, id: BackendId, pool: Option<&str>) {
+        self.totals.reset(id, pool);
+    }
+
+    /// Forgets what backends came to that left other pools than these.
+    pub(super) fn keep_pools(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.totals.keep_pools(is_there);
     }
 
     /// Whether no round is under way.
@@ -140,7 +150,7 @@ mod tests {
                 }
                 most = most.max(out.len());
                 let Some((shard, mut stats)) = out.pop_front() else { break };
-                stats.accepted();
+                stats.accepted(None);
                 collector.collected(shard, stats);
             }
             assert!(collector.is_settled());
@@ -162,7 +172,7 @@ mod tests {
         assert_eq!((shard, collector.next().is_none()), (0, true), "the silent one is not asked again");
         collector.collected(0, stats);
         assert!(collector.is_settled());
-        held.accepted();
+        held.accepted(None);
         collector.collected(silent, held);
         assert_eq!(collector.totals().shards()[1].accepted, 1, "what it recorded is not lost");
         collector.begin(0..2);

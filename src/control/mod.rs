@@ -46,7 +46,7 @@ mod tests_reload;
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests_state;
 
-pub use desk::{Desk, NotReady};
+pub use desk::{Desk, NotReady, Transition, Watch};
 pub use listening::{Group, Listening, spread};
 pub use names::{Found, LookUpFailed, Names};
 pub use resolve::{ResolveRefused, Unresolved};
@@ -193,6 +193,7 @@ async fn serve(
     desk.begin();
     let mut beside = JoinSet::new();
     beside.spawn_local(collect_now_and_then(desk.clone()));
+    beside.spawn_local(desk.clone().keep_history());
     beside.spawn_local(desk.clone().watch_hearts());
     beside.spawn_local(desk.clone().watch_file());
     surface(desk.clone());

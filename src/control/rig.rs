@@ -173,7 +173,7 @@ fn obey(
             told.traffic.extend(traffic);
         }
         ToShard::Collect(spare) => {
-            stats.accepted();
+            stats.accepted(None);
             stats.answered(BackendId(0), 200);
             stats.record(BackendId(0), Phase::Whole, Micros::from_ms(2));
             stats.set_connections(u32::from(shard) + 1, 0);

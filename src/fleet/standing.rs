@@ -4,16 +4,19 @@
 
 use super::groups::GroupId;
 use super::roster::{Member, Pool};
-use super::status::Failovers;
+use super::status::{Failovers, Left};
 use crate::balance::{Admitted, BackendId, Traffic};
 use crate::config::{BackendAddress, Destination};
 use crate::health::{self, Condition, Ruling, SlowStart};
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What control knows of a backend beside its check.
 #[derive(Clone, Debug)]
 pub(crate) struct Standing {
+    /// The name of its pool.
+    pub(crate) pool: Arc<str>,
     /// `None`: it was not judged yet.
     pub(crate) condition: Option<Condition>,
     /// When it entered it.
@@ -83,8 +86,9 @@ impl Named {
 
 impl Standing {
     /// Of one that is new: what the first topology says of one that is checked.
-    pub(crate) fn new(now: Instant) -> Self {
+    pub(crate) fn new(pool: &str, now: Instant) -> Self {
         Self {
+            pool: pool.into(),
             condition: None,
             since: now,
             why: String::new(),
@@ -98,6 +102,16 @@ impl Standing {
             ruled: String::new(),
             cannot_connect: false,
         }
+    }
+
+    /// It leaves its pool, and what became of it stays in `left`.
+    pub(crate) fn leaves(&self, left: &mut Left) {
+        left.transitions += self.transitions;
+        left.ejections += self.ejections;
+        let (own, all) = (&self.failovers, &mut left.failovers);
+        all.count += own.count;
+        all.sum = Micros::from_us(all.sum.as_us().saturating_add(own.sum.as_us()));
+        all.lost += own.lost;
     }
 
     /// What the ejector said, in another process.

@@ -88,6 +88,17 @@ pub struct Failovers {
     pub lost: u64,
 }
 
+/// What became of the backends that left a pool, all together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Changes of state.
+    pub transitions: u64,
+    /// Times that they were ejected.
+    pub ejections: u64,
+    /// How long their failures were noticed; `last` is nobody's.
+    pub failovers: Failovers,
+}
+
 /// A backend as it stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BackendStatus {
@@ -148,6 +159,8 @@ pub struct PoolStatus {
     pub backends: usize,
     /// Of those, ejected.
     pub ejected: usize,
+    /// What became of those that left it.
+    pub left: Left,
 }
 
 /// A shard as control sees it.
@@ -171,6 +184,17 @@ pub struct ShardStatus {
     pub adopted: Vec<u16>,
     /// The last mark that it confirmed.
     pub mark: u64,
+}
+
+impl ShardStatus {
+    /// Its state in one word.
+    pub fn word(&self) -> &'static str {
+        match (self.alive, self.stalled) {
+            (false, _) => "ended",
+            (true, true) => "stalled",
+            (true, false) => "serving",
+        }
+    }
 }
 
 /// The configuration that holds, and how the last attempt at another one went.

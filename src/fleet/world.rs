@@ -11,7 +11,7 @@ use super::groups::{GroupId, Groups};
 use super::merge::merge;
 use super::roster::{Next, Operated, Pool, Roster, Told};
 use super::standing::{Effects, Notice, Standing, note};
-use super::status::Will;
+use super::status::{Left, Will};
 use crate::balance::{Admitted, BackendId, Outcome, Outcomes, Traffic};
 use crate::config::{Config, Eject};
 use crate::health::{
@@ -29,6 +29,8 @@ pub(crate) struct PoolHealth {
     pub(crate) ejector: Option<Ejector>,
     /// So few are healthy that all get traffic.
     pub(crate) panic: bool,
+    /// What became of the backends that left.
+    pub(crate) left: Left,
 }
 
 /// All that control decides about.
@@ -37,6 +39,8 @@ pub struct World {
     pub(crate) groups: Groups,
     pub(crate) pools: BTreeMap<String, PoolHealth>,
     pub(crate) standings: BTreeMap<BackendId, Standing>,
+    /// Backends that left, and their pools, until their numbers are free.
+    leaving: BTreeMap<BackendId, Arc<str>>,
     outcomes: Outcomes,
     meter: FailoverMeter,
     /// Shards that serve: trials are spread over them.
@@ -78,6 +82,7 @@ impl World {
             groups: Groups::default(),
             pools: BTreeMap::new(),
             standings: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             outcomes: Outcomes::default(),
             meter: FailoverMeter::default(),
             shards,
@@ -170,8 +175,15 @@ impl World {
             self.pools.insert(pool.name.clone(), health);
             for member in &pool.members {
                 let standing = standings.remove(&member.id);
-                self.standings.insert(member.id, standing.unwrap_or_else(|| Standing::new(now)));
+                let standing = standing.unwrap_or_else(|| Standing::new(&pool.name, now));
+                self.standings.insert(member.id, standing);
             }
+        }
+        for (id, standing) in standings {
+            if let Some(health) = self.pools.get_mut(&*standing.pool) {
+                standing.leaves(&mut health.left);
+            }
+            self.leaving.insert(id, standing.pool);
         }
         Ok(())
     }
@@ -303,9 +315,15 @@ impl World {
     /// These numbers are free: nothing of their last holders may count for the next.
     pub(crate) fn freed(&mut self, ids: &[BackendId]) {
         for id in ids {
+            self.leaving.remove(id);
             self.outcomes.forget(*id);
             self.meter.forget(id.0);
         }
+    }
+
+    /// Backends that left and whose numbers are not free yet, and the pools that they were of.
+    pub(crate) fn leaving(&self) -> &BTreeMap<BackendId, Arc<str>> {
+        &self.leaving
     }
 
     fn judge_all(&mut self, now: Instant, effects: &mut Effects) {

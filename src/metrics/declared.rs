@@ -1,6 +1,6 @@
 //! Every metric that weir exports, each declared once: name, help, kind, unit, labels.
 //!
-//! Only declarations. The exposition, the reference page and the tests read them here, so a name or a
+//! Only declarations. The exposition, the reference (`config/METRICS.md`) and the tests read them here, so a name or a
 //! help text exists in one place.
 
 /// What a metric's samples mean to Prometheus.
@@ -14,6 +14,17 @@ pub enum Kind {
     Histogram,
 }
 
+impl Kind {
+    /// Its word in an exposition.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
 /// What a metric counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
@@ -23,6 +34,17 @@ pub enum Unit {
     Seconds,
     /// Bytes.
     Bytes,
+}
+
+impl Unit {
+    /// Its word in an exposition and at the end of names; `None`: things have none.
+    pub const fn label(self) -> Option<&'static str> {
+        match self {
+            Self::One => None,
+            Self::Seconds => Some("seconds"),
+            Self::Bytes => Some("bytes"),
+        }
+    }
 }
 
 /// A metric's declaration.
@@ -59,6 +81,9 @@ macro_rules! metrics {
     };
 }
 
+/// What is a backend's own, so that a sum over a pool would say nothing: not there by pool.
+pub const NOT_BY_POOL: &[&Metric] = &[&PROBES, &PROBE_TIME, &SHARE, &FAILOVER_LAST];
+
 metrics! {
     BUILD: Gauge "weir_build_info" One ["version"]
         "Always 1; its label says which weir this is.";
@@ -66,6 +91,18 @@ metrics! {
         "Time since the process began.";
     READY: Gauge "weir_ready" One []
         "1 while /readyz says so.";
+    PROCESS_CPU: Counter "process_cpu_seconds_total" Seconds []
+        "CPU time of all threads, user and system.";
+    PROCESS_RESIDENT: Gauge "process_resident_memory_bytes" Bytes []
+        "Memory that the process has in RAM.";
+    PROCESS_VIRTUAL: Gauge "process_virtual_memory_bytes" Bytes []
+        "Addresses that the process has taken.";
+    PROCESS_OPEN: Gauge "process_open_fds" One []
+        "Open descriptors.";
+    PROCESS_OPEN_MAX: Gauge "process_max_fds" One []
+        "Descriptors that the process may open.";
+    PROCESS_STARTED: Gauge "process_start_time_seconds" Seconds []
+        "When the process began, in Unix time.";
     SHARDS: Gauge "weir_shards" One ["state"]
         "Shards that serve, and shards that ended.";
     CONNECTIONS: Gauge "weir_connections" One ["shard"]
@@ -94,6 +131,16 @@ metrics! {
         "Receives that had to wait for a buffer; raise runtime.buffers if it grows.";
     RING_BUFFERS: Gauge "weir_ring_buffers_in_use" One ["shard"]
         "Receive buffers in use, out of runtime.buffers.";
+    RING_BUFFERS_ALL: Gauge "weir_ring_buffers" One ["shard"]
+        "Receive buffers that there are (runtime.buffers).";
+    RING_PARKED: Counter "weir_ring_parked_seconds_total" Seconds ["shard"]
+        "Time that the shard slept in the kernel; the rest is its load.";
+    RING_SPUN: Counter "weir_ring_spun_seconds_total" Seconds ["shard"]
+        "Time that the shard looked at its ring with nothing to do (runtime.spin).";
+    LOOP_STALL: Histogram "weir_loop_stall_seconds" Seconds ["shard"]
+        "From a completion in the shard's ring to its handling: the longest that each may have waited for the shard's loop.";
+    ACCEPT_DELAY: Histogram "weir_accept_delay_seconds" Seconds ["shard"]
+        "From the end of a client's handshake to its accept, to the kernel's tick; what the first of a turn waited, for all of the turn.";
     REQUESTS: Counter "weir_requests_total" One ["pool", "backend", "class"]
         "Answers of a backend that were passed on, by the status's class.";
     IN_FLIGHT: Gauge "weir_in_flight" One ["pool", "backend"]
@@ -115,9 +162,9 @@ metrics! {
     REFUSALS: Counter "weir_refusals_total" One ["cause", "status"]
         "Requests that weir answered by itself (status), or gave up without an answer (status none).";
     STATE: Gauge "weir_backend_state" One ["pool", "backend", "state"]
-        "Always 1; its label says what state the backend is in.";
+        "1 for the state that the backend is in; by pool, how many backends are in it.";
     USABLE: Gauge "weir_backend_usable" One ["pool", "backend"]
-        "1 while the backend may be picked.";
+        "1 while the backend may be picked; by pool, how many may.";
     TRANSITIONS: Counter "weir_backend_transitions_total" One ["pool", "backend"]
         "Changes of a backend's state.";
     PROBES: Counter "weir_probes_total" One ["pool", "backend", "result"]
@@ -162,7 +209,7 @@ metrics! {
         "When the configuration that holds was loaded, in Unix time.";
     NEEDS_RESTART: Gauge "weir_config_needs_restart" One []
         "Changes of the configuration file that only a restart can bring.";
-    VIEW_AGE: Histogram "weir_view_age_seconds" Seconds []
+    VIEW_AGE: Histogram "weir_view_age_seconds" Seconds ["shard"]
         "Age of a shard's view of the other shards' in-flight counts, at each pick.";
     PHASES: Histogram "weir_phase_seconds" Seconds ["pool", "backend", "phase"]
         "Length of a part of an exchange: connect, first_byte, whole, and own, which is weir's share.";

@@ -1,10 +1,10 @@
-//! Writing the Prometheus text format (version 0.0.4): families, labels, samples.
+//! Writing the Prometheus text format (version 0.0.4) and OpenMetrics (1.0.0): families, labels, samples.
 //!
-//! It knows the format and no metric. A family can only be opened from a declaration, and takes as many
+//! It knows the formats and no metric. A family can only be opened from a declaration, and takes as many
 //! label values as that names; values are escaped here and nowhere else. Used by [`super::page`].
 
 use super::Series;
-use super::declared::{Kind, Metric, Unit};
+use super::declared::{Metric, Unit};
 use crate::time::Micros;
 use std::fmt::Write;
 
@@ -31,32 +31,75 @@ const BOUNDS: [Micros; 19] = [
     Micros::from_s(60),
 ];
 
+/// How a page is written down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus's own text, version 0.0.4.
+    #[default]
+    Prometheus,
+    /// OpenMetrics, version 1.0.0: with units and an end.
+    OpenMetrics,
+}
+
+/// How much a page says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Level {
+    /// Everything.
+    #[default]
+    Backend,
+    /// Pools in place of backends: nothing has a label of a backend.
+    Pool,
+}
+
+/// The label that [`Level::Pool`] does without.
+const OF_BACKEND: &str = "backend";
+
 /// An exposition being written. Writing to a `String` cannot fail, so results of `write!` are dropped.
-#[derive(Default)]
-pub(super) struct Text(String);
+pub(super) struct Text {
+    out: String,
+    format: Format,
+    level: Level,
+}
 
 impl Text {
+    /// An empty one.
+    pub(super) fn new(format: Format, level: Level) -> Self {
+        Self { out: String::new(), format, level }
+    }
+
     /// Opens a metric's family; its samples must follow before another is opened.
     pub(super) fn family(&mut self, metric: &'static Metric) -> Family<'_> {
         let Metric { name, help, .. } = metric;
-        let kind = match metric.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
+        let kind = metric.kind.label();
+        let _ = match self.format {
+            Format::Prometheus => {
+                writeln!(self.out, "# HELP {name} {}\n# TYPE {name} {kind}", Escaped(help, Within::Help))
+            }
+            Format::OpenMetrics => {
+                // A counter's family goes without the ending that its sample has.
+                let name = name.strip_suffix("_total").unwrap_or(name);
+                let _ = writeln!(self.out, "# TYPE {name} {kind}");
+                if let Some(unit) = metric.unit.label() {
+                    let _ = writeln!(self.out, "# UNIT {name} {unit}");
+                }
+                writeln!(self.out, "# HELP {name} {}", Escaped(help, Within::Label))
+            }
         };
-        let _ = writeln!(self.0, "# HELP {name} {}\n# TYPE {name} {kind}", Escaped(help, Within::Help));
-        Family { text: &mut self.0, metric }
+        Family { text: self, metric }
     }
 
     /// All that was written.
-    pub(super) fn into_string(self) -> String {
-        self.0
+    pub(super) fn into_string(mut self) -> String {
+        if self.format == Format::OpenMetrics {
+            self.out.push_str("# EOF\n");
+        }
+        self.out
     }
 }
 
 /// One metric, taking samples.
 pub(super) struct Family<'a> {
-    text: &'a mut String,
+    text: &'a mut Text,
     metric: &'static Metric,
 }
 
@@ -65,47 +108,53 @@ impl Family<'_> {
     pub(super) fn sample(&mut self, labels: &[&str], value: u64) {
         self.line("", labels, None);
         let _ = match self.metric.unit {
-            Unit::One | Unit::Bytes => writeln!(self.text, " {value}"),
-            Unit::Seconds => writeln!(self.text, " {}", Seconds(Micros::from_us(value))),
+            Unit::One | Unit::Bytes => writeln!(self.text.out, " {value}"),
+            Unit::Seconds => writeln!(self.text.out, " {}", Seconds(Micros::from_us(value))),
         };
     }
 
     /// A sample that is a ratio.
     pub(super) fn ratio(&mut self, labels: &[&str], value: f64) {
         self.line("", labels, None);
-        let _ = writeln!(self.text, " {value}");
+        let _ = writeln!(self.text.out, " {value}");
     }
 
     /// A distribution: its cumulative buckets, sum and count.
     pub(super) fn distribution(&mut self, labels: &[&str], series: &Series<u64>) {
         let counts = series.cumulative(&BOUNDS);
         for (bound, count) in BOUNDS.iter().zip(counts) {
-            self.line("_bucket", labels, Some(&Seconds(*bound)));
-            let _ = writeln!(self.text, " {count}");
+            match self.text.format {
+                Format::Prometheus => self.line("_bucket", labels, Some(&Seconds(*bound))),
+                Format::OpenMetrics => self.line("_bucket", labels, Some(&Canonical(*bound))),
+            }
+            let _ = writeln!(self.text.out, " {count}");
         }
         self.line("_bucket", labels, Some(&"+Inf"));
-        let _ = writeln!(self.text, " {}", series.count());
+        let _ = writeln!(self.text.out, " {}", series.count());
         self.line("_sum", labels, None);
-        let _ = writeln!(self.text, " {}", Seconds(series.sum()));
+        let _ = writeln!(self.text.out, " {}", Seconds(series.sum()));
         self.line("_count", labels, None);
-        let _ = writeln!(self.text, " {}", series.count());
+        let _ = writeln!(self.text.out, " {}", series.count());
     }
 
     /// The name and the labels of a line, up to the blank before its value.
     fn line(&mut self, suffix: &str, values: &[&str], le: Option<&dyn std::fmt::Display>) {
         debug_assert_eq!(values.len(), self.metric.labels.len(), "{}", self.metric.name);
-        let _ = write!(self.text, "{}{suffix}", self.metric.name);
+        let _ = write!(self.text.out, "{}{suffix}", self.metric.name);
         let mut opening = '{';
         for (label, value) in self.metric.labels.iter().zip(values) {
-            let _ = write!(self.text, "{opening}{label}=\"{}\"", Escaped(value, Within::Label));
+            if self.text.level == Level::Pool && *label == OF_BACKEND {
+                continue;
+            }
+            let _ = write!(self.text.out, "{opening}{label}=\"{}\"", Escaped(value, Within::Label));
             opening = ',';
         }
         if let Some(le) = le {
-            let _ = write!(self.text, "{opening}le=\"{le}\"");
+            let _ = write!(self.text.out, "{opening}le=\"{le}\"");
             opening = ',';
         }
         if opening == ',' {
-            self.text.push('}');
+            self.text.out.push('}');
         }
     }
 }
@@ -122,6 +171,24 @@ impl std::fmt::Display for Seconds {
             (rest_us, digits) = (rest_us / 10, digits - 1);
         }
         if rest_us == 0 { Ok(()) } else { write!(f, ".{rest_us:0digits$}") }
+    }
+}
+
+/// The same as OpenMetrics wants a bucket's bound: as Go writes floats, and never as a whole number.
+struct Canonical(Micros);
+
+impl std::fmt::Display for Canonical {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let us = self.0.as_us();
+        if us > 0 && us < 100 {
+            // "5e-05": below 1e-4 the power of ten is written, in two digits.
+            let (digits, power) = if us < 10 { (us * 10, 6) } else { (us, 5) };
+            let (first, rest) = (digits / 10, digits % 10);
+            let fraction = if rest == 0 { String::new() } else { format!(".{rest}") };
+            return write!(f, "{first}{fraction}e-{power:02}");
+        }
+        let fraction = if us % 1_000_000 == 0 { ".0" } else { "" };
+        write!(f, "{}{fraction}", Seconds(self.0))
     }
 }
 
@@ -147,6 +214,7 @@ impl std::fmt::Display for Escaped<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::declared::Kind;
     use super::*;
 
     const TIME: Metric = Metric {
@@ -156,17 +224,61 @@ mod tests {
         unit: Unit::Seconds,
         labels: &["a", "b"],
     };
+    const MANY: Metric = Metric {
+        name: "m_total",
+        help: "M",
+        kind: Kind::Counter,
+        unit: Unit::One,
+        labels: &["pool", "backend"],
+    };
     const SPREAD: Metric =
         Metric { name: "s_seconds", help: "S", kind: Kind::Histogram, unit: Unit::Seconds, labels: &["a"] };
 
     #[test]
     fn label_values_and_help_are_escaped_and_micros_become_seconds() {
-        let mut text = Text::default();
+        let mut text = Text::new(Format::Prometheus, Level::Backend);
         text.family(&TIME).sample(&["q\"b\\n\n", ""], 1_500_000);
         assert_eq!(
             text.into_string(),
             "# HELP t_seconds T \"\\\\\n# TYPE t_seconds gauge\nt_seconds{a=\"q\\\"b\\\\n\\n\",b=\"\"} 1.5\n"
         );
+    }
+
+    #[test]
+    fn openmetrics_has_units_an_end_and_quotes_escaped_in_help_too() {
+        let mut text = Text::new(Format::OpenMetrics, Level::Backend);
+        text.family(&TIME).sample(&["x", "y"], 1_500_000);
+        text.family(&MANY).sample(&["p", "b"], 3);
+        assert_eq!(
+            text.into_string(),
+            "# TYPE t_seconds gauge\n# UNIT t_seconds seconds\n# HELP t_seconds T \\\"\\\\\n\
+             t_seconds{a=\"x\",b=\"y\"} 1.5\n\
+             # TYPE m counter\n# HELP m M\nm_total{pool=\"p\",backend=\"b\"} 3\n# EOF\n"
+        );
+    }
+
+    #[test]
+    fn by_pool_no_sample_has_the_label_of_a_backend() {
+        let mut text = Text::new(Format::Prometheus, Level::Pool);
+        text.family(&MANY).sample(&["p", ""], 3);
+        assert_eq!(text.into_string(), "# HELP m_total M\n# TYPE m_total counter\nm_total{pool=\"p\"} 3\n");
+    }
+
+    #[test]
+    fn bounds_of_openmetrics_are_written_as_go_writes_floats() {
+        for (us, expected) in [
+            (0, "0.0"),
+            (1, "1e-06"),
+            (25, "2.5e-05"),
+            (50, "5e-05"),
+            (100, "0.0001"),
+            (2_500, "0.0025"),
+            (1_000_000, "1.0"),
+            (2_500_000, "2.5"),
+            (60_000_000, "60.0"),
+        ] {
+            assert_eq!(Canonical(Micros::from_us(us)).to_string(), expected);
+        }
     }
 
     #[test]
@@ -183,7 +295,7 @@ mod tests {
         let (mut part, mut series) = (Series::<u32>::default(), Series::<u64>::default());
         [40, 50, 700, 90_000_000].iter().for_each(|us| part.record(Micros::from_us(*us)));
         series.add(&part);
-        let mut text = Text::default();
+        let mut text = Text::new(Format::Prometheus, Level::Backend);
         text.family(&SPREAD).distribution(&["x"], &series);
         let text = text.into_string();
         for line in [

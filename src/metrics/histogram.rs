@@ -11,7 +11,7 @@ use hdrhistogram::{Counter, Histogram};
 pub const LONGEST: Micros = Micros::from_s(3_600);
 
 /// Recorded lengths of one kind.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Series<T: Counter> {
     histogram: Histogram<T>,
     /// In µs, exact: the histogram alone would know the sum to 1 %.
@@ -33,6 +33,13 @@ impl<T: Counter> Series<T> {
         let length_us = length.as_us().min(LONGEST.as_us());
         self.histogram.saturating_record(length_us);
         self.sum_us = self.sum_us.saturating_add(length_us);
+    }
+
+    /// Records `count` lengths that are the same, as [`record`](Self::record) does one.
+    pub fn record_many(&mut self, length: Micros, count: T) {
+        let length_us = length.as_us().min(LONGEST.as_us());
+        self.histogram.saturating_record_n(length_us, count);
+        self.sum_us = self.sum_us.saturating_add(length_us.saturating_mul(count.as_u64()));
     }
 
     /// How many lengths were recorded.
@@ -69,6 +76,18 @@ impl<T: Counter> Series<T> {
         })
     }
 
+    /// How many lengths are at most each of `bounds`, which ascend, and more than the bound before; behind
+    /// those one more count, of what is beyond the last bound. To 1 %, as [`cumulative`](Self::cumulative).
+    pub fn counts(&self, bounds: &[Micros]) -> Vec<u64> {
+        let mut counts = vec![0u64; bounds.len() + 1];
+        for bucket in self.histogram.iter_recorded() {
+            let begins_us = self.histogram.lowest_equivalent(bucket.value_iterated_to());
+            let place = bounds.partition_point(|bound| bound.as_us() < begins_us);
+            counts[place] += bucket.count_since_last_iteration();
+        }
+        counts
+    }
+
     /// Forgets everything. What was never recorded into is not touched, so its memory stays unused.
     pub fn clear(&mut self) {
         if !self.histogram.is_empty() {
@@ -80,6 +99,32 @@ impl<T: Counter> Series<T> {
     /// Bytes of its counters.
     pub fn counters_bytes(&self) -> usize {
         self.histogram.distinct_values() * size_of::<T>()
+    }
+}
+
+impl<T: Counter> Series<T> {
+    /// All that was recorded, shortest first: for each piece of the histogram a length in it, in µs, and how
+    /// often.
+    pub(super) fn recorded(&self) -> impl Iterator<Item = (u64, T)> {
+        self.histogram.iter_recorded().map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value()))
+    }
+
+    /// Adds a piece of another series, as [`recorded`](Self::recorded) gives it. The sum stays as it was.
+    pub(super) fn add_piece(&mut self, length_us: u64, count: T) {
+        self.histogram.saturating_record_n(length_us, count);
+    }
+
+    /// Adds the sum of another series, whose pieces are added by themselves.
+    pub(super) fn add_sum<U: Counter>(&mut self, part: &Series<U>) {
+        self.sum_us = self.sum_us.saturating_add(part.sum_us);
+    }
+}
+
+impl Series<u32> {
+    /// Adds all that `part` recorded. Exact: both have the same buckets.
+    pub(super) fn add_alike(&mut self, part: &Self) {
+        part.recorded().for_each(|(length_us, count)| self.add_piece(length_us, count));
+        self.add_sum(part);
     }
 }
 

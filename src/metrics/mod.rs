@@ -9,13 +9,18 @@
 pub mod declared;
 mod exposition;
 mod histogram;
+mod history;
+mod interval;
 mod page;
 mod stats;
 mod summary;
 mod totals;
 
+pub use exposition::{Format, Level};
 pub use histogram::{LONGEST, Series};
-pub use page::{BackendFacts, ConfigFacts, Facts, ListenerFacts, PoolFacts, ShardFacts, page};
+pub use history::{BOUNDS, BackendName, History, SLOT, Slot};
+pub use interval::{Ends, Figures, Interval, Marks, Recent, ShardFigures};
+pub use page::{BackendFacts, ConfigFacts, Facts, ListenerFacts, Past, PoolFacts, ShardFacts, page};
 pub use stats::{BackendRecord, BackendStats, Phase, Refusal, RingCounters, ShardStats, UpstreamFailure};
 pub use summary::Summary;
 pub use totals::{BackendTotals, ShardTotals, Totals};

@@ -123,10 +123,16 @@ pub struct RingCounters {
     pub completions: u64,
     /// Times the shard slept in the kernel.
     pub parks: u64,
+    /// How long it slept there, in µs.
+    pub parked_us: u64,
+    /// How long it looked at its ring with nothing to do (`runtime.spin`), in µs.
+    pub spun_us: u64,
     /// Receives that found no buffer.
     pub no_buffers: u64,
     /// Buffers in use now.
     pub buffers_in_use: u64,
+    /// Buffers that there are.
+    pub buffers: u64,
 }
 
 /// What was recorded about one backend; `C` counts in its histograms.
@@ -169,6 +175,8 @@ pub struct ShardStats {
     /// By cause and status; a shard sees a handful of pairs, so it is a list, with room for all of them.
     pub(super) refusals: Vec<(Refusal, u16, u64)>,
     pub(super) view_age: Series<u32>,
+    pub(super) stall: Series<u32>,
+    pub(super) accept_delay: Series<u32>,
     pub(super) accepted: u64,
     pub(super) accept_pauses: u64,
     pub(super) evicted: u64,
@@ -189,6 +197,8 @@ impl ShardStats {
             backends: (0..backends).map(|_| BackendStats::default()).collect(),
             refusals: Vec::with_capacity(REFUSALS_MAX),
             view_age: Series::default(),
+            stall: Series::default(),
+            accept_delay: Series::default(),
             accepted: 0,
             accept_pauses: 0,
             evicted: 0,
@@ -271,9 +281,17 @@ impl ShardStats {
         self.view_age.record(age);
     }
 
-    /// A downstream connection was accepted.
-    pub fn accepted(&mut self) {
+    /// So many completions were handled, each at most so long after it came.
+    pub fn handled(&mut self, completions: u64, at_most: Micros) {
+        self.stall.record_many(at_most, u32::try_from(completions).unwrap_or(u32::MAX));
+    }
+
+    /// A downstream connection was accepted, at most so long after its handshake; `None`: that is not known.
+    pub fn accepted(&mut self, delay: Option<Micros>) {
         self.accepted += 1;
+        if let Some(delay) = delay {
+            self.accept_delay.record(delay);
+        }
     }
 
     /// Accepting was paused: out of descriptors, or at `max_connections`.
@@ -318,6 +336,8 @@ impl ShardStats {
         }
         self.refusals.clear();
         self.view_age.clear();
+        self.stall.clear();
+        self.accept_delay.clear();
         (self.accepted, self.accept_pauses, self.evicted, self.not_kept) = Default::default();
         (self.connections, self.idle_upstream) = Default::default();
         self.ring = RingCounters::default();
@@ -360,7 +380,7 @@ mod tests {
         let mut current = Box::new(ShardStats::new(1));
         current.set_connections(7, 3);
         current.ring.turns = 9;
-        current.accepted();
+        current.accepted(None);
         let full = ShardStats::swap(&mut current, Box::new(ShardStats::new(1)));
         assert_eq!((full.accepted, full.connections), (1, 7));
         assert_eq!((current.accepted, current.connections, current.idle_upstream), (0, 7, 3));

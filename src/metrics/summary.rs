@@ -81,7 +81,7 @@ mod tests {
         let mut totals = Totals::new(2, 2);
         for shard in 0..2u16 {
             let mut stats = ShardStats::new(2);
-            stats.accepted();
+            stats.accepted(None);
             stats.set_connections(3, 1);
             for id in [BackendId(0), BackendId(1)] {
                 stats.answered(id, 200);
@@ -95,7 +95,7 @@ mod tests {
             stats.refused(404, Refusal::NoRoute);
             totals.absorb(shard, &stats);
         }
-        totals.reset(BackendId(1));
+        totals.reset(BackendId(1), Some("app"));
         assert_eq!(totals.backend(BackendId(1)).unwrap().requests(), 0);
         let summary = totals.summary();
         let classes: Vec<_> = summary.classes.iter().filter(|(_, count)| *count > 0).copied().collect();

@@ -4,6 +4,7 @@
 //! [`crate::mesh::ToControl::Collected`]; the exposition and `admin` read the result.
 
 use super::Series;
+use super::interval::Interval;
 use super::stats::{BackendRecord, Phase, Refusal, RingCounters, ShardStats};
 use crate::balance::BackendId;
 use hdrhistogram::Counter;
@@ -18,7 +19,13 @@ impl BackendTotals {
         self.classes.iter().sum()
     }
 
-    fn add<C: Counter>(&mut self, part: &BackendRecord<C>) {
+    pub(super) fn add<C: Counter>(&mut self, part: &BackendRecord<C>) {
+        self.add_counters(part);
+        self.phases.iter_mut().zip(&part.phases).for_each(|(total, part)| total.add(part));
+    }
+
+    /// Adds all but the phases.
+    fn add_counters<C: Counter>(&mut self, part: &BackendRecord<C>) {
         let BackendRecord {
             classes,
             failures,
@@ -28,7 +35,7 @@ impl BackendTotals {
             connects_us,
             bytes_in,
             bytes_out,
-            phases,
+            phases: _,
         } = part;
         self.classes.iter_mut().zip(classes).for_each(|(total, part)| *total += part);
         self.failures.iter_mut().zip(failures).for_each(|(total, part)| *total += part);
@@ -38,7 +45,6 @@ impl BackendTotals {
         self.connects_us = self.connects_us.saturating_add(*connects_us);
         self.bytes_in += bytes_in;
         self.bytes_out += bytes_out;
-        self.phases.iter_mut().zip(phases).for_each(|(total, part)| total.add(part));
     }
 
     /// The recorded lengths of one phase.
@@ -48,7 +54,7 @@ impl BackendTotals {
 }
 
 /// One shard: what only makes sense for each by itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct ShardTotals {
     /// Downstream connections accepted.
     pub accepted: u64,
@@ -64,6 +70,12 @@ pub struct ShardTotals {
     pub idle_upstream: u32,
     /// The ring's counters when last asked.
     pub ring: RingCounters,
+    /// Completion to handling: the longest that each completion may have waited for the shard's loop.
+    pub stall: Series<u64>,
+    /// Handshake to accept: the longest that each accepted connection may have waited for it.
+    pub accept_delay: Series<u64>,
+    /// At each pick, the age of the shard's view of the others' counts.
+    pub view_age: Series<u64>,
 }
 
 /// All that was recorded since the process began.
@@ -72,10 +84,13 @@ pub struct Totals {
     pub(super) backends: Vec<BackendTotals>,
     /// What those came to, all together, whose numbers were given to others.
     pub(super) former: BackendTotals,
+    /// The same by pool, of the pools that there are.
+    former_by_pool: BTreeMap<String, BackendTotals>,
     pub(super) shards: Box<[ShardTotals]>,
     /// By cause and status.
     pub(super) refusals: BTreeMap<(&'static str, u16), u64>,
-    pub(super) view_age: Series<u64>,
+    /// What came since this was last cleared.
+    recent: Interval,
 }
 
 impl Totals {
@@ -84,9 +99,10 @@ impl Totals {
         Self {
             backends: (0..backends).map(|_| BackendTotals::default()).collect(),
             former: BackendTotals::default(),
+            former_by_pool: BTreeMap::new(),
             shards: vec![ShardTotals::default(); shards].into(),
             refusals: BTreeMap::new(),
-            view_age: Series::default(),
+            recent: Interval::new(backends, shards),
         }
     }
 
@@ -96,13 +112,16 @@ impl Totals {
         if part.backends.len() > self.backends.len() {
             self.backends.resize_with(part.backends.len(), BackendTotals::default);
         }
-        for (total, part) in self.backends.iter_mut().zip(&part.backends) {
-            total.add(part);
+        self.recent.grow(self.backends.len());
+        for (id, (total, part)) in self.backends.iter_mut().zip(&part.backends).enumerate() {
+            total.add_counters(part);
+            // Both at once: what takes long is to walk through the histograms of a thousand backends.
+            self.recent.absorb_backend(id, part, &mut total.phases);
         }
+        self.recent.absorb_shard(shard, part);
         for (refusal, status, count) in &part.refusals {
             *self.refusals.entry((Refusal::label(*refusal), *status)).or_default() += count;
         }
-        self.view_age.add(&part.view_age);
         let shard = &mut self.shards[usize::from(shard)];
         shard.accepted += part.accepted;
         shard.accept_pauses += part.accept_pauses;
@@ -111,14 +130,45 @@ impl Totals {
         shard.connections = part.connections;
         shard.idle_upstream = part.idle_upstream;
         shard.ring = part.ring;
+        shard.stall.add(&part.stall);
+        shard.accept_delay.add(&part.accept_delay);
+        shard.view_age.add(&part.view_age);
     }
 
     /// This number is given to another backend: what the one before came to stays in the
-    /// [summary](Self::summary) only.
-    pub fn reset(&mut self, id: BackendId) {
-        if let Some(total) = self.backends.get_mut(id.0 as usize) {
-            self.former.add(&std::mem::take(total));
+    /// [summary](Self::summary), and in what [its pool](Self::former_of) came to, if there still is that pool.
+    pub fn reset(&mut self, id: BackendId, pool: Option<&str>) {
+        let Some(total) = self.backends.get_mut(id.0 as usize) else { return };
+        let former = std::mem::take(total);
+        self.former.add(&former);
+        if let Some(pool) = pool {
+            self.former_by_pool.entry(pool.to_owned()).or_default().add(&former);
         }
+    }
+
+    /// What those backends of a pool came to whose numbers were given to others; `None`: there are none.
+    pub fn former_of(&self, pool: &str) -> Option<&BackendTotals> {
+        self.former_by_pool.get(pool)
+    }
+
+    /// Forgets what the backends of other pools than these came to.
+    pub fn keep_pools(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.former_by_pool.retain(|pool, _| is_there(pool));
+    }
+
+    /// Requests that weir answered by itself or gave up: cause, status (0: none), how many.
+    pub fn refusals(&self) -> impl Iterator<Item = (&'static str, u16, u64)> {
+        self.refusals.iter().map(|((cause, status), count)| (*cause, *status, *count))
+    }
+
+    /// What was recorded since this was last [cleared](Interval::clear).
+    pub fn recent(&self) -> &Interval {
+        &self.recent
+    }
+
+    /// The same, to be cleared.
+    pub fn recent_mut(&mut self) -> &mut Interval {
+        &mut self.recent
     }
 
     /// A shard is gone, and its connections with it.
@@ -162,6 +212,7 @@ mod tests {
         Failure(u32, usize),
         Refused(u16, usize),
         Age(u64),
+        Handled(u64, u64),
         Counted(u32),
     }
 
@@ -173,7 +224,8 @@ mod tests {
             (0u32..3, 0u16..700).prop_map(|(id, status)| Event::Answer(id, status)),
             (0u32..3, 0..UpstreamFailure::ALL.len()).prop_map(|(id, at)| Event::Failure(id, at)),
             (400u16..404, 0..Refusal::ALL.len()).prop_map(|(status, at)| Event::Refused(status, at)),
-            length.prop_map(Event::Age),
+            length.clone().prop_map(Event::Age),
+            (0u64..1_000, length).prop_map(|(count, us)| Event::Handled(count, us)),
             (0u32..3).prop_map(Event::Counted),
         ]
     }
@@ -185,8 +237,9 @@ mod tests {
             Event::Failure(id, at) => stats.failed(BackendId(id), UpstreamFailure::ALL[at]),
             Event::Refused(status, at) => stats.refused(status, Refusal::ALL[at]),
             Event::Age(us) => stats.view_age(Micros::from_us(us)),
+            Event::Handled(count, us) => stats.handled(count, Micros::from_us(us)),
             Event::Counted(id) => {
-                stats.accepted();
+                stats.accepted(Some(Micros::from_ms(4)));
                 stats.retried(BackendId(id));
                 stats.connected(BackendId(id), Micros::from_us(7));
                 stats.passed(BackendId(id), 5, 6);
@@ -197,7 +250,15 @@ mod tests {
     /// All that is known of the totals but which shard accepted, as text.
     fn known(totals: &Totals) -> String {
         let accepted: u64 = totals.shards.iter().map(|shard| shard.accepted).sum();
-        format!("{accepted} {:?} {:?} {:?}", totals.backends, totals.refusals, totals.view_age)
+        let lengths = [summed(totals, |shard| &shard.view_age), summed(totals, |shard| &shard.stall)];
+        format!("{accepted} {:?} {:?} {lengths:?}", totals.backends, totals.refusals)
+    }
+
+    /// One kind of lengths, over all shards.
+    fn summed(totals: &Totals, of: fn(&ShardTotals) -> &Series<u64>) -> Series<u64> {
+        let mut lengths = Series::default();
+        totals.shards.iter().for_each(|shard| lengths.add(of(shard)));
+        lengths
     }
 
     proptest! {
@@ -237,8 +298,16 @@ mod tests {
                 prop_assert_eq!(lengths, many(&|event| matches!(event, Event::Length(of, _, _) if *of == id)));
             }
             prop_assert_eq!(merged.refusals.values().sum::<u64>(), many(&|event| matches!(event, Event::Refused(..))));
-            prop_assert_eq!(merged.view_age.count(), many(&|event| matches!(event, Event::Age(_))));
+            let ages = summed(&merged, |shard| &shard.view_age).count();
+            prop_assert_eq!(ages, many(&|event| matches!(event, Event::Age(_))));
+            let handled = steps.iter().map(|(_, event, _)| match event {
+                Event::Handled(count, _) => *count,
+                _ => 0,
+            });
+            prop_assert_eq!(summed(&merged, |shard| &shard.stall).count(), handled.sum::<u64>());
             let accepted: u64 = merged.shards.iter().map(|shard| shard.accepted).sum();
+            let delays = summed(&merged, |shard| &shard.accept_delay);
+            prop_assert_eq!([delays.count(), delays.sum().as_us()], [accepted, 4_000 * accepted]);
             prop_assert_eq!(accepted, many(&|event| matches!(event, Event::Counted(_))));
         }
     }
@@ -272,6 +341,7 @@ mod tests {
         }
         assert_eq!(totals.shards()[0].connections, 4);
         totals.shard_ended(0);
-        assert_eq!(totals.shards()[0], ShardTotals::default());
+        let ShardTotals { connections, idle_upstream, .. } = totals.shards()[0];
+        assert_eq!((connections, idle_upstream), (0, 0));
     }
 }

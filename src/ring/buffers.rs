@@ -99,6 +99,11 @@ impl Buffers {
         self.with_kernel.get()
     }
 
+    /// Buffers that there are.
+    pub(super) fn count(&self) -> usize {
+        usize::from(self.count)
+    }
+
     /// Buffers that hold bytes somewhere in weir.
     pub(super) fn in_use(&self) -> usize {
         usize::from(self.count) - usize::from(self.with_kernel.get()) - self.free.borrow().len()

@@ -42,6 +42,10 @@ pub struct RingCounts {
     pub parks: u64,
     /// Receives that found no buffer.
     pub no_buffers: u64,
+    /// How long the shard slept, in µs.
+    pub parked_us: u64,
+    /// How long it looked at its ring with nothing to do, in µs.
+    pub spun_us: u64,
 }
 
 /// Entries of the completion queue that goes with a submission queue of `entries`.
@@ -177,6 +181,12 @@ impl Core {
         // An error (EBUSY, EAGAIN, EINTR) leaves entries queued: their operations live on, the next turn
         // submits them.
         let _ = unsafe { self.uring.submitter().enter::<libc::sigset_t>(queued, 0, GET_EVENTS, None) };
+    }
+
+    /// Whether something has completed that no look at the ring has taken yet.
+    pub(super) fn is_waited_for(&mut self) -> bool {
+        // The kernel raises the flag for what a look has still to finish (DEFER_TASKRUN).
+        self.uring.submission().taskrun() || !self.uring.completion().is_empty()
     }
 
     /// Submits what is queued and sleeps until something completes, at most for `length`.

@@ -9,6 +9,7 @@
 //! Not here: what the tasks do. Called by `shard`.
 
 use super::Ring;
+use super::looks::Look;
 use crate::sys::clock;
 use crate::time::{Instant, Micros};
 use glommio::{executor, spawn_local, timer::Timer};
@@ -38,6 +39,8 @@ pub trait Shift {
     fn sleep_until(&self) -> Instant;
     /// It has woken.
     fn awake(&self);
+    /// So many completions were handled, none of which waited for the loop longer than `at_most`.
+    fn handled(&self, completions: u64, at_most: Micros);
 }
 
 /// A task whose polls are counted and whose panics end nothing but itself.
@@ -82,13 +85,13 @@ impl Ring {
             yields = 0;
             let has_work = self.0.core.borrow_mut().has_work(&self.0.buffers);
             if has_work || self.0.polls.get() != before {
-                if self.turn() {
+                if self.turn(shift) {
                     last_event = self.now();
                 }
                 shift.each_turn(self.now());
                 continue;
             }
-            if !spin.is_zero() && self.turn() {
+            if !spin.is_zero() && self.spin(shift) {
                 last_event = self.now();
                 continue;
             }
@@ -97,7 +100,7 @@ impl Ring {
                 continue;
             }
             if shift.may_sleep() && self.0.polls.get() == before {
-                self.park(shift.sleep_until());
+                self.park(shift.sleep_until(), shift);
             }
             shift.awake();
             last_event = self.now();
@@ -105,31 +108,54 @@ impl Ring {
     }
 
     /// Submits and completes without waiting. Whether anything came.
-    fn turn(&self) -> bool {
+    fn turn(&self, shift: &impl Shift) -> bool {
         let mut core = self.0.core.borrow_mut();
         let came = core.turn(&self.0.buffers);
-        self.tick(core);
+        self.tick(core, Look::AWAKE, shift);
         came
     }
 
-    fn park(&self, until: Instant) {
+    /// A turn with nothing to do. Whether anything came.
+    fn spin(&self, shift: &impl Shift) -> bool {
+        let (looked, polls) = (self.now(), self.0.looks.borrow().polls());
+        let came = self.turn(shift);
+        // Tasks may have run since the look before; that was no spinning.
+        if self.0.polls.get() == polls {
+            self.0.core.borrow_mut().counts.spun_us += self.now().since(looked).as_us();
+        }
+        came
+    }
+
+    fn park(&self, until: Instant, shift: &impl Shift) {
         let mut core = self.0.core.borrow_mut();
-        let length = core.deadlines.next().min(until).since(clock::now()).min(HEARTBEAT);
+        let begun = clock::now();
+        let length = core.deadlines.next().min(until).since(begun).min(HEARTBEAT);
+        let look = Look { slept_from: Some(begun), waited_for: core.is_waited_for() };
         core.park(length);
         core.take_completions(&self.0.buffers);
-        self.tick(core);
+        self.tick(core, look, shift);
     }
 
     /// The turn's one look at the clock, and what is left to do after it.
-    fn tick(&self, mut core: RefMut<'_, super::core::Core>) {
+    fn tick(&self, mut core: RefMut<'_, super::core::Core>, look: Look, shift: &impl Shift) {
         let now = clock::now();
         self.0.now.set(now);
+        if let Some(begun) = look.slept_from {
+            core.counts.parked_us += now.since(begun).as_us();
+        }
+        let handled =
+            self.0.looks.borrow_mut().looked(now, look, core.counts.completions, self.0.polls.get());
         core.fire_deadlines(now);
-        if !core.unneeded.is_empty() {
+        if core.unneeded.is_empty() {
+            drop(core);
+        } else {
             let mut unneeded = std::mem::take(&mut core.unneeded);
             drop(core);
             unneeded.clear();
             self.0.core.borrow_mut().unneeded = unneeded;
+        }
+        if let Some((completions, at_most)) = handled {
+            shift.handled(completions, at_most);
         }
     }
 

@@ -17,6 +17,7 @@
 //! | `stream.rs`, `accept.rs` | sockets and accept loops |
 //! | `splice.rs` | long bodies, uncopied |
 //! | `driver.rs` | the loop: turn, run, spin, park |
+//! | `looks.rs` | how long what completed may have waited for it |
 //! | `refused.rs` | why a host gives no ring |
 //! | `survey.rs` | whether all that the ring uses is there |
 #![allow(unsafe_code)]
@@ -27,6 +28,7 @@ mod buffers;
 mod core;
 mod driver;
 mod gather;
+mod looks;
 mod operation;
 mod payload;
 mod refused;
@@ -76,6 +78,7 @@ struct Inner {
     pipes: splice::Pipes,
     now: Cell<Instant>,
     polls: Rc<Cell<u64>>,
+    looks: RefCell<looks::Looks>,
 }
 
 impl Ring {
@@ -93,6 +96,7 @@ impl Ring {
             pipes: splice::Pipes::default(),
             now: Cell::new(clock::now()),
             polls: Rc::default(),
+            looks: RefCell::default(),
         })))
     }
 
@@ -104,6 +108,11 @@ impl Ring {
     /// Buffers that hold bytes somewhere in weir.
     pub fn buffers_in_use(&self) -> usize {
         self.0.buffers.in_use()
+    }
+
+    /// Receive buffers that there are.
+    pub fn buffers(&self) -> usize {
+        self.0.buffers.count()
     }
 
     /// Whether so many are in use that none should be collected to save a send.

@@ -193,6 +193,13 @@ impl Stream {
         socket::reset_on_close(unsafe { BorrowedFd::borrow_raw(self.fd) });
     }
 
+    /// How long ago the handshake of an accepted connection ended on which nothing has been sent yet, to the
+    /// kernel's tick; `None` for a Unix socket.
+    pub fn since_handshake(&self) -> Option<Micros> {
+        // SAFETY: the stream owns the descriptor and closes it only when it is dropped.
+        socket::since_handshake(unsafe { BorrowedFd::borrow_raw(self.fd) })
+    }
+
     /// The other end's address; `None` for a Unix socket, or when it is already gone.
     pub fn peer(&self) -> Option<IpAddr> {
         // SAFETY: the stream owns the descriptor and closes it only when it is dropped.

@@ -60,6 +60,8 @@ struct Door {
     socket: Arc<OwnedFd>,
     listener: Rc<ListenerService>,
     closing: Cell<Closing>,
+    /// When it was last looked how long who is accepted has waited, and how long that was.
+    delay: Cell<(Instant, Option<Micros>)>,
 }
 
 /// A shard's accept loops.
@@ -106,6 +108,7 @@ impl Accepting {
             socket: socket.clone(),
             listener: listener.clone(),
             closing: Cell::new(Closing::No),
+            delay: Cell::default(),
         });
         self.doors.borrow_mut().push(door.clone());
         self.heed_room(&door);
@@ -191,7 +194,8 @@ impl Accepting {
     }
 
     fn admit(&self, door: &Door, stream: Stream) {
-        self.service.stats.borrow_mut().accepted();
+        let delay = door.delay(&stream, self.service.ring.now());
+        self.service.stats.borrow_mut().accepted(delay);
         let peer = stream.peer();
         match door.listener.admit(peer) {
             Ok(place) => {
@@ -319,6 +323,18 @@ impl Accepting {
 impl Door {
     fn is_of(&self, only: Option<ListenerKey>) -> bool {
         only.is_none_or(|key| self.listener.key() == key)
+    }
+
+    /// The longest that `stream`, which was just accepted, may have waited for it since its handshake. The
+    /// first of a turn has waited longest, so it is asked for all of them: asking is a call into the kernel.
+    fn delay(&self, stream: &Stream, now: Instant) -> Option<Micros> {
+        let (at, delay) = self.delay.get();
+        if at == now {
+            return delay;
+        }
+        let delay = stream.since_handshake();
+        self.delay.set((now, delay));
+        delay
     }
 
     fn is_closing(&self) -> bool {

@@ -132,8 +132,11 @@ impl ShardShift {
             turns: counts.enters,
             completions: counts.completions,
             parks: counts.parks,
+            parked_us: counts.parked_us,
+            spun_us: counts.spun_us,
             no_buffers: counts.no_buffers,
             buffers_in_use: self.service.ring.buffers_in_use() as u64,
+            buffers: self.service.ring.buffers() as u64,
         };
         stats.set_connections(
             self.service.connections.get() as u32,
@@ -270,6 +273,10 @@ impl Shift for ShardShift {
             self.watch_drain(now);
         }
         self.pulse.begin(Doing::Connections);
+    }
+
+    fn handled(&self, completions: u64, at_most: Micros) {
+        self.service.stats.borrow_mut().handled(completions, at_most);
     }
 
     fn may_sleep(&self) -> bool {

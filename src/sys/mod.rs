@@ -1,5 +1,5 @@
 //! The kernel's surface outside the ring: the clock, sockets and their options, descriptors passed to another
-//! process, CPU sets, limits, accounts, who the process is and what it may, the kernel's version; and the
+//! process, CPU sets, limits, accounts, what the process uses, who the process is and what it may, the kernel's version; and the
 //! supervisor that started the process.
 //!
 //! Here: thin, safe calls through nix and core_affinity. Not here: operations that wait (`ring`), and
@@ -14,4 +14,5 @@ pub mod limits;
 pub mod notify;
 pub mod pipe;
 pub mod privileges;
+pub mod process;
 pub mod socket;

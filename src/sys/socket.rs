@@ -4,6 +4,7 @@
 //! operations). Every descriptor is close-on-exec and non-blocking.
 
 use crate::config::{Destination, ListenAddress};
+use crate::time::Micros;
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, getsockname, getsockopt,
@@ -12,6 +13,7 @@ use nix::sys::socket::{
 use nix::sys::socket::{SockaddrIn, SockaddrIn6, SockaddrLike};
 use std::fs::Permissions;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -237,6 +239,29 @@ pub fn local_address(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
 pub fn peer_address(fd: BorrowedFd<'_>) -> Option<IpAddr> {
     let storage: SockaddrStorage = nix::sys::socket::getpeername(fd.as_raw_fd()).ok()?;
     socket_address(&storage).map(|address| address.ip())
+}
+
+/// How long ago the handshake of a connection ended on which nothing has been sent yet, to the kernel's tick
+/// (4 ms where `CONFIG_HZ` is 250; a length below it shows as none or one). `None`: not known, as of a Unix
+/// socket.
+#[allow(unsafe_code)]
+pub fn since_handshake(fd: BorrowedFd<'_>) -> Option<Micros> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: `info` and `length` are ours and outlive the call, which writes at most the length that is given.
+    let got = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    // SAFETY: all of it is zeroed at least, and it consists of integers.
+    let info = unsafe { info.assume_init() };
+    // The kernel sets this clock when it makes the connection's socket, which is when the handshake ends.
+    (got == 0).then(|| Micros::from_ms(info.tcpi_last_data_sent.into()))
 }
 
 /// Has the connection end in a reset when it is closed, whatever is still unsent (a Unix socket just ends).

@@ -28,7 +28,9 @@
 //! | `demo.rs` | `weir demo` from its greeting to its end |
 //! | `doctor.rs` | `weir doctor`: what a host lacks |
 //! | `admin.rs` | the pages, against what was sent |
+//! | `live.rs` | the stream behind dashboard and `weir top` |
 //! | `token.rs` | the admin token, and that secrets stay out of the log |
+//! | `waiting.rs` | what waits inside weir, and how busy it is |
 //! | `exposition.rs` | a strict reader of the Prometheus text |
 //! | `peers.rs` | other people's servers and clients |
 //! | `idle.rs` | what weir costs when nothing happens |
@@ -53,6 +55,7 @@ mod exposition;
 mod failover;
 mod idle;
 mod limits;
+mod live;
 mod peers;
 mod privileges;
 mod probing;
@@ -68,6 +71,7 @@ mod takeover;
 mod token;
 mod transitions;
 mod usable;
+mod waiting;
 
 use harness::{Backend, Weir};
 use serde_json::Value;

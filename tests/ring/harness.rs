@@ -46,6 +46,7 @@ impl Shift for TestShift {
         Instant::NEVER
     }
     fn awake(&self) {}
+    fn handled(&self, _completions: u64, _at_most: Micros) {}
 }
 
 /// How a test's shard is run.

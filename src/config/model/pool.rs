@@ -134,6 +134,18 @@ pub enum Policy {
     RandomTwo,
 }
 
+impl Policy {
+    /// Its word in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round_robin",
+            Self::LeastConn => "least_conn",
+            Self::IpHash => "ip_hash",
+            Self::RandomTwo => "random_two",
+        }
+    }
+}
+
 /// `[pool.NAME.timeouts]`; zero: no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {

@@ -38,6 +38,7 @@ impl Desk {
 
     /// A shard reported its counts.
     pub(super) fn report(&self, mut report: Report) {
+        self.stirred();
         let (shard, outcomes) = (report.shard, std::mem::take(&mut report.outcomes));
         if !outcomes.is_empty() {
             let effects = self.0.world.borrow_mut().outcomes(shard, outcomes, self.now());
@@ -74,8 +75,9 @@ impl Desk {
         let until = self.now() + LINE_WITHIN;
         for notice in notices {
             match notice {
-                Notice::Transition { id, failed_over, .. } => {
+                Notice::Transition { id, failed_over, ref backend, from, to, ref why } => {
                     self.say_before(id);
+                    self.remember(id, backend, from, to, why);
                     if failed_over {
                         self.0.failing.borrow_mut().insert(id, Failing { notice, until });
                     } else {
@@ -114,7 +116,7 @@ impl Desk {
             }
             self.0.to_measure.borrow_mut().pop_front();
             let ended = self.0.world.borrow_mut().marked(mark, at);
-            ended.iter().for_each(|failover| self.say_failing(BackendId(failover.backend), Some(failover)));
+            ended.iter().for_each(|failover| self.say_failed_over(failover));
         }
         let due: Vec<BackendId> = {
             let failing = self.0.failing.borrow();
@@ -129,7 +131,13 @@ impl Desk {
     fn measure_first(&self, mark: u64, at: Instant) {
         self.0.to_measure.borrow_mut().pop_front();
         let ended = self.0.world.borrow_mut().marked(mark, at);
-        ended.iter().for_each(|failover| self.say_failing(BackendId(failover.backend), Some(failover)));
+        ended.iter().for_each(|failover| self.say_failed_over(failover));
+    }
+
+    fn say_failed_over(&self, failover: &Failover) {
+        let id = BackendId(failover.backend);
+        self.remember_cost(id, failover);
+        self.say_failing(id, Some(failover));
     }
 
     /// Says what of a backend waits, since something else is to be said of it.

@@ -13,6 +13,7 @@
 //! | `operate` | an operator's changes |
 //! | `reload` | another configuration; names that move |
 //! | `pages` | what is told about it all |
+//! | `watch` | what is kept for whoever watches |
 
 mod carry_out;
 mod operate;
@@ -21,8 +22,10 @@ mod reload;
 mod send;
 mod shards;
 mod statistics;
+mod watch;
 
 pub use pages::NotReady;
+pub use watch::{Transition, Watch};
 
 use super::collector::Collector;
 use super::listening::Listening;
@@ -48,6 +51,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use watch::Watching;
 
 /// A handle to what control knows. Cloning it copies a pointer; it stays on control's thread.
 #[derive(Clone)]
@@ -96,6 +100,7 @@ struct Parts {
     failing: RefCell<BTreeMap<BackendId, Failing>>,
     collector: RefCell<Collector>,
     collected: Notify,
+    watching: Watching,
     /// A round of statistics that may free numbers is under way, or will be soon.
     round_open: Cell<bool>,
     round_wanted: Cell<bool>,
@@ -151,6 +156,7 @@ impl Desk {
             failing: RefCell::default(),
             collector: RefCell::new(Collector::new(backends, shards)),
             collected: Notify::new(),
+            watching: Watching::new(now),
             round_open: Cell::new(false),
             round_wanted: Cell::new(false),
             life: RefCell::new(Life::new(shards, runtime.shutdown_delay, runtime.grace)),
@@ -172,6 +178,7 @@ impl Desk {
     pub(super) fn begin(&self) {
         self.follow_groups();
         self.follow_names();
+        self.name_backends();
         if let Some(state) = &self.0.state {
             state.save(&self.export());
         }

@@ -2,7 +2,7 @@
 
 use super::Desk;
 use super::shards::STALLED_AFTER;
-use crate::balance::{Admitted, Traffic};
+use crate::balance::{Admitted, BackendId, Traffic};
 use crate::fleet::roster::{Member, Pool};
 use crate::fleet::standing::Standing;
 use crate::fleet::status::{BackendState, BackendStatus, ConfigStatus, PoolStatus, ShardStatus};
@@ -60,9 +60,15 @@ impl Desk {
                 usable: standings().filter(|standing| is_usable(&standing.traffic)).count(),
                 backends: pool.members.len(),
                 ejected: standings().filter(ejected).count(),
+                left: world.pools.get(&pool.name).map(|health| health.left).unwrap_or_default(),
             }
         };
         world.roster.pools().iter().map(status).collect()
+    }
+
+    /// Backends that left and whose numbers were not given to others yet, and the pools that they were of.
+    pub fn leaving(&self) -> Vec<(BackendId, Arc<str>)> {
+        self.0.world.borrow().leaving().iter().map(|(id, pool)| (*id, pool.clone())).collect()
     }
 
     /// All shards, by their numbers.

@@ -58,6 +58,9 @@ impl Desk {
     pub(super) fn order(&self, order: Option<Order>) {
         let Some(order) = order else { return };
         self.supervised(Supervisor::stopping);
+        if order != Order::LastRequests {
+            self.end_watching();
+        }
         if order == Order::Drain {
             let promised = self.0.promised.get();
             self.let_go(|group| promised || group.is_lent);
@@ -140,6 +143,7 @@ impl Desk {
         if topology.generation == before {
             return;
         }
+        self.name_backends();
         self.0.merger.borrow_mut().grow(topology.backends_end);
         self.0.configuration.borrow_mut().generation = topology.generation;
         for outbox in self.0.outboxes.borrow_mut().iter_mut() {

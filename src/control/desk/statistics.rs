@@ -77,9 +77,17 @@ impl Desk {
         let complete = self.0.collector.borrow().is_complete();
         let mut world = self.0.world.borrow_mut();
         let free = world.roster.ids().round_ended(complete);
+        if free.is_empty() {
+            return;
+        }
+        let mut collector = self.0.collector.borrow_mut();
+        for id in &free {
+            self.0.watching.freed(*id, collector.recent_mut());
+            collector.reset(*id, world.leaving().get(id).map(|pool| &**pool));
+        }
+        collector.keep_pools(|pool| world.pools.contains_key(pool));
         world.freed(&free);
         for id in &free {
-            self.0.collector.borrow_mut().reset(*id);
             if self.0.merger.borrow_mut().reset(*id) {
                 self.0.snapshot_due.set(true);
             }
