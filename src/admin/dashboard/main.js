@@ -8,8 +8,8 @@ const TILES = [
   ["requests_per_s", "Requests/s", asFigure],
   ["error_share", "Errors", asShare],
   ["in_flight", "In flight", asFigure],
-  ["p50_us", "p50", asLength],
-  ["p99_us", "p99", asLength],
+  ["p50_us", "Latency p50", asLength],
+  ["p99_us", "Latency p99", asLength],
   ["refusals_per_s", "Refused/s", asFigure],
 ].map(([key, label, words]) => {
   const value = make("span", {}, NONE), spark = sparkline(["p50"], 160, 28);
@@ -58,12 +58,12 @@ function showLatency() {
     put(of, past.words);
     PERCENTILES.forEach(([name], i) => {
       put(rows[0][i], asLength(now?.[name]));
-      put(rows[1][i], asLength(percentileOf(all, past.bounds, [0.5, 0.9, 0.99, 0.999][i])));
+      put(rows[1][i], asCounted(all, past.bounds, [0.5, 0.9, 0.99, 0.999][i]));
     });
   }
-  put(byId("span"), past.words === "10 min" ? "last ten minutes" : `last ${past.words}`);
+  put(byId("span"), `last ${past.words}`);
   const all = past.together(phase), [, label] = PHASES.find(([key]) => key === phase);
-  const marks = [0.5, 0.99].map((share) => `p${share * 100} ${asLength(percentileOf(all, past.bounds, share))}`);
+  const marks = [0.5, 0.99].map((share) => `p${share * 100} ${asCounted(all, past.bounds, share)}`);
   mark(byId("heat"), "aria-label", `Heat map of latency over the last ${past.words}, ${label}: ${marks.join(", ")}. Left and right arrow keys read single columns.`);
 }
 

@@ -25,6 +25,9 @@ function notesOf(live, past) {
 function notesOfPool({ name, usable, panic, backends }) {
   const notes = [];
   if (panic) notes.push(["warn", `Pool ${name} is in panic: so few of its backends are healthy that the others get traffic too.`]);
+  const ill = backends.filter((backend) => backend.state === "down" || backend.state === "ejected");
+  if (ill.length > 3) notes.push(["warn", `${ill.length} of ${backends.length} backends of pool ${name} are down or ejected.`]);
+  else for (const it of ill) notes.push(["warn", `${it.name} of pool ${name} is ${it.state}: ${it.why}.`]);
   const primary = backends.filter((backend) => !backend.backup);
   if (usable === 0) notes.push(["bad", `Pool ${name} has no usable backend.`]);
   else if (usable === 1 && backends.length > 1) notes.push(["warn", `Pool ${name} has one usable backend left: when that fails, none is.`]);

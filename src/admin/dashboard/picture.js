@@ -77,6 +77,13 @@ function percentileOf(counts, bounds, share) {
   return bounds.at(-1);
 }
 
+/** A percentile of counts in words. Of what lies below the first bound or over the last no more is known. */
+function asCounted(counts, bounds, share) {
+  const us = percentileOf(counts, bounds, share);
+  if (us !== null && us <= bounds[0]) return `<${asLength(bounds[0])}`;
+  return us > bounds.at(-1) ? `>${asLength(bounds.at(-1))}` : asLength(us);
+}
+
 /** Between which lengths a slot's count `i` lies. The first begins somewhere and the last ends nowhere, so they are
  * shown as wide as their neighbours. */
 function edgesOf(bounds, i) {
@@ -212,7 +219,7 @@ function heatMap(canvas, read) {
     if (!column) return read("");
     const { at, counts } = column;
     const all = counts.reduce((sum, count) => sum + count, 0);
-    const marks = [0.5, 0.99].map((share) => `p${share * 100} ${asLength(percentileOf(counts, shown.bounds, share))}`);
+    const marks = [0.5, 0.99].map((share) => `p${share * 100} ${asCounted(counts, shown.bounds, share)}`);
     let text = `${asClock(at)}: ${asFigure(all)} exchanges, ${marks.join(", ")}`;
     const row = us === null ? -1 : counts.findIndex((_, i) => us < edgesOf(shown.bounds, i)[1]);
     if (row >= 0) {

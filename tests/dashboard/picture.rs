@@ -1,0 +1,55 @@
+//! The README's picture: three backends under load, one of them dead. Made on demand, since it takes two minutes:
+//!
+//! `cargo test --release --test dashboard -- --ignored picture`
+
+use crate::harness::{Handler, Load, answers};
+use crate::scene::Scene;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
+
+/// Answers most requests soon, some later and a few much later, as backends do.
+fn uneven() -> Handler {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let answer = answers::text("hello");
+    answers::by(move |request, wire| {
+        // A number that looks like chance is chance enough for a picture.
+        let chance = NUMBER.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+        let share = (chance % 10_000) as f64 / 10_000.0;
+        let ms = 1.2 / (1.04 - share).powf(0.8);
+        sleep(Duration::from_secs_f64(ms / 1_000.0));
+        answer(request, wire)
+    })
+}
+
+#[test]
+#[ignore = "makes a picture"]
+fn the_picture_for_the_readme() {
+    let config = "[admin]\nlisten = [\"127.0.0.1:{admin}\"]\n";
+    let Some(mut scene) = Scene::behind(&["one", "two", "three"], uneven(), config) else { return };
+    let load = |clients| {
+        let request = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+        Load::start(scene.weir.address("web"), clients, request, Duration::from_millis(4), |_| true)
+    };
+    let loads = [load(6), load(6)];
+    let url = scene.url();
+    scene.browser.open(&url);
+    sleep(Duration::from_secs(90));
+    scene.backends[1].stop();
+    sleep(Duration::from_secs(30));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    scene.browser.size(1280, 1080);
+    scene.browser.dark(true);
+    sleep(Duration::from_secs(2));
+    scene.browser.picture(&folder.join("src/admin/dashboard/screenshot.webp"));
+    for (dark, width, height, name) in
+        [(false, 1280, 1500, "light"), (true, 360, 2600, "phone"), (false, 768, 1800, "tablet")]
+    {
+        scene.browser.size(width, height);
+        scene.browser.dark(dark);
+        sleep(Duration::from_secs(2));
+        scene.browser.picture(&folder.join(format!("target/dashboard-{name}.webp")));
+    }
+    loads.into_iter().for_each(|load| drop(load.stop()));
+}
