@@ -56,7 +56,6 @@ fn a_lost_connection_is_said_and_comes_back_by_itself() {
     let shown = browser.eval("document.querySelectorAll('.backends tbody tr').length");
     assert_eq!(shown, 1, "what was known stays");
     let _second = start(&file, admin);
-    browser.click("document.getElementById('again')");
     browser.wait("it is live again", live);
     assert_eq!(browser.eval("document.getElementById('lost').hidden"), true);
     let complaints = browser.complaints();

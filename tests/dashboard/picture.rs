@@ -51,5 +51,7 @@ fn the_picture_for_the_readme() {
         sleep(Duration::from_secs(2));
         scene.browser.picture(&folder.join(format!("target/dashboard-{name}.webp")));
     }
-    loads.into_iter().for_each(|load| drop(load.stop()));
+    for load in loads {
+        load.stop();
+    }
 }

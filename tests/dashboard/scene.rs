@@ -33,10 +33,11 @@ impl Scene {
         format!("http://{}/dashboard", self.weir.address("admin"))
     }
 
-    /// Waits until so many backends are shown, with figures.
+    /// Waits until so many backends are shown, and no others, and all of them are up.
     pub(crate) fn wait_rows(&mut self, count: usize) {
-        let expression = format!("document.querySelectorAll('.backends tbody tr').length === {count}");
-        self.browser.wait(&format!("{count} rows"), &expression);
+        let rows = "[...document.querySelectorAll('.backends tbody tr')].map((row) => row.dataset.state).join()";
+        let all = vec!["up"; count].join(",");
+        self.browser.wait(&format!("{count} rows"), &format!("{rows} === '{all}'"));
     }
 
     /// Waits until the page shows a backend in this state.
@@ -71,7 +72,7 @@ impl Scene {
 pub(crate) fn pool_of(names: &[&str], backends: &[Backend]) -> String {
     let mut config = "[runtime]\ncores = 2\n[[listener]]\nname = \"web\"\naddress = \"127.0.0.1:{web}\"\n\
                       pool = \"app\"\n[pool.app]\npolicy = \"round_robin\"\n[pool.app.health]\ntype = \"http\"\n\
-                      path = \"/\"\ninterval = \"200ms\"\ninterval_down = \"200ms\"\nrise = 1\nfall = 2\n"
+                      path = \"/\"\ninterval = \"500ms\"\ninterval_down = \"500ms\"\ntimeout = \"500ms\"\nrise = 1\nfall = 2\n"
         .to_owned();
     for (name, backend) in names.iter().zip(backends) {
         // JSON writes text as TOML does.

@@ -35,7 +35,8 @@ fn every_backend_has_a_row_and_values_change_under_load() {
         let told = "/p50 .*[µm]s/.test(document.getElementById('heat').ariaLabel)";
         scene.browser.wait("the heat map has something of each phase, and says it", told);
         // Something is painted that is neither text nor line: far from grey.
-        let colours = "(() => { const c = document.getElementById('heat'), d = c.getContext('2d').getImageData(0, 0, \
+        let colours = "(() => { const c = document.getElementById('heat'), o = new OffscreenCanvas(c.width, c.height), p = \
+                       o.getContext('2d', { willReadFrequently: true }); p.drawImage(c, 0, 0); const d = p.getImageData(0, 0, \
                        c.width, c.height).data; let n = 0; for (let i = 0; i < d.length; i += 4) if (d[i + 3] > 200 && \
                        Math.abs(d[i] - d[i + 2]) > 20) n++; return n; })() > 200";
         scene.browser.wait("cells are painted", colours);
@@ -50,7 +51,7 @@ fn refusals_are_shown_by_cause() {
     let Some(mut scene) = Scene::open(&["one"]) else { return };
     let response = scene.weir.client().ask("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n");
     assert_eq!(response.status, 400);
-    scene.browser.wait("a cause", "/\\b400\\b/.test(document.querySelector('#refusals tbody').textContent)");
+    scene.browser.wait("a cause", "document.querySelector('#refusals tbody td')?.textContent === '400'");
     scene.assert_sound();
 }
 
@@ -108,12 +109,13 @@ fn nothing_is_wider_than_a_phone() {
     for width in [360, 412, 768, 1040, 1041, 1280, 1920] {
         scene.browser.size(width, 800);
         scene.browser.wait("laid out", &format!("innerWidth === {width}"));
-        let wide = scene.browser.eval("document.documentElement.scrollWidth");
-        assert_eq!(wide, width, "the page is to be scrolled sideways at {width}");
+        let over = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
+        assert_eq!(scene.browser.eval(over), 0, "the page is to be scrolled sideways at {width}");
         // And nothing of a row lies outside of it.
         let outside = format!(
-            "[...document.querySelectorAll('.pool *')].filter((it) => it.getBoundingClientRect().right > {width} + 1 \
-             && it.getBoundingClientRect().width > 1).map((it) => it.outerHTML.slice(0, 80))"
+            "[...document.querySelectorAll('.pool *')].filter((it) => it.getBoundingClientRect().right > document.documentElement.clientWidth + 1 \
+             && it.getBoundingClientRect().width > 1 && \
+             !(innerWidth <= 1040 && it.closest('thead'))).map((it) => it.outerHTML.slice(0, 80))"
         );
         assert_eq!(scene.browser.eval(&outside), serde_json::json!([]), "at {width}");
     }

@@ -14,7 +14,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 use tungstenite::{Message, WebSocket};
 
 /// A browser has much to do before its first page, and the machine may be busy.
@@ -43,7 +44,7 @@ impl Browser {
         command
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"])
             .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
-            .args(["--disable-extensions", "--remote-debugging-port=0"])
+            .args(["--disable-extensions", "--remote-debugging-port=0", "--log-level=3"])
             .arg(format!("--user-data-dir={}", profile.display()))
             .arg("about:blank")
             .env("HOME", &profile)
@@ -86,21 +87,37 @@ impl Browser {
         value.as_str().unwrap_or_else(|| panic!("{expression} is {value}")).to_owned()
     }
 
-    /// Waits until an expression holds.
+    /// Waits until an expression holds. As long as it throws it does not: the page may not be there yet.
+    ///
+    /// # Panics
+    /// It does not; with what is seen instead.
     pub fn wait(&mut self, what: &str, expression: &str) {
-        let expression = format!("Boolean({expression})");
-        wait_up_to(PATIENCE, what, || self.eval(&expression) == true);
+        let expression =
+            format!("(() => {{ try {{ return Boolean({expression}); }} catch {{ return false; }} }})()");
+        let began = Instant::now();
+        while self.eval(&expression) != true {
+            if began.elapsed() > PATIENCE {
+                let seen = self.text("document.body.innerText");
+                let complaints = self.complaints();
+                panic!("waited {PATIENCE:?} in vain until {what}: {expression}\n{complaints:?}\n{seen}");
+            }
+            sleep(Duration::from_millis(20));
+        }
     }
 
-    /// Clicks in the middle of the element that an expression comes to.
+    /// Clicks in the middle of the element that an expression comes to, once it stays where it is.
     ///
     /// # Panics
     /// Something else is there.
     pub fn click(&mut self, element: &str) {
         let place = self.eval(&format!(
-            "(() => {{ const it = {element}; it.scrollIntoView({{ block: 'center', behavior: 'instant' }}); \
-             const box = it.getBoundingClientRect(); \
-             const x = box.x + box.width / 2, y = box.y + box.height / 2, at = document.elementFromPoint(x, y); \
+            "(async () => {{ const it = {element}; it.scrollIntoView({{ block: 'center', behavior: 'instant' }}); \
+             const place = () => {{ const box = it.getBoundingClientRect(); \
+             return {{ x: box.x + box.width / 2, y: box.y + box.height / 2 }}; }}; \
+             for (let before; ; ) {{ const now = place(); \
+             if (before && before.x === now.x && before.y === now.y) break; \
+             before = now; await new Promise((done) => setTimeout(done, 100)); }} \
+             const {{ x, y }} = place(), at = document.elementFromPoint(x, y); \
              return {{ x, y, there: it === at || it.contains(at) }}; }})()"
         ));
         assert_eq!(place["there"], true, "{element} is covered: {place}");
@@ -225,7 +242,7 @@ impl Drop for Browser {
             if std::fs::remove_dir_all(&self.profile).is_ok() {
                 break;
             }
-            std::thread::sleep(Duration::from_millis(10));
+            sleep(Duration::from_millis(10));
         }
     }
 }
