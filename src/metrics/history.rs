@@ -54,6 +54,8 @@ pub struct Slot {
     pub number: u64,
     /// When it began, in ms since 1970.
     pub began_unix_ms: u64,
+    /// How long it was: [`SLOT`], and until the next round after that.
+    pub length: Micros,
     /// How often lengths of each phase were at most each of [`BOUNDS`] and more than the one before; the last
     /// count is of those beyond the last.
     pub phases: Vec<(Phase, Vec<u64>)>,
@@ -166,6 +168,7 @@ impl History {
         let slot = Arc::new(Slot {
             number: self.last,
             began_unix_ms,
+            length,
             phases: Phase::ALL.iter().map(|phase| (*phase, recorded.phase(*phase).counts(&BOUNDS))).collect(),
             ends: recorded.ends(),
             backends: self.figures(length, in_flight),
@@ -204,5 +207,208 @@ impl History {
                 Arc::make_mut(slot).backends = Vec::new();
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::{ShardStats, Totals, UpstreamFailure};
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    const BACKENDS: u32 = 3;
+    const SHARDS: u16 = 2;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_us(1_000 * ms)
+    }
+
+    /// Control, as far as it feeds a history: it collects when told to, and gives numbers to others.
+    struct World {
+        ms: u64,
+        began_ms: u64,
+        totals: Totals,
+        history: History,
+        shards: Vec<ShardStats>,
+        /// How often each number was given.
+        given: [u32; BACKENDS as usize],
+    }
+
+    impl World {
+        fn new() -> Self {
+            let stats = || ShardStats::new(BACKENDS as usize);
+            let mut world = Self {
+                ms: 1_000,
+                began_ms: 1_000,
+                totals: Totals::new(BACKENDS as usize, SHARDS.into()),
+                history: History::default(),
+                shards: (0..SHARDS).map(|_| stats()).collect(),
+                given: [0; BACKENDS as usize],
+            };
+            (0..BACKENDS).for_each(|id| world.name(id));
+            world
+        }
+
+        fn name_of(&self, id: u32) -> String {
+            format!("{id}.{}", self.given[id as usize])
+        }
+
+        fn name(&mut self, id: u32) {
+            let name = self.name_of(id);
+            self.history.name(BackendId(id), "app", &name);
+        }
+
+        fn answer(&mut self, shard: u16, id: u32, us: u64) {
+            let stats = &mut self.shards[usize::from(shard)];
+            stats.answered(BackendId(id), 200);
+            stats.record(BackendId(id), Phase::Whole, Micros::from_us(us));
+        }
+
+        fn collect(&mut self) {
+            for (number, stats) in (0..).zip(&mut self.shards) {
+                self.totals.absorb(number, stats);
+                stats.clear();
+            }
+        }
+
+        fn round(&mut self) -> Option<Arc<Slot>> {
+            self.collect();
+            let (began, now) = (at(self.began_ms), at(self.ms));
+            let ended = self.history.add(self.totals.recent(), began, self.began_ms, now, &[]);
+            self.totals.recent_mut().clear(now);
+            self.began_ms = self.ms;
+            ended
+        }
+
+        /// All shards have handed over what they had of it, and its number goes to another.
+        fn give_on(&mut self, id: u32) {
+            self.collect();
+            self.history.freed(BackendId(id), self.totals.recent_mut());
+            self.totals.reset(BackendId(id), None);
+            self.given[id as usize] += 1;
+            self.name(id);
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Answer(u16, u32, u64),
+        Pass(u64),
+        Round,
+        GiveOn(u32),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let us = (0u32..34).prop_flat_map(|bits| 0..(1u64 << bits));
+        prop_oneof![
+            8 => (0..SHARDS, 0..BACKENDS, us).prop_map(|(shard, id, us)| Step::Answer(shard, id, us)),
+            4 => (1u64..4_000).prop_map(Step::Pass),
+            3 => Just(Step::Round),
+            1 => (0..BACKENDS).prop_map(Step::GiveOn),
+        ]
+    }
+
+    proptest! {
+        // Each case adds and clears histograms of thousands of counters, unoptimised.
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn every_answer_is_in_one_slot_under_the_name_that_its_backend_had(
+            steps in prop::collection::vec(step(), 0..120)
+        ) {
+            let mut world = World::new();
+            let mut sent: BTreeMap<String, f64> = BTreeMap::new();
+            let mut told: Vec<Arc<Slot>> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Answer(shard, id, us) => {
+                        world.answer(shard, id, us);
+                        *sent.entry(world.name_of(id)).or_default() += 1.0;
+                    }
+                    Step::Pass(ms) => world.ms += ms,
+                    Step::Round => told.extend(world.round()),
+                    Step::GiveOn(id) => world.give_on(id),
+                }
+            }
+            told.extend(world.round());
+            world.ms += 60_000;
+            told.extend(world.round());
+            prop_assert!(world.round().is_none() && world.history.ends_at() == Instant::NEVER);
+            let kept: Vec<_> = world.history.slots().cloned().collect();
+            prop_assert_eq!(&kept, &told);
+            prop_assert!(kept.iter().zip(1..).all(|(slot, number)| slot.number == number));
+            prop_assert!(kept.iter().all(|slot| slot.length >= SLOT && slot.ends.answers > 0));
+            let ends = |slot: &Slot| slot.began_unix_ms + slot.length.as_us() / 1_000;
+            prop_assert!(kept.windows(2).all(|two| ends(&two[0]) <= two[1].began_unix_ms), "no two overlap");
+            let all: f64 = sent.values().sum();
+            let whole = |slot: &Arc<Slot>| slot.phases[Phase::Whole as usize].1.iter().sum::<u64>();
+            prop_assert_eq!(kept.iter().map(whole).sum::<u64>() as f64, all);
+            let mut found: BTreeMap<String, f64> = BTreeMap::new();
+            for slot in &kept {
+                for (name, figures) in &slot.backends {
+                    let count = figures.requests_per_s * slot.length.as_us() as f64 / 1e6;
+                    *found.entry(name.name.clone()).or_default() += count.round();
+                }
+            }
+            prop_assert_eq!(found, sent);
+        }
+    }
+
+    #[test]
+    fn a_slot_begins_with_what_happens_and_ends_five_seconds_later() {
+        let mut world = World::new();
+        world.ms = 100_000;
+        assert!(world.round().is_none(), "nothing has happened");
+        assert_eq!(world.history.ends_at(), Instant::NEVER);
+        world.answer(0, 1, 100);
+        world.ms += 1_000;
+        assert!(world.round().is_none());
+        assert_eq!(world.history.ends_at(), at(105_000), "five seconds from the round before");
+        for _ in 0..3 {
+            world.ms += 1_000;
+            assert!(world.round().is_none());
+        }
+        world.ms += 1_000;
+        let slot = world.round().unwrap();
+        assert_eq!((slot.began_unix_ms, slot.length), (100_000, SLOT));
+        let (name, figures) = &slot.backends[0];
+        assert_eq!((name.name.as_str(), slot.backends.len(), figures.requests_per_s), ("1.0", 1, 0.2));
+        assert_eq!(figures.whole.p50, Some(Micros::from_us(100)));
+        let (phase, counts) = &slot.phases[Phase::Whole as usize];
+        let place = BOUNDS.iter().position(|bound| *bound == Micros::from_us(100)).unwrap();
+        assert_eq!((*phase, counts[place], counts.len()), (Phase::Whole, 1, BOUNDS.len() + 1));
+        assert_eq!(world.history.since(0).len(), 1);
+        assert!(world.history.since(slot.number).is_empty());
+    }
+
+    #[test]
+    fn memory_is_bounded_by_time_and_by_backends() {
+        let mut history = History::default();
+        let mut totals = Totals::new(300, 1);
+        (0..300).for_each(|id| history.name(BackendId(id), "app", &id.to_string()));
+        for round in 0..130u64 {
+            let mut stats = ShardStats::new(300);
+            (0..300).for_each(|id| stats.failed(BackendId(id), UpstreamFailure::Connect));
+            totals.absorb(0, &stats);
+            let (began, now) = (at(round * 5_000), at((round + 1) * 5_000));
+            assert!(history.add(totals.recent(), began, 0, now, &[]).is_some());
+            totals.recent_mut().clear(now);
+        }
+        let numbers: Vec<u64> = history.slots().map(|slot| slot.number).collect();
+        assert_eq!(numbers, (11..=130).collect::<Vec<u64>>());
+        let with_backends = history.slots().rev().take_while(|slot| slot.backends.len() == 300).count();
+        assert_eq!(with_backends, BACKENDS_MAX / 300);
+        let all: usize = history.slots().map(|slot| slot.backends.len()).sum();
+        assert_eq!(all, BACKENDS_MAX);
+        let ends = history.slots().next().unwrap().ends;
+        assert_eq!((ends.failures, ends.answers), (300, 0), "what all came to stays");
+    }
+
+    #[test]
+    fn bounds_are_half_octaves_from_25_us_to_the_minute() {
+        let us: Vec<u64> = BOUNDS.iter().map(|bound| bound.as_us()).collect();
+        assert_eq!(us[..7], [25, 35, 50, 70, 100, 141, 200]);
+        assert!(us.is_sorted() && us[42] == 25 << 21, "{us:?}");
     }
 }

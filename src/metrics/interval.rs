@@ -328,3 +328,78 @@ impl ShardInterval {
 fn a_second(count: u64, length: Micros) -> f64 {
     if length.is_zero() { 0.0 } else { count as f64 * 1e6 / length.as_us() as f64 }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::{Refusal, Totals, UpstreamFailure};
+    use super::*;
+
+    fn s(seconds: u64) -> Instant {
+        Instant::from_us(1_000_000 * seconds)
+    }
+
+    #[test]
+    fn figures_are_of_what_came_since_the_last_clearing_alone() {
+        let mut totals = Totals::new(2, 1);
+        let mut stats = ShardStats::new(2);
+        (0..1_000).for_each(|_| stats.answered(BackendId(0), 200));
+        (0..1_000).for_each(|_| stats.record(BackendId(0), Phase::Whole, Micros::from_s(9)));
+        totals.absorb(0, &stats);
+        totals.recent_mut().clear(s(1));
+        stats.clear();
+        for (id, status, ms) in [(0, 200, 1), (0, 200, 2), (0, 503, 3), (1, 404, 4)] {
+            stats.answered(BackendId(id), status);
+            stats.record(BackendId(id), Phase::Whole, Micros::from_ms(ms));
+            stats.record(BackendId(id), Phase::Own, Micros::from_us(20));
+        }
+        stats.failed(BackendId(0), UpstreamFailure::Connect);
+        stats.refused(404, Refusal::NoRoute);
+        totals.absorb(0, &stats);
+        let recent = totals.recent().recent(s(3), Micros::from_s(2), &[7, 0]);
+        let (first, second) = (recent.backends[0], recent.backends[1]);
+        assert_eq!(
+            (first.requests_per_s, second.requests_per_s, recent.total.requests_per_s),
+            (1.5, 0.5, 2.0)
+        );
+        assert_eq!((first.error_share, second.error_share, recent.total.error_share), (0.5, 0.0, 0.4));
+        assert_eq!((first.in_flight, second.in_flight, recent.total.in_flight), (7, 0, 7));
+        assert_eq!(recent.refusals_per_s, 0.5);
+        let near =
+            |mark: Option<Micros>, ms: u64| (mark.unwrap().as_us() as f64 / ms as f64 - 1e3).abs() < 10.0;
+        assert!(near(first.whole.p50, 2) && near(first.whole.p99_9, 3), "{first:?}");
+        assert!(near(recent.total.whole.p99, 4), "{recent:?}");
+        assert_eq!(recent.phases[Phase::Own as usize].1.p50, Some(Micros::from_us(20)));
+        assert_eq!(recent.phases[Phase::Connect as usize].1, Marks::default());
+        totals.recent_mut().clear(s(3));
+        assert!(totals.recent().is_empty());
+        let nothing = totals.recent().recent(s(4), Micros::from_s(1), &[]);
+        assert_eq!((nothing.total, nothing.refusals_per_s), (Figures::default(), 0.0));
+    }
+
+    #[test]
+    fn a_shards_load_is_the_time_that_it_did_not_sleep_since_it_last_said() {
+        let mut totals = Totals::new(0, 1);
+        let mut stats = ShardStats::new(0);
+        let mut say = |totals: &mut Totals, turns, completions, parked_us| {
+            stats.ring = RingCounters { turns, completions, parked_us, ..RingCounters::default() };
+            totals.absorb(0, &stats);
+        };
+        say(&mut totals, 10, 5, 100_000);
+        totals.recent_mut().clear(s(1));
+        say(&mut totals, 110, 405, 850_000);
+        let figures = totals.recent().recent(s(2), Micros::from_s(1), &[]).shards[0];
+        assert_eq!((figures.load, figures.turns_per_s, figures.completions_per_turn), (0.25, 100.0, 4.0));
+        totals.recent_mut().clear(s(2));
+        let silent = totals.recent().recent(s(3), Micros::from_s(1), &[]).shards[0];
+        assert_eq!(
+            (silent.load, silent.turns_per_s),
+            (1.0, 0.0),
+            "it may well have slept, but does not say so"
+        );
+        totals.recent_mut().clear(s(3));
+        say(&mut totals, 210, 605, 1_850_000);
+        let figures = totals.recent().recent(s(4), Micros::from_s(1), &[]).shards[0];
+        assert_eq!((figures.load, figures.turns_per_s), (0.5, 50.0), "of the two seconds since it last said");
+    }
+}
