@@ -1,6 +1,6 @@
 //! What the page shows: every backend, values that change, names as text, nothing from outside, on any width.
 
-use crate::harness::{Load, answers};
+use crate::harness::{Load, Then, answers};
 use crate::scene::{Scene, ask_as_browser, part, row};
 use std::time::Duration;
 
@@ -52,6 +52,26 @@ fn refusals_are_shown_by_cause() {
     let response = scene.weir.client().ask("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n");
     assert_eq!(response.status, 400);
     scene.browser.wait("a cause", "document.querySelector('#refusals tbody td')?.textContent === '400'");
+    scene.assert_sound();
+}
+
+#[test]
+fn failing_answers_stand_out_in_words() {
+    let answer = answers::by(|request, wire| {
+        let status = if request.line().contains("/bad") { "500 No" } else { "200 OK" };
+        wire.send(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n"))?;
+        Ok(Then::KeepAlive)
+    });
+    let Some(mut scene) = Scene::behind(&["one", "two"], answer, "") else { return };
+    let url = scene.url();
+    scene.browser.open(&url);
+    scene.wait_rows(2);
+    let noted = "document.getElementById('notes').innerText";
+    scene.browser.wait("nothing stands out", &format!("{noted}.includes('Nothing.')"));
+    let load = Load::get(scene.weir.address("web"), 1, "/bad");
+    scene.browser.wait("it stands out", &format!("/Bad: \\d+ % of attempts failed/.test({noted})"));
+    scene.browser.wait("it is marked", &format!("{}.querySelector('.errors.many')", row("one")));
+    load.stop();
     scene.assert_sound();
 }
 

@@ -53,10 +53,10 @@ const asWords = (word) => word.replaceAll("_", " ");
 
 const PERCENTILES = [["p50_us", "p50"], ["p90_us", "p90"], ["p99_us", "p99"], ["p99_9_us", "p99.9"]];
 const PHASES = [
-  ["connect", "Connect", "until a new connection to the backend stood"],
-  ["first_byte", "First byte", "from the request until its answer began"],
-  ["whole", "Whole", "from the request's first byte to the answer's last"],
-  ["own", "weir’s own", "what weir itself added to it"],
+  ["connect", "Connect", "from the pick to a connection; 0 where one was kept"],
+  ["first_byte", "First byte", "from the sent request to its answer’s first byte"],
+  ["whole", "Whole", "from the request’s first byte to the answer’s last"],
+  ["own", "weir’s own", "the whole, less the waits for backend and client"],
 ];
 
 const byId = (id) => document.getElementById(id);
