@@ -117,7 +117,9 @@ fn from_no_other_page(fields: &HeaderMap) -> Result<(), Problem> {
     for (mark, is_ours) in marks {
         if only(fields, mark).is_some_and(|value| !value.is_some_and(is_ours)) {
             return Err(Problem::forbidden(
-                format!("the request's {mark} says that it comes from another web page, which may not change anything"),
+                format!(
+                    "the request's {mark} says that it comes from another web page, which may not change anything"
+                ),
                 "use the dashboard, `weir ctl` or curl",
             ));
         }
@@ -208,7 +210,11 @@ mod tests {
             &[("host", "[::1]")],
             &[("host", "10.0.0.7:80"), ("user-agent", "curl/8")],
             &[("host", "127.0.0.1:9900"), ("origin", "http://127.0.0.1:9900")],
-            &[("host", "127.0.0.1:9900"), ("origin", "http://127.0.0.1:9900"), ("sec-fetch-site", "same-origin")],
+            &[
+                ("host", "127.0.0.1:9900"),
+                ("origin", "http://127.0.0.1:9900"),
+                ("sec-fetch-site", "same-origin"),
+            ],
             &[("host", "LOCALHOST:9900"), ("origin", "http://localhost:9900")],
             &[("host", "[::1]:9900"), ("sec-fetch-site", "same-origin")],
         ];
@@ -234,9 +240,21 @@ mod tests {
             &[("host", "127.0.0.1:9900"), ("origin", "https://127.0.0.1:9900")],
             &[("host", "localhost:9900"), ("origin", "http://127.0.0.1:9900")],
             // A name of the page's own that was made to lead here: its origin is what it asks.
-            &[("host", "evil.example:9900"), ("origin", "http://evil.example:9900"), ("sec-fetch-site", "same-origin")],
-            &[("host", "127.0.0.1:9900"), ("origin", "http://127.0.0.1:9900"), ("origin", "http://evil.example")],
-            &[("host", "127.0.0.1:9900"), ("origin", "http://127.0.0.1:9900"), ("sec-fetch-site", "same-site")],
+            &[
+                ("host", "evil.example:9900"),
+                ("origin", "http://evil.example:9900"),
+                ("sec-fetch-site", "same-origin"),
+            ],
+            &[
+                ("host", "127.0.0.1:9900"),
+                ("origin", "http://127.0.0.1:9900"),
+                ("origin", "http://evil.example"),
+            ],
+            &[
+                ("host", "127.0.0.1:9900"),
+                ("origin", "http://127.0.0.1:9900"),
+                ("sec-fetch-site", "same-site"),
+            ],
             &[("host", "127.0.0.1:9900"), ("sec-fetch-site", "cross-site")],
             &[("host", "127.0.0.1:9900"), ("sec-fetch-site", "same-site")],
             &[("host", "127.0.0.1:9900"), ("sec-fetch-site", "none")],

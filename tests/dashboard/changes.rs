@@ -58,7 +58,10 @@ fn the_last_usable_backend_is_not_drained_unasked() {
     scene.browser.click(&button("two", "drain"));
     scene.browser.wait("it asks", "document.getElementById('sure').open");
     let asked = scene.browser.text("document.getElementById('sure').textContent");
-    assert!(asked.contains("last usable backend of pool app") && asked.contains("two of pool app is draining"), "{asked}");
+    assert!(
+        asked.contains("last usable backend of pool app") && asked.contains("two of pool app is draining"),
+        "{asked}"
+    );
     assert_eq!(scene.backend("two")["state"], "up", "nothing was done yet");
     // The focus is on what does no harm.
     scene.browser.press("Enter");
@@ -68,7 +71,9 @@ fn the_last_usable_backend_is_not_drained_unasked() {
     scene.browser.wait("it asks again", "document.getElementById('sure').open");
     scene.browser.click("document.querySelector('#sure .danger')");
     scene.wait_state("two", "draining");
-    scene.browser.wait("it is said", "document.getElementById('notes').textContent.includes('no usable backend')");
+    scene
+        .browser
+        .wait("it is said", "document.getElementById('notes').textContent.includes('no usable backend')");
     scene.assert_sound();
 }
 
@@ -92,9 +97,12 @@ fn the_keyboard_reaches_every_button_and_names_its_backend() {
             break;
         }
     }
-    for label in
-        ["Drain one of pool app", "Ready one of pool app", "Weight 1 one of pool app", "Drain two of pool app"]
-    {
+    for label in [
+        "Drain one of pool app",
+        "Ready one of pool app",
+        "Weight 1 one of pool app",
+        "Drain two of pool app",
+    ] {
         assert!(reached.iter().any(|at| at == label), "{label} is not among {reached:?}");
     }
     scene.browser.press("Enter");
@@ -113,7 +121,8 @@ fn the_keyboard_reaches_every_button_and_names_its_backend() {
 fn a_refusal_is_told_in_words() {
     let Some(mut scene) = Scene::open(&["one", "two"]) else { return };
     // It goes while the page still shows it.
-    let remove = "(() => fetch('/pools/app/backends/two', { method: 'DELETE' }).then((answer) => answer.status))()";
+    let remove =
+        "(() => fetch('/pools/app/backends/two', { method: 'DELETE' }).then((answer) => answer.status))()";
     assert_eq!(scene.browser.eval(remove), 200);
     scene.browser.wait("its row goes", "document.querySelectorAll('.backends tbody tr').length === 1");
     let drain = "fetch('/pools/app/backends/two/drain', { method: 'POST' }).then((answer) => answer.json())";
@@ -125,7 +134,8 @@ fn a_refusal_is_told_in_words() {
     scene.browser.wait("it only looks", "!document.getElementById('looking').hidden");
     let hidden = format!("{}.checkVisibility()", button("one", "drain"));
     assert_eq!(scene.browser.eval(&hidden), false);
-    let refused = "fetch('/pools/app/backends/one/drain', { method: 'POST' }).then((answer) => answer.status)";
+    let refused =
+        "fetch('/pools/app/backends/one/drain', { method: 'POST' }).then((answer) => answer.status)";
     assert_eq!(scene.browser.eval(refused), 403);
     assert_eq!(scene.backend("one")["state"], "up");
 }
@@ -148,5 +158,8 @@ fn a_page_of_another_origin_changes_nothing() {
         assert_eq!(scene.backend("one")["state"], "up", "{mode}");
     }
     let json = Client::connect(admin).get("/live?once=true").json();
-    assert!(json["live"]["transitions"].as_array().unwrap().iter().all(|it| it["to"] != "draining"), "{json}");
+    assert!(
+        json["live"]["transitions"].as_array().unwrap().iter().all(|it| it["to"] != "draining"),
+        "{json}"
+    );
 }

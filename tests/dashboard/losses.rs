@@ -16,7 +16,9 @@ fn a_killed_backend_is_shown_as_down_with_why_and_since_when() {
     assert!(scene.browser.text(&part("two", ".why")).contains("refused"));
     assert_eq!(scene.browser.text(&part("two", "td .pill")), "down", "a word, not only a colour");
     let first = "document.querySelector('#transitions li').textContent";
-    scene.browser.wait("the transition", &format!("/two of app.*up.*down.*Failed over in [\\d.]+ m?s/.test({first})"));
+    scene
+        .browser
+        .wait("the transition", &format!("/two of app.*up.*down.*Failed over in [\\d.]+ m?s/.test({first})"));
     let spoken = "document.getElementById('spoken').textContent.includes('two of pool app is down')";
     scene.browser.wait("it is told aloud", spoken);
     let noted = "document.getElementById('notes').textContent.includes('two of pool app is down')";
@@ -52,7 +54,10 @@ fn a_lost_connection_is_said_and_comes_back_by_itself() {
     first.kill();
     browser.wait("it is said", "document.querySelector('#link').textContent === 'connection lost'");
     let line = "document.querySelector('#lost p').textContent";
-    browser.wait("since when, and what will be done", &format!("/from \\d\\d:\\d\\d:\\d\\d.*Trying again/.test({line})"));
+    browser.wait(
+        "since when, and what will be done",
+        &format!("/from \\d\\d:\\d\\d:\\d\\d.*Trying again/.test({line})"),
+    );
     let shown = browser.eval("document.querySelectorAll('.backends tbody tr').length");
     assert_eq!(shown, 1, "what was known stays");
     let _second = start(&file, admin);

@@ -35,7 +35,8 @@ impl Scene {
 
     /// Waits until so many backends are shown, and no others, and all of them are up.
     pub(crate) fn wait_rows(&mut self, count: usize) {
-        let rows = "[...document.querySelectorAll('.backends tbody tr')].map((row) => row.dataset.state).join()";
+        let rows =
+            "[...document.querySelectorAll('.backends tbody tr')].map((row) => row.dataset.state).join()";
         let all = vec!["up"; count].join(",");
         self.browser.wait(&format!("{count} rows"), &format!("{rows} === '{all}'"));
     }

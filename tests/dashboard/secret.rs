@@ -19,9 +19,13 @@ fn the_page_asks_for_the_token_and_shows_nothing_without_it() {
     assert_eq!(scene.browser.text("document.getElementById('wrong').textContent"), "");
     scene.browser.write("not-the-token-at-all");
     scene.browser.press("Enter");
-    scene.browser.wait("it says so", "document.getElementById('wrong').textContent === 'That is not the token.'");
+    scene
+        .browser
+        .wait("it says so", "document.getElementById('wrong').textContent === 'That is not the token.'");
     scene.browser.wait("it asks again", asks);
-    assert!(!scene.browser.text("document.body.textContent").contains(&scene.backends[0].address().to_string()));
+    assert!(
+        !scene.browser.text("document.body.textContent").contains(&scene.backends[0].address().to_string())
+    );
     scene.browser.write(SECRET);
     scene.browser.press("Enter");
     scene.wait_rows(2);

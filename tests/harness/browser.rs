@@ -42,7 +42,13 @@ impl Browser {
         std::fs::create_dir_all(&profile).unwrap();
         let mut command = Command::new(chromium);
         command
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"])
+            .args([
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                "--no-first-run",
+            ])
             .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
             .args(["--disable-extensions", "--remote-debugging-port=0", "--log-level=3"])
             .arg(format!("--user-data-dir={}", profile.display()))
@@ -122,7 +128,8 @@ impl Browser {
         ));
         assert_eq!(place["there"], true, "{element} is covered: {place}");
         for kind in ["mouseMoved", "mousePressed", "mouseReleased"] {
-            let event = json!({"type": kind, "x": place["x"], "y": place["y"], "button": "left", "clickCount": 1});
+            let event =
+                json!({"type": kind, "x": place["x"], "y": place["y"], "button": "left", "clickCount": 1});
             self.call("Input.dispatchMouseEvent", event);
         }
     }

@@ -92,7 +92,7 @@ function showNotes() {
     const node = make("li", {}, sign("open"), make("span", { class: "unseen" }), make("span"));
     node.show = ([name, words]) => {
       turnSign(node.firstChild, name);
-      put(node.children[1], { bad: "Bad: ", warn: "Warning: " }[name] ?? "");
+      put(node.children[1], { bad: "Fault: ", warn: "Warning: " }[name] ?? "");
       put(node.lastChild, words);
     };
     return node;
