@@ -112,19 +112,22 @@ fn from_no_other_page(fields: &HeaderMap) -> Result<(), Problem> {
         ));
     };
     let own = |origin: &str| origin.strip_prefix("http://").is_some_and(|of| of.eq_ignore_ascii_case(host));
-    let marks: [(&str, &dyn Fn(&str) -> bool); 2] =
-        [("origin", &own), ("sec-fetch-site", &|site| site == "same-origin")];
-    for (mark, is_ours) in marks {
-        if only(fields, mark).is_some_and(|value| !value.is_some_and(is_ours)) {
-            return Err(Problem::forbidden(
-                format!(
-                    "the request's {mark} says that it comes from another web page, which may not change anything"
-                ),
-                "use the dashboard, `weir ctl` or curl",
-            ));
-        }
+    if only(fields, "origin").is_some_and(|origin| !origin.is_some_and(own)) {
+        return Err(another_page("origin"));
+    }
+    if only(fields, "sec-fetch-site").is_some_and(|site| site != Some("same-origin")) {
+        return Err(another_page("sec-fetch-site"));
     }
     Ok(())
+}
+
+fn another_page(mark: &str) -> Problem {
+    Problem::forbidden(
+        format!(
+            "the request's {mark} says that it comes from another web page, which may not change anything"
+        ),
+        "use the dashboard, `weir ctl` or curl",
+    )
 }
 
 /// A field's value: `None` if there is none, `Some(None)` if there are several or it is no text.
