@@ -270,6 +270,23 @@ mod tests {
     }
 
     #[test]
+    fn a_page_of_another_site_takes_no_place_of_those_who_watch() {
+        let may =
+            |door: &Door, lines: &[(&'static str, &'static str)]| door.may_watch(&fields(lines)).is_ok();
+        let (tcp, unix) = (door(Way::Tcp), door(Way::Unix));
+        for (site, allowed) in
+            [("same-origin", true), ("none", true), ("same-site", false), ("cross-site", false), ("x", false)]
+        {
+            assert_eq!(may(&tcp, &[("sec-fetch-site", site)]), allowed, "{site}");
+            assert!(may(&unix, &[("sec-fetch-site", site)]), "no browser reaches it: {site}");
+        }
+        assert!(may(&tcp, &[]), "curl");
+        assert!(tcp.may_change_without_token(&fields(&[("host", "127.0.0.1")])));
+        assert!(!tcp.may_change_without_token(&fields(&[("host", "127.0.0.1"), ("origin", "null")])));
+        assert!(unix.may_change_without_token(&fields(&[])));
+    }
+
+    #[test]
     fn a_body_over_tcp_says_that_it_is_json() {
         for (kind, json) in [
             ("application/json", true),

@@ -42,6 +42,7 @@ pub use target::{backend_path, backends_path};
 pub use token::{Token, TokenRefused};
 
 use crate::control::Desk;
+use crate::sys::socket::bound_unsent;
 use crate::time::{Instant, Micros};
 use guard::{Door, Way};
 use hyper::server::conn::http1;
@@ -50,6 +51,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -71,6 +73,10 @@ const LIFE_MAX: Micros = Micros::from_s(10);
 
 /// How long the head of a request may take.
 const HEAD_WITHIN: Micros = Micros::from_s(5);
+
+/// What the kernel keeps of what was sent on a port and not taken. By itself it would keep megabytes: a stream that
+/// nobody reads would be full after half an hour. A Unix socket keeps no more by itself.
+const UNSENT_BYTES: usize = 128 << 10;
 
 /// How long accepting pauses when it fails, which it does for want of descriptors.
 const PAUSE: Micros = Micros::from_ms(200);
@@ -157,7 +163,12 @@ impl Listening {
 
     async fn next(&self) -> io::Result<Accepted> {
         Ok(match self {
-            Self::Tcp(listener) => Accepted::Tcp(listener.accept().await?.0),
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                // If the kernel will not, it keeps more, and who does not read is noticed later.
+                let _ = bound_unsent(stream.as_fd(), UNSENT_BYTES);
+                Accepted::Tcp(stream)
+            }
             Self::Unix(listener) => Accepted::Unix(listener.accept().await?.0),
         })
     }

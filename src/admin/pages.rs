@@ -28,8 +28,7 @@ const INDEX: &str = "weir\n\n\
     GET     /backends  JSON: state, since when, why, weight, in-flight, latency\n\
     GET     /shards    JSON: connections, in-flight, heartbeat, stalls\n\
     GET     /stats     JSON: requests, failures, retries, refusals, latency, all backends together\n\
-    GET     /live      server-sent events: all of it each second, after ten minutes of history\n\
-    GET     /live?once=true                        the same as one JSON object\n\
+    GET     /live      server-sent events: ten minutes of history, then all of it each second\n\
     \n\
     POST    /pools/POOL/backends                   add {\"address\", \"name\", \"weight\"}\n\
     DELETE  /pools/POOL/backends/NAME              remove, once what it has is finished\n\
@@ -39,7 +38,7 @@ const INDEX: &str = "weir\n\n\
     PUT     /pools/POOL/backends/NAME/weight       {\"weight\": 1 to 256}\n\
     POST    /reload                                the configuration file again\n\
     \n\
-    ?dry_run=true says what a change of a backend would do. Or use `weir ctl`.\n";
+    ?dry_run=true says what a change of a backend would do; /live?once=true is one JSON object. Or use `weir ctl`.\n";
 
 /// Answers with a page.
 ///
@@ -125,6 +124,21 @@ impl Quantiles {
             series.filter(|series| series.count() > 0).map(|series| series.quantile(quantile).as_us())
         };
         Self { p50_us: at(0.5), p90_us: at(0.9), p99_us: at(0.99), p99_9_us: at(0.999) }
+    }
+}
+
+/// How long what came waited for its shard, at most.
+#[derive(Serialize)]
+pub(super) struct Waiting {
+    /// From a completion to its handling.
+    r#loop: Quantiles,
+    /// From a client's handshake to its accept.
+    accept: Quantiles,
+}
+
+impl Waiting {
+    pub(super) fn of(stall: &Series<u64>, accept_delay: &Series<u64>) -> Self {
+        Self { r#loop: Quantiles::of(Some(stall)), accept: Quantiles::of(Some(accept_delay)) }
     }
 }
 

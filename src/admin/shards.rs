@@ -1,5 +1,6 @@
 //! The page `/shards`: how each shard fares, and whether the process is degraded.
 
+use super::pages::Waiting;
 use crate::control::Desk;
 use crate::fleet::status::ShardStatus;
 use crate::metrics::ShardTotals;
@@ -36,6 +37,7 @@ struct ShardPage {
     stalls: u64,
     /// Shards that ended and whose sockets it took over.
     adopted: Vec<u16>,
+    waiting: Waiting,
     ring: RingPage,
 }
 
@@ -45,8 +47,11 @@ struct RingPage {
     turns: u64,
     completions: u64,
     parks: u64,
+    parked_us: u64,
+    spun_us: u64,
     no_buffers: u64,
     buffers_in_use: u64,
+    buffers: u64,
 }
 
 /// What control and the shards know of the shards.
@@ -84,12 +89,16 @@ fn shard_page(shard: &ShardStatus, in_flight: u64, recorded: &ShardTotals) -> Sh
         doing: shard.doing,
         stalls: shard.stalls,
         adopted: shard.adopted.clone(),
+        waiting: Waiting::of(&recorded.stall, &recorded.accept_delay),
         ring: RingPage {
             turns: ring.turns,
             completions: ring.completions,
             parks: ring.parks,
+            parked_us: ring.parked_us,
+            spun_us: ring.spun_us,
             no_buffers: ring.no_buffers,
             buffers_in_use: ring.buffers_in_use,
+            buffers: ring.buffers,
         },
     }
 }

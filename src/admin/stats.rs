@@ -1,8 +1,8 @@
 //! The page `/stats`: everything that happened since the process began, all backends together.
 
-use super::pages::Quantiles;
+use super::pages::{Quantiles, Waiting};
 use crate::control::Desk;
-use crate::fleet::status::{BackendStatus, PoolStatus};
+use crate::fleet::status::{self, PoolStatus};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -35,6 +35,8 @@ pub(super) struct Stats {
     response_body_bytes: u64,
     upstream_connects: u64,
     phases: BTreeMap<&'static str, Quantiles>,
+    /// What waited for a shard: completions for its loop, and connections for their accept.
+    waiting: Waiting,
     pools: Vec<PoolPage>,
     configuration: Configuration,
 }
@@ -83,7 +85,8 @@ struct Configuration {
 /// Adds up what control and the shards know.
 pub(super) fn page(desk: &Desk) -> Stats {
     let summary = desk.totals().summary();
-    let backends = desk.backends();
+    let (backends, pools) = (desk.backends(), desk.pools());
+    let left = || pools.iter().map(|pool| &pool.left);
     let ready = desk.ready();
     Stats {
         version: env!("CARGO_PKG_VERSION"),
@@ -100,8 +103,14 @@ pub(super) fn page(desk: &Desk) -> Stats {
         failures: summary.failures.into_iter().collect(),
         retries: summary.retries,
         retries_denied: summary.retries_denied,
-        ejections: backends.iter().map(|backend| backend.ejections).sum(),
-        failovers: failovers(&backends),
+        ejections: backends
+            .iter()
+            .map(|backend| backend.ejections)
+            .chain(left().map(|left| left.ejections))
+            .sum(),
+        failovers: failovers(
+            backends.iter().map(|backend| &backend.failovers).chain(left().map(|left| &left.failovers)),
+        ),
         refusals: summary
             .refusals
             .into_iter()
@@ -115,21 +124,21 @@ pub(super) fn page(desk: &Desk) -> Stats {
             .iter()
             .map(|(phase, series)| (phase.label(), Quantiles::of(Some(series))))
             .collect(),
-        pools: desk.pools().into_iter().map(pool).collect(),
+        waiting: Waiting::of(&summary.stall, &summary.accept_delay),
+        pools: pools.iter().map(pool).collect(),
         configuration: configuration(desk),
     }
 }
 
-fn failovers(backends: &[BackendStatus]) -> Failovers {
-    let all = || backends.iter().map(|backend| &backend.failovers);
-    let count = all().map(|failovers| failovers.count).sum();
-    let sum_us: u64 = all().map(|failovers| failovers.sum.as_us()).sum();
-    Failovers { count, mean_us: sum_us.checked_div(count), lost: all().map(|failovers| failovers.lost).sum() }
+fn failovers<'a>(all: impl Iterator<Item = &'a status::Failovers> + Clone) -> Failovers {
+    let count = all.clone().map(|failovers| failovers.count).sum();
+    let sum_us: u64 = all.clone().map(|failovers| failovers.sum.as_us()).sum();
+    Failovers { count, mean_us: sum_us.checked_div(count), lost: all.map(|failovers| failovers.lost).sum() }
 }
 
-fn pool(pool: PoolStatus) -> PoolPage {
+fn pool(pool: &PoolStatus) -> PoolPage {
     let PoolStatus { name, panic, usable, backends, ejected, left: _ } = pool;
-    PoolPage { name, backends, usable, ejected, panic }
+    PoolPage { name: name.clone(), backends: *backends, usable: *usable, ejected: *ejected, panic: *panic }
 }
 
 fn configuration(desk: &Desk) -> Configuration {

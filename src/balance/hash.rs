@@ -54,30 +54,30 @@ pub(super) fn mixed(mut x: u64) -> u64 {
 
 /// splitmix64: small, fast, and good from any seed, also from seeds 0, 1, 2 of neighbouring shards.
 #[derive(Clone, Debug)]
-pub(super) struct Draws(u64);
+pub struct Draws(u64);
 
 impl Draws {
     /// The sequence that `seed` names.
-    pub(super) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// 64 bits.
     #[inline]
-    pub(super) fn bits(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mixed(self.0)
     }
 
     /// A number from 0 up to 1.
-    pub(super) fn unit(&mut self) -> f64 {
+    pub fn unit(&mut self) -> f64 {
         (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// A number below `limit`, which must not be 0 (Lemire's product; its bias, limit / 2⁶⁴, shows
     /// in no test).
     #[inline]
-    pub(super) fn below(&mut self, limit: u64) -> u64 {
+    pub fn below(&mut self, limit: u64) -> u64 {
         ((u128::from(self.bits()) * u128::from(limit)) >> 64) as u64
     }
 }

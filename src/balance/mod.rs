@@ -22,7 +22,7 @@ mod trials;
 mod view;
 
 pub use counts::*;
-pub use hash::{client_hash, name_hash};
+pub use hash::{Draws, client_hash, name_hash};
 pub use merger::{Merger, Round};
 pub use outcomes::Outcomes;
 pub use picker::{Asked, Member, Picker};

@@ -5,8 +5,8 @@
 
 use super::{WRONG, load, say, tell, warn};
 use crate::config::{
-    self, Check, Config, Eject, Forwarded, Health, HostPattern, ListenAddress, OnShardLoss, Pool, Retry,
-    Route, Runtime,
+    self, Answers, Check, Config, Eject, Forwarded, Health, HostPattern, ListenAddress, OnShardLoss, Pool,
+    Retry, Route, Runtime,
 };
 use crate::ring::{self, RingRefused};
 use crate::serve::Account;
@@ -48,6 +48,7 @@ fn summary(config: &Config, cores: &[usize]) -> String {
         vec![name, address, of_clients(listener)]
     };
     section("listeners", config.listeners.iter().map(listener).collect());
+    section("error pages", error_pages(config));
     section("routes", routes(config));
     section("pools", config.pools.iter().map(pool).collect());
     for pool in &config.pools {
@@ -83,6 +84,20 @@ fn of_clients(listener: &config::Listener) -> String {
     let trusted = if trusted.is_empty() { "nobody".to_owned() } else { trusted.join(" ") };
     let via = listener.via.as_ref().map_or("no Via".to_owned(), |via| format!("Via {via}"));
     format!("http, forwarded {forwarded}, {via}, trusts {trusted}")
+}
+
+/// The pages that weir's own answers get, by listener, and how large each is.
+fn error_pages(config: &Config) -> Vec<Vec<String>> {
+    let row = |listener: &config::Listener, page: &config::ErrorPage| {
+        let answers = match page.answers {
+            Answers::Status(status) => status.to_string(),
+            Answers::Class(class) => format!("{class}xx"),
+        };
+        let page = format!("{}, {} bytes, {}", page.file.display(), page.body.0.len(), page.content_type);
+        vec![listener.name.clone(), answers, page]
+    };
+    let pages = |listener| move |page| row(listener, page);
+    config.listeners.iter().flat_map(|listener| listener.error_pages.0.iter().map(pages(listener))).collect()
 }
 
 /// The routes, and each listener's default pool as the last of its own.

@@ -7,14 +7,17 @@
 //! What was asked for goes to stdout, what went wrong to stderr with "weir: " before each line, so that
 //! a log in which several programs write shows whose it is.
 
+mod bench;
 mod check;
 mod ctl;
 mod demo;
 mod doctor;
+mod explain;
 mod run;
 
 use crate::config::{self, Checked, Fault};
 use crate::serve::Begin;
+use crate::sys;
 use clap::{Parser, Subcommand};
 use std::fmt::Display;
 use std::fs;
@@ -43,7 +46,8 @@ struct Arguments {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 all is well, 1 the host refused (a taken port, no io_uring), 2 the arguments or the \
-configuration are wrong, or `weir doctor` found something missing, 3 `weir ctl` found no weir to ask.
+configuration are wrong, `weir doctor` found something missing, or `weir explain` does not know the word, \
+3 `weir ctl` found no weir to ask.
 
 weir needs Linux 6.1 or newer (6.12.21 or newer is recommended) with io_uring allowed. Docker's default \
 seccomp profile forbids io_uring: run with --security-opt seccomp=config/seccomp.json.";
@@ -76,8 +80,16 @@ enum Command {
     },
     #[command(about = "Ask a running weir, or change what it serves", long_about = ctl::HELP)]
     Ctl(ctl::Ctl),
+    #[command(about = "Explain a status, a cause or a state: what it means, and what to do", long_about = explain::HELP)]
+    Explain {
+        /// A status, a cause, a state, a metric's name; left out: all are listed
+        #[arg(allow_hyphen_values = true)]
+        word: Option<String>,
+    },
     #[command(about = "Try weir: three small backends and a balancer in front of them", long_about = DEMO_HELP)]
     Demo,
+    #[command(about = "Measure a target's latency under an open load; exits 0, 1 or 2", long_about = bench::HELP)]
+    Bench(Box<bench::Arguments>),
 }
 
 // A paragraph is one line, which clap breaks to the terminal's width; tables keep within 80 columns.
@@ -127,7 +139,9 @@ pub fn main() -> ExitCode {
         Command::Check { config } => check::check(&config),
         Command::Doctor { config, json } => doctor::doctor(config.as_deref(), json),
         Command::Ctl(ctl) => ctl::ctl(&ctl),
+        Command::Explain { word } => explain::explain(word.as_deref()),
         Command::Demo => demo::demo(),
+        Command::Bench(arguments) => bench::bench(&arguments),
     })
 }
 
@@ -146,7 +160,8 @@ fn load_with_text(file: &Path) -> Result<(Checked, String), u8> {
         tell(format_args!("{name}: cannot be read: {error}; name a readable file with --config"));
         WRONG
     })?;
-    let checked = config::parse(&text, &name).map_err(|faults| {
+    let read = |path: &Path, max| sys::file::read(path, max).map_err(|error| error.to_string());
+    let checked = config::parse_with(&text, &name, &read).map_err(|faults| {
         tell(faults);
         WRONG
     })?;

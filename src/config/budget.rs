@@ -46,15 +46,25 @@ const SHARD_LENGTHS: u64 = 3 * 3_328;
 const SHARD_COUNTER_BYTES: u64 = 2 * 4;
 const CONTROL_COUNTER_BYTES: u64 = 8;
 
+/// What control keeps of the last second and of the last five beside its totals: lengths of each backend's whole
+/// exchanges, twice, two kinds of each shard, in 32 bits; and ten minutes of figures (`metrics::History`).
+const RECENT_BACKEND_BYTES: u64 = 2 * 3_328 * 4;
+const RECENT_SHARD_BYTES: u64 = 2 * 3_328 * 4;
+const HISTORY_BYTES: u64 = 3 << 20;
+
 /// Messages that wait for control at most, and what a backend takes in one.
 const CONTROL_MAIL: u64 = 8_192;
 const MESSAGE_BYTES: u64 = 160;
 const MESSAGE_BACKEND_BYTES: u64 = 4;
 
-/// Connections of each admin listener, what one takes, and what a backend takes in the longest page.
+/// Connections of each admin listener, what one takes, and what a backend and a shard take in the longest page.
 const ADMIN_CONNECTIONS: u64 = 64;
 const ADMIN_BYTES: u64 = 64 << 10;
 const PAGE_BACKEND_BYTES: u64 = 16 << 10;
+const PAGE_SHARD_BYTES: u64 = 8 << 10;
+
+/// Of a pool: what backends that left it came to, and its sum while a page by pool is made.
+const POOL_RECORDS: u64 = 2;
 
 /// The process without shards: its threads, its tables, its configuration. The program's own text, which the
 /// kernel can drop and read again, is not in it.
@@ -65,7 +75,8 @@ const PROCESS_BYTES: u64 = 8 << 20;
 /// For each shard: 9 × buffers × (`buffer_size` + 2 KiB), eight of the nine only while thousands of pieces
 /// wait for peers that do not read; 6 × [`kept_max_bytes`] for what exchanges keep, incomplete heads,
 /// large requests and answers; `max_connections` × 12 KiB; the ring; the histograms of the shard and of its
-/// backends. For the process: idle upstream connections × 1 KiB, control's histograms, mail and admin pages.
+/// backends. For the process: idle upstream connections × 1 KiB, control's histograms, its history, mail and
+/// admin pages, error pages twice (while a reload brings others).
 /// An eighth more for what the allocator needs to manage it. The kernel's socket buffers are not in it: they are the kernel's to give
 /// (`net.ipv4.tcp_mem`). Backends are those of the file: each that a name resolves to beyond one, or that is
 /// added at run time, takes its histograms.
@@ -73,19 +84,24 @@ pub fn worst_case_memory_bytes(config: &Config, shards: usize) -> u64 {
     let shards = shards as u64;
     let backends: u64 = config.pools.iter().map(|pool| pool.backends.len() as u64).sum();
     let a_shard = shard_bytes(&config.runtime)
-        .saturating_add(SHARD_LENGTHS * (SHARD_COUNTER_BYTES + CONTROL_COUNTER_BYTES))
+        .saturating_add(SHARD_LENGTHS * (SHARD_COUNTER_BYTES + CONTROL_COUNTER_BYTES) + RECENT_SHARD_BYTES)
         .saturating_add(backends.saturating_mul(LENGTHS * SHARD_COUNTER_BYTES));
     let idle = config.pools.iter().map(|pool| {
         (pool.upstream.idle_per_backend as u64)
             .saturating_mul(pool.backends.len() as u64)
             .saturating_mul(IDLE_BYTES)
     });
+    // The old ones stay until the last client has read them.
+    let pages = config.listeners.iter().map(|listener| 2 * listener.error_pages.bytes()).sum::<u64>();
     let control = PROCESS_BYTES
-        + backends * LENGTHS * CONTROL_COUNTER_BYTES
+        + HISTORY_BYTES
+        + pages
+        + (backends + POOL_RECORDS * config.pools.len() as u64) * LENGTHS * CONTROL_COUNTER_BYTES
+        + backends * RECENT_BACKEND_BYTES
         + CONTROL_MAIL * (MESSAGE_BYTES + backends * MESSAGE_BACKEND_BYTES);
     let admin = config.admin.listen.len() as u64
         * ADMIN_CONNECTIONS
-        * (ADMIN_BYTES + backends.saturating_mul(PAGE_BACKEND_BYTES));
+        * (ADMIN_BYTES + backends.saturating_mul(PAGE_BACKEND_BYTES) + shards * PAGE_SHARD_BYTES);
     let all = idle.fold(a_shard.saturating_mul(shards), u64::saturating_add);
     let all = all.saturating_add(control).saturating_add(admin);
     all.saturating_add(all / 8)

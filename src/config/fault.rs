@@ -6,8 +6,10 @@
 //! A fault is text, not an enum: nothing but a reader's eyes ever reacts to one, and all get the same
 //! reaction.
 
+use super::ReadFile;
 use std::cell::RefCell;
 use std::fmt;
+use std::path::Path;
 use toml::de::Error as SyntaxError;
 
 /// One thing that is wrong, where, and what to write instead.
@@ -88,6 +90,7 @@ pub(super) struct Place {
 pub(super) struct Report<'a> {
     text: &'a str,
     file: &'a str,
+    read: ReadFile<'a>,
     /// The offset at which each line begins, for a binary search.
     line_starts: Vec<usize>,
     /// With their offsets, by which they are sorted at the end.
@@ -96,15 +99,21 @@ pub(super) struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn new(text: &'a str, file: &'a str) -> Self {
+    pub(super) fn new(text: &'a str, file: &'a str, read: ReadFile<'a>) -> Self {
         let newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         Self {
             text,
             file,
+            read,
             line_starts: std::iter::once(0).chain(newlines.map(|(offset, _)| offset + 1)).collect(),
             errors: RefCell::default(),
             warnings: RefCell::default(),
         }
+    }
+
+    /// What is in a file that the text names; beyond `max` bytes one more and no others.
+    pub(super) fn read_file(&self, path: &Path, max: usize) -> Result<Vec<u8>, String> {
+        (self.read)(path, max)
     }
 
     /// Records what makes the configuration unusable.

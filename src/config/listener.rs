@@ -3,8 +3,9 @@
 //! Here: reading both, and the checks between them. Not here: matching a request to a route (`route`).
 
 use super::address::{self, host_pattern, route_path};
+use super::error_pages::error_pages;
 use super::fault::{Place, Wrong};
-use super::model::{Forwarded, HostPattern, ListenAddress, Listener, OnHalfClose, Route};
+use super::model::{ErrorPages, Forwarded, HostPattern, ListenAddress, Listener, OnHalfClose, Route};
 use super::network::TrustedProxies;
 use super::read::{ListenAddresses, claim_address};
 use super::reference::{Claims, find};
@@ -114,6 +115,7 @@ fn listener(
         request_id: s.text("request_id", address::field_name).flatten(),
         max_connections: s.integer("max_connections", ANY_COUNT, 0) as usize,
         max_connections_per_client: s.integer("max_connections_per_client", ANY_COUNT, 0) as usize,
+        error_pages: s.section("error_pages").map_or_else(ErrorPages::default, error_pages),
     };
     s.finish(LISTENER_LATER);
     listener

@@ -93,6 +93,23 @@ impl AttemptFailure {
         }
     }
 
+    /// The failure's type in `Proxy-Status` (RFC 9209 §2.3).
+    pub const fn proxy_error(self) -> &'static str {
+        match self {
+            // Refused, reset or unreachable: the one type that is true of all three.
+            Self::Connect => "destination_unavailable",
+            Self::ConnectTimeout => "connection_timeout",
+            Self::Full => "connection_limit_reached",
+            Self::NotSent | Self::NoResponse => "connection_terminated",
+            Self::SendTimeout => "connection_write_timeout",
+            Self::ResponseTimeout | Self::Stalled => "connection_read_timeout",
+            Self::BadResponse => "http_protocol_error",
+            Self::Truncated => "http_response_incomplete",
+            // Neither is ever answered by weir itself.
+            Self::Status(_) | Self::ClientGone => "proxy_internal_error",
+        }
+    }
+
     /// The backend cannot have begun with the request.
     const fn is_untouched(self) -> bool {
         match self {

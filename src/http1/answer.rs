@@ -5,6 +5,7 @@
 //! there is none.
 
 use super::fields::Fields;
+use super::proxy_status::ProxyStatus;
 use super::request::RequestHead;
 use super::rewrite::write_field;
 
@@ -35,21 +36,36 @@ pub fn write_no_content(out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
 }
 
-/// Appends to `out` a whole answer with `body` as its text.
-///
-/// `close` adds `Connection: close`. `head_only`, for a request with method HEAD, leaves the body out and
-/// its length in.
-pub fn write_error(status: u16, reason: &str, body: &str, close: bool, head_only: bool, out: &mut Vec<u8>) {
+/// The head of one of weir's own answers.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerHead<'a> {
+    /// Its status.
+    pub status: u16,
+    /// What its body is.
+    pub content_type: &'a str,
+    /// Bytes of its body, whether it is sent or not: to a HEAD it is not.
+    pub body_len: usize,
+    /// Why it is weir's own; `None`: weir does not name itself.
+    pub proxy_status: Option<ProxyStatus<'a>>,
+    /// The connection ends with it.
+    pub close: bool,
+}
+
+/// Appends to `out` the head of an answer, to which its body is to be added unless the request was a HEAD.
+pub fn write_answer_head(head: &AnswerHead<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 ");
-    write_decimal(usize::from(status), out);
+    write_decimal(usize::from(head.status), out);
     out.push(b' ');
-    out.extend_from_slice(reason.as_bytes());
-    out.extend_from_slice(b"\r\nContent-Type: text/plain\r\nContent-Length: ");
-    write_decimal(body.len(), out);
-    out.extend_from_slice(if close { b"\r\nConnection: close\r\n\r\n" } else { b"\r\n\r\n" });
-    if !head_only {
-        out.extend_from_slice(body.as_bytes());
+    out.extend_from_slice(reason_phrase(head.status).as_bytes());
+    out.extend_from_slice(b"\r\nContent-Type: ");
+    out.extend_from_slice(head.content_type.as_bytes());
+    out.extend_from_slice(b"\r\nContent-Length: ");
+    write_decimal(head.body_len, out);
+    out.extend_from_slice(b"\r\n");
+    if let Some(proxy_status) = &head.proxy_status {
+        proxy_status.write(out);
     }
+    out.extend_from_slice(if head.close { b"Connection: close\r\n\r\n" } else { b"\r\n" });
 }
 
 fn write_decimal(mut number: usize, out: &mut Vec<u8>) {

@@ -25,7 +25,7 @@
 //! | `rewrite.rs`, `write_request.rs`, `write_response.rs` | the head that goes on |
 //! | `chunked.rs` | the chunked coding |
 //! | `extension.rs`, `trailer.rs` | what of it is never passed on, or refused |
-//! | `answer.rs` | weir's own small answers |
+//! | `answer.rs`, `proxy_status.rs` | weir's own answers, and how they say whose they are |
 
 mod answer;
 mod authority;
@@ -36,6 +36,7 @@ mod extension;
 mod fields;
 mod framing;
 mod head;
+mod proxy_status;
 mod refusal;
 mod request;
 mod response;
@@ -48,13 +49,14 @@ mod write_response;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{reason_phrase, write_error, write_no_content, write_trace};
+pub use answer::{AnswerHead, reason_phrase, write_answer_head, write_no_content, write_trace};
 pub use chunked::{
     BadChunk, CHUNK_END, ChunkDecoder, ChunkLimits, ChunkWhy, Chunks, LAST_CHUNK, write_chunk_head,
 };
 pub use client::{AddressText, client_named};
 pub use fields::Fields;
 pub use head::{HeadLimits, Method, Parse, Span, Version};
+pub use proxy_status::ProxyStatus;
 pub use refusal::{BadHead, Why};
 pub use request::{RequestBody, RequestHead, Target, parse_request};
 pub use response::{ResponseBody, ResponseHead, parse_response};

@@ -107,6 +107,8 @@ metrics! {
         "Shards that serve, and shards that ended.";
     CONNECTIONS: Gauge "weir_connections" One ["shard"]
         "Open connections with clients.";
+    CONNECTIONS_MAX: Gauge "weir_connections_max" One ["shard"]
+        "Connections with clients that the shard may have: runtime.max_connections, or less for want of descriptors.";
     IMBALANCE: Gauge "weir_connections_imbalance" One []
         "The most connections with clients on one shard over the mean of all shards; 1 is even.";
     IDLE_UPSTREAM: Gauge "weir_upstream_connections_idle" One ["shard"]

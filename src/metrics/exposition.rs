@@ -187,7 +187,7 @@ impl std::fmt::Display for Canonical {
             let fraction = if rest == 0 { String::new() } else { format!(".{rest}") };
             return write!(f, "{first}{fraction}e-{power:02}");
         }
-        let fraction = if us % 1_000_000 == 0 { ".0" } else { "" };
+        let fraction = if us.is_multiple_of(1_000_000) { ".0" } else { "" };
         write!(f, "{}{fraction}", Seconds(self.0))
     }
 }

@@ -204,7 +204,8 @@ impl History {
         for slot in self.slots.iter_mut().rev() {
             kept += slot.backends.len();
             if kept > BACKENDS_MAX && !slot.backends.is_empty() {
-                Arc::make_mut(slot).backends = Vec::new();
+                let (phases, backends) = (slot.phases.clone(), Vec::new());
+                *slot = Arc::new(Slot { phases, backends, ..**slot });
             }
         }
     }

@@ -183,6 +183,8 @@ pub struct ShardStats {
     pub(super) not_kept: u64,
     pub(super) connections: u32,
     pub(super) idle_upstream: u32,
+    /// Downstream connections that there may be.
+    pub connections_max: u32,
     /// The ring's own counters.
     pub ring: RingCounters,
 }
@@ -205,6 +207,7 @@ impl ShardStats {
             not_kept: 0,
             connections: 0,
             idle_upstream: 0,
+            connections_max: 0,
             ring: RingCounters::default(),
         }
     }
@@ -222,6 +225,7 @@ impl ShardStats {
         spare.grow(current.backends.len());
         spare.connections = current.connections;
         spare.idle_upstream = current.idle_upstream;
+        spare.connections_max = current.connections_max;
         spare.ring = current.ring;
         std::mem::replace(current, spare)
     }
@@ -339,7 +343,7 @@ impl ShardStats {
         self.stall.clear();
         self.accept_delay.clear();
         (self.accepted, self.accept_pauses, self.evicted, self.not_kept) = Default::default();
-        (self.connections, self.idle_upstream) = Default::default();
+        (self.connections, self.idle_upstream, self.connections_max) = Default::default();
         self.ring = RingCounters::default();
     }
 

@@ -5,7 +5,7 @@
 
 use super::Series;
 use super::stats::{CLASSES, Phase, UpstreamFailure};
-use super::totals::{BackendTotals, Totals};
+use super::totals::{BackendTotals, ShardTotals, Totals};
 
 /// All backends' and shards' totals, added up, those of backends that are no more too.
 #[derive(Debug, Default)]
@@ -32,6 +32,10 @@ pub struct Summary {
     pub connections: u64,
     /// Lengths of the phases of all exchanges.
     pub phases: Vec<(Phase, Series<u64>)>,
+    /// The longest that each completion may have waited for its shard's loop.
+    pub stall: Series<u64>,
+    /// The longest that each accepted connection may have waited for it.
+    pub accept_delay: Series<u64>,
 }
 
 impl Totals {
@@ -64,7 +68,16 @@ impl Totals {
             accepted: self.shards.iter().map(|shard| shard.accepted).sum(),
             connections: self.shards.iter().map(|shard| u64::from(shard.connections)).sum(),
             phases: Phase::ALL.iter().map(of_phase).collect(),
+            stall: self.of_shards(|shard| &shard.stall),
+            accept_delay: self.of_shards(|shard| &shard.accept_delay),
         }
+    }
+
+    /// One kind of lengths, of all shards.
+    fn of_shards(&self, of: fn(&ShardTotals) -> &Series<u64>) -> Series<u64> {
+        let mut lengths = Series::default();
+        self.shards.iter().for_each(|shard| lengths.add(of(shard)));
+        lengths
     }
 }
 
@@ -81,7 +94,8 @@ mod tests {
         let mut totals = Totals::new(2, 2);
         for shard in 0..2u16 {
             let mut stats = ShardStats::new(2);
-            stats.accepted(None);
+            stats.accepted(Some(Micros::from_ms(4)));
+            stats.handled(5, Micros::from_us(70));
             stats.set_connections(3, 1);
             for id in [BackendId(0), BackendId(1)] {
                 stats.answered(id, 200);
@@ -107,6 +121,8 @@ mod tests {
         assert_eq!((summary.accepted, summary.connections), (2, 6));
         let (_, whole) = summary.phases.iter().find(|(phase, _)| *phase == Phase::Whole).unwrap();
         assert_eq!((whole.count(), whole.sum()), (4, Micros::from_ms(6)));
+        assert_eq!((summary.stall.count(), summary.stall.sum()), (10, Micros::from_us(700)));
+        assert_eq!((summary.accept_delay.count(), summary.accept_delay.sum()), (2, Micros::from_ms(8)));
         assert!((1_980..=2_020).contains(&whole.quantile(0.99).as_us()));
     }
 }

@@ -68,6 +68,8 @@ pub struct ShardTotals {
     pub connections: u32,
     /// Idle upstream connections when last asked.
     pub idle_upstream: u32,
+    /// Downstream connections that there may be.
+    pub connections_max: u32,
     /// The ring's counters when last asked.
     pub ring: RingCounters,
     /// Completion to handling: the longest that each completion may have waited for the shard's loop.
@@ -129,6 +131,7 @@ impl Totals {
         shard.not_kept += part.not_kept;
         shard.connections = part.connections;
         shard.idle_upstream = part.idle_upstream;
+        shard.connections_max = part.connections_max;
         shard.ring = part.ring;
         shard.stall.add(&part.stall);
         shard.accept_delay.add(&part.accept_delay);

@@ -4,6 +4,7 @@ use super::exchange::After;
 use super::peer::Peer;
 use super::refusal::{Ending, Refused};
 use super::request::{Input, Outgoing, take_request};
+use super::said::About;
 use super::service::{ListenerRules, ListenerService, Service, Stage};
 use super::vanished::CLIENT_GONE;
 use crate::exchange::is_head;
@@ -180,6 +181,11 @@ impl Client {
             self.sending = None;
         }
         self.sending.is_none()
+    }
+
+    /// A request came to nothing, and there is no answer.
+    pub(super) fn gave_up(&self, refusal: Refusal) {
+        self.service.refused(refusal, &About { listener: Some(&self.listener), ..About::default() });
     }
 
     /// The rules of the connection's listener.

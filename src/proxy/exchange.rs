@@ -210,8 +210,8 @@ impl Client {
         let facts = &way.outgoing.facts;
         let keep = way.outgoing.body.is_done() && facts.keep_alive && !self.closing();
         let ending = if keep { Ending::KeepAlive } else { Ending::Close };
-        self.refuse(refused, ending, facts.method == Method::Head).await;
-        if keep { After::Next } else { After::Close }
+        let refused = refused.in_pool(&way.outgoing.pool);
+        self.refuse(refused, ending, facts.method == Method::Head).await
     }
 
     /// How far an attempt came, as far as the first bytes of its answer go.
@@ -409,7 +409,7 @@ impl Client {
             }
             Fault::Os(_) => Refusal::ClientGone,
         };
-        self.service.stats.borrow_mut().refused(0, cause);
+        self.gave_up(cause);
         self.record_ended(Ended::Lost(cause));
         After::Close
     }

@@ -19,7 +19,7 @@
 //! | `upload.rs` | a request's body, when it did not come with the head |
 //! | `response.rs` | a response's head and first bytes, ready to go down |
 //! | `download.rs` | the rest of a response's body |
-//! | `refusal.rs` | weir's own answers |
+//! | `refusal.rs`, `said.rs` | weir's own answers, and what the log says of them |
 //! | `seats.rs` | which connections wait for their client, and who makes room |
 //! | `vanished.rs` | clients that go away while their answer is awaited |
 //! | `tunnel.rs` | raw bytes both ways after 101 |
@@ -36,6 +36,7 @@ mod peer;
 mod refusal;
 mod request;
 mod response;
+mod said;
 mod seats;
 mod service;
 mod tunnel;

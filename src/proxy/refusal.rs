@@ -1,14 +1,24 @@
 //! weir's own answers: why a request is refused, and how its connection ends.
 //!
+//! An answer has a line of text, with the cause's word in it, unless the listener has a page for its status. A
+//! page is sent from where it lies, so that clients that do not read it cost no memory of weir's.
+//!
 //! A connection whose request was not read to its end is closed slowly: closing a socket with unread
 //! bytes resets it, and the reset can overtake the answer. Called by `connection.rs` and `exchange.rs`.
 
+use super::attempt::counted_as;
 use super::connection::Client;
+use super::exchange::After;
 use super::hold::counted;
+use super::said::About;
 use crate::exchange::{AttemptFailure, BadBody, BadRequest};
-use crate::http1::{BadHead, reason_phrase, write_error};
-use crate::metrics::Refusal;
+use crate::http1::{AnswerHead, BadHead, ProxyStatus, reason_phrase, write_answer_head};
+use crate::metrics::{Refusal, UpstreamFailure};
+use crate::ring::{Fault, Payload};
 use crate::time::Micros;
+use crate::upstream::Pool;
+use std::rc::Rc;
+use std::sync::Arc;
 
 /// How long a client whose request was refused is listened to, so that it can read the answer.
 const LINGER: Micros = Micros::from_s(2);
@@ -20,17 +30,19 @@ const LINGER_BYTES_MAX: usize = 8 << 20;
 const ANSWER_TIMEOUT: Micros = Micros::from_s(10);
 
 /// A request that weir answers itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refused {
     status: u16,
     refusal: Refusal,
+    /// How the last attempt failed, if there was one.
+    failure: Option<AttemptFailure>,
+    /// Whose it was, if it got so far.
+    pool: Option<Rc<Pool>>,
     says: Says,
 }
 
 /// What the client reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
 enum Says {
-    /// A line, without its end.
+    /// A line, without its end, or the listener's page in its place.
     Text(String),
     /// An answer that is whole already, and says that the connection ends.
     Answer(Vec<u8>),
@@ -42,7 +54,12 @@ impl Refused {
     }
 
     fn says(status: u16, refusal: Refusal, text: String) -> Self {
-        Self { status, refusal, says: Says::Text(text) }
+        Self { status, refusal, failure: None, pool: None, says: Says::Text(text) }
+    }
+
+    /// It was on its way to this pool.
+    pub(super) fn in_pool(self, pool: &Rc<Pool>) -> Self {
+        Self { pool: Some(pool.clone()), ..self }
     }
 
     /// A request that does not go up. `out`: what [`take_request`](crate::exchange::take_request) wrote.
@@ -54,7 +71,8 @@ impl Refused {
             BadRequest::UpgradeWithBody => (400, Refusal::Unsupported),
             BadRequest::TraceWithBody => (400, Refusal::BadHead),
             BadRequest::LastHop { status } => {
-                return Self { status: *status, refusal: Refusal::LastHop, says: Says::Answer(out) };
+                let refusal = Refusal::LastHop;
+                return Self { says: Says::Answer(out), ..Self::says(*status, refusal, String::new()) };
             }
             BadRequest::NoRoute => (404, Refusal::NoRoute),
             BadRequest::AmbiguousPath => (400, Refusal::BadHead),
@@ -101,7 +119,38 @@ impl Refused {
     }
 
     pub(super) fn upstream(failure: AttemptFailure) -> Self {
-        Self::new(failure.status(), Refusal::UpstreamFailed, failure.phase())
+        let refused = Self::new(failure.status(), Refusal::UpstreamFailed, failure.phase());
+        Self { failure: Some(failure), ..refused }
+    }
+
+    /// The words for the cause, which `weir explain` knows; and the error's type in `Proxy-Status`.
+    fn causes(&self) -> ((&'static str, Option<&'static str>), &'static str) {
+        let finer = self.failure.and_then(counted_as).map(UpstreamFailure::label);
+        let error = self.failure.map_or_else(|| proxy_error(self.refusal), AttemptFailure::proxy_error);
+        ((self.refusal.label(), finer), error)
+    }
+}
+
+/// A refusal's type in `Proxy-Status` (RFC 9209 §2.3).
+const fn proxy_error(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::BadHead
+        | Refusal::HeadTooLarge
+        | Refusal::BodyTooLarge
+        | Refusal::BadBody
+        | Refusal::HeadTimeout
+        | Refusal::BodyTimeout
+        | Refusal::SlowReader
+        | Refusal::ClientGone => "http_request_error",
+        Refusal::NoRoute => "destination_not_found",
+        Refusal::NoBackend | Refusal::UpstreamFailed => "destination_unavailable",
+        // Without asking the next hop: there was no need, or no room.
+        Refusal::Unsupported
+        | Refusal::LastHop
+        | Refusal::HeadMemory
+        | Refusal::RequestMemory
+        | Refusal::TooManyConnections
+        | Refusal::Stopped => "proxy_internal_response",
     }
 }
 
@@ -114,32 +163,69 @@ pub(super) enum Ending {
     Close,
 }
 
+/// An answer's head, or all of it, and the page that follows.
+type Written = (Vec<u8>, Option<Rc<Arc<[u8]>>>);
+
 impl Client {
     /// Answers a request that was refused. `head_only`: it was a HEAD.
-    pub(super) async fn refuse(&mut self, refused: Refused, ending: Ending, head_only: bool) {
-        let Refused { status, refusal, says } = refused;
-        self.service.stats.borrow_mut().refused(status, refusal);
-        self.record_refused(status, refusal);
+    pub(super) async fn refuse(&mut self, refused: Refused, ending: Ending, head_only: bool) -> After {
+        self.tell(&refused);
+        self.record_refused(refused.status, refused.refusal);
         let close = ending == Ending::Close;
-        let out = match says {
-            Says::Answer(out) => out,
-            Says::Text(text) => {
-                let mut out = self.service.spare();
-                let body = format!("{status} {}: {text}\n", reason_phrase(status));
-                write_error(status, reason_phrase(status), &body, close, head_only, &mut out);
-                out
-            }
-        };
+        let (out, page) = self.written(refused, close, head_only);
         if let Err(fault) = self.sent_before().await {
-            self.lost(fault);
-            return;
+            return self.lost(fault);
         }
         let due = self.service.now() + ANSWER_TIMEOUT;
-        let Some(payload) = counted(&self.service, out) else { return };
-        let sent = self.stream.send(payload, due).await;
-        if close && sent.outcome.is_ok() {
-            self.linger().await;
+        let Some(payload) = counted(&self.service, out) else { return After::Close };
+        let mut outcome = self.stream.send(payload, due).await.outcome;
+        if let (Some(page), Ok(())) = (page, outcome) {
+            outcome = self.stream.send(Payload::Shared(page), due).await.outcome;
         }
+        match outcome {
+            Ok(()) if close => self.linger().await,
+            Ok(()) => return After::Next,
+            // Whatever is left of it would keep the kernel's memory for a client that does not read.
+            Err(Fault::TimedOut) => self.stream.reset_on_close(),
+            Err(Fault::Os(_)) => {}
+        }
+        After::Close
+    }
+
+    /// Counts it, and says so now and then.
+    fn tell(&self, refused: &Refused) {
+        let what = match &refused.says {
+            Says::Text(text) => Some(text.as_str()),
+            Says::Answer(_) => None,
+        };
+        let Refused { status, refusal, pool, .. } = refused;
+        let (status, listener, pool) = (*status, Some(&*self.listener), pool.as_deref());
+        self.service.refused(*refusal, &About { status, listener, pool, what });
+    }
+
+    fn written(&self, refused: Refused, close: bool, head_only: bool) -> Written {
+        let (causes, error) = refused.causes();
+        let status = refused.status;
+        let text = match refused.says {
+            Says::Answer(out) => return (out, None),
+            Says::Text(text) => text,
+        };
+        let rules = self.rules();
+        let proxy_status = rules.pseudonym.as_deref().map(|by| ProxyStatus { by, error, causes });
+        let mut out = self.service.spare();
+        if let Some(page) = rules.pages.iter().find(|page| page.status == status) {
+            let (content_type, body_len) = (page.content_type, page.body.len());
+            write_answer_head(&AnswerHead { status, content_type, body_len, proxy_status, close }, &mut out);
+            return (out, (!head_only).then(|| page.body.clone()));
+        }
+        let cause = causes.1.map_or_else(|| causes.0.to_owned(), |finer| format!("{}/{finer}", causes.0));
+        let body = format!("{status} {}: {text} ({cause})\n", reason_phrase(status));
+        let (content_type, body_len) = ("text/plain", body.len());
+        write_answer_head(&AnswerHead { status, content_type, body_len, proxy_status, close }, &mut out);
+        if !head_only {
+            out.extend_from_slice(body.as_bytes());
+        }
+        (out, None)
     }
 
     /// Says that no more comes, and reads on until the client has closed, or for a while.
@@ -154,6 +240,58 @@ impl Client {
             if left == 0 || self.service.now() >= due {
                 return;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::OWN_STATUSES;
+    use crate::http1::Why;
+
+    #[test]
+    fn every_status_of_a_refusal_may_have_a_page() {
+        let head = |why| BadRequest::Head(BadHead { why, at: 0 });
+        let requests = [
+            head(Why::BadMethod),
+            head(Why::LineTooLong),
+            head(Why::HeadTooLarge),
+            head(Why::UnknownExpectation),
+            head(Why::UnknownCoding),
+            head(Why::UnsupportedVersion),
+            BadRequest::Body(BadBody::TooLarge { max: 1 }),
+            BadRequest::Body(BadBody::Truncated),
+            BadRequest::Connect,
+            BadRequest::UpgradeWithBody,
+            BadRequest::TraceWithBody,
+            BadRequest::NoRoute,
+            BadRequest::AmbiguousPath,
+        ];
+        let failures = [
+            AttemptFailure::Connect,
+            AttemptFailure::ConnectTimeout,
+            AttemptFailure::Full,
+            AttemptFailure::NotSent,
+            AttemptFailure::NoResponse,
+            AttemptFailure::SendTimeout,
+            AttemptFailure::ResponseTimeout,
+            AttemptFailure::BadResponse,
+            AttemptFailure::Truncated,
+            AttemptFailure::Stalled,
+        ];
+        let refused: Vec<Refused> = requests
+            .iter()
+            .map(|bad| Refused::request(bad, Vec::new()))
+            .chain(failures.map(Refused::upstream))
+            .chain([Refused::head_timeout(), Refused::head_memory(), Refused::request_memory()])
+            .chain([Refused::body_timeout(), Refused::no_backend()])
+            .collect();
+        for refused in &refused {
+            assert!(OWN_STATUSES.contains(&refused.status), "{}", refused.status);
+        }
+        for status in OWN_STATUSES {
+            assert!(refused.iter().any(|refused| refused.status == status), "nothing gets {status}");
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use super::collecting::Shelf;
 use super::ledger::Ledger;
+use super::said::{About, Said};
 use super::seats::Seats;
-use crate::config::{Forwarded, ListenAddress, OnHalfClose, TrustedProxies};
+use crate::config::{ErrorPages, Forwarded, ListenAddress, OWN_STATUSES, OnHalfClose, TrustedProxies};
 use crate::http1::{Fields, HeadLimits, Via};
 use crate::limit::{ClientKey, ConnectionLimits, Exceeded, Place};
 use crate::log::record::Recorder;
-use crate::metrics::ShardStats;
+use crate::metrics::{Refusal, ShardStats};
 use crate::ring::Ring;
 use crate::route::Router;
 use crate::sys::clock;
@@ -35,6 +36,23 @@ pub enum Stage {
     LastRequests,
 }
 
+/// A page for one of weir's own statuses. Its bytes are the process's, and held for this shard.
+pub(super) struct Page {
+    pub(super) status: u16,
+    pub(super) content_type: &'static str,
+    pub(super) body: Rc<Arc<[u8]>>,
+}
+
+impl Page {
+    fn all(pages: &ErrorPages) -> Box<[Self]> {
+        let page = |status| {
+            let page = pages.of(status)?;
+            Some(Self { status, content_type: page.content_type, body: Rc::new(page.body.0.clone()) })
+        };
+        OWN_STATUSES.into_iter().filter_map(page).collect()
+    }
+}
+
 /// What a connection must know of its listener.
 pub struct ListenerRules {
     /// Finds the pool.
@@ -55,6 +73,10 @@ pub struct ListenerRules {
     pub trusted_proxies: TrustedProxies,
     /// What requests say of weir.
     pub via: Option<Via>,
+    /// What weir's own answers say of it.
+    pub(super) pseudonym: Option<Box<str>>,
+    /// What its own answers look like.
+    pub(super) pages: Box<[Page]>,
     /// Changes whenever the rules do, and is never 0.
     pub(super) edition: u32,
     /// What is done when a client ends its side while its answer is awaited.
@@ -80,6 +102,8 @@ impl ListenerRules {
             forwarded: listener.forwarded,
             trusted_proxies: TrustedProxies { unix, ..listener.trusted_proxies.clone() },
             via: listener.via.as_deref().map(Via::new),
+            pseudonym: listener.via.as_deref().map(Box::from),
+            pages: Page::all(&listener.error_pages),
             edition,
             on_half_close: listener.on_half_close,
             request_id: listener.request_id.clone(),
@@ -214,6 +238,7 @@ pub struct Service {
     pub(super) answers: Rc<Shelf>,
     pub(super) scratch: RefCell<Scratch>,
     pub(super) ledger: Ledger,
+    said: Said,
     spare: RefCell<Vec<Vec<u8>>>,
 }
 
@@ -239,6 +264,7 @@ impl Service {
             answers: Shelf::new(kept_max),
             scratch: RefCell::default(),
             ledger,
+            said: Said::default(),
             spare: RefCell::default(),
         })
     }
@@ -278,6 +304,12 @@ impl Service {
         let ended = self.seats.make_room(self.now(), count);
         self.stats.borrow_mut().evicted(ended);
         ended
+    }
+
+    /// weir itself answered a request, or gave it up: it is counted, and now and then said.
+    pub(super) fn refused(&self, refusal: Refusal, about: &About<'_>) {
+        self.stats.borrow_mut().refused(about.status, refusal);
+        self.said.refused(refusal, self.now(), about);
     }
 
     /// The time as of this turn.

@@ -147,8 +147,7 @@ impl Client {
             }
             Ended::Refused(refused) => {
                 drop(begun);
-                self.refuse(refused, Ending::Close, way.outgoing.facts.method == Method::Head).await;
-                After::Close
+                self.refuse(refused, Ending::Close, way.outgoing.facts.method == Method::Head).await
             }
             Ended::Cut(fault) => self.cut(id, begun.in_flight, fault),
             Ended::ClientLost(fault) => self.lost(fault),

@@ -6,6 +6,8 @@
 use super::Chunk;
 use crate::sys::socket::KernelAddress;
 use std::any::Any;
+use std::rc::Rc;
+use std::sync::Arc;
 
 /// Bytes to send.
 pub enum Payload {
@@ -15,6 +17,9 @@ pub enum Payload {
     Bytes(Vec<u8>),
     /// Written by weir, out of memory that is counted.
     Counted(Box<Counted>),
+    /// One copy in the process, held for this shard: many operations may lend it at once, and none of them
+    /// touches a count that other cores have.
+    Shared(Rc<Arc<[u8]>>),
     /// Fixed.
     Static(&'static [u8]),
 }
@@ -40,6 +45,7 @@ impl Payload {
             Self::Chunk(chunk) => chunk,
             Self::Bytes(bytes) => bytes,
             Self::Counted(counted) => &counted.bytes,
+            Self::Shared(bytes) => bytes,
             Self::Static(bytes) => bytes,
         }
     }

@@ -147,6 +147,11 @@ impl Account {
         self.uid
     }
 
+    /// Whether it could read the file at `path`; `None`: that cannot be told.
+    pub fn may_read(&self, path: &Path) -> Option<bool> {
+        sys::another_may_read(self.uid, &self.groups, path).ok()
+    }
+
     fn is_what_we_are(&self) -> bool {
         (self.uid, self.gid) == sys::own()
     }
@@ -253,6 +258,14 @@ pub(super) fn give_up<'a>(
 pub(super) fn tell_what_is_out_of_reach(config: &Config, source: Option<&Path>) {
     if let Some(Err(error)) = source.map(|file| sys::may(Use::Read, file)) {
         tracing::warn!(%error, "weir's user may not read the configuration file: a reload will fail");
+    }
+    for page in config.listeners.iter().flat_map(|listener| &listener.error_pages.0) {
+        if let Err(error) = sys::may(Use::Read, &page.file) {
+            tracing::warn!(
+                file = %page.file.display(), %error,
+                "weir's user may not read this error page: a reload will fail"
+            );
+        }
     }
     if let Some(state) = &config.runtime.state_file {
         let folder = state.parent().filter(|folder| !folder.as_os_str().is_empty());

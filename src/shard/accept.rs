@@ -97,6 +97,11 @@ impl Accepting {
         })
     }
 
+    /// Connections with clients that there may be.
+    pub(super) fn connections_max(&self) -> usize {
+        self.connections_max
+    }
+
     /// Starts a loop on `socket`, unless there is one already.
     pub(super) fn open(self: &Rc<Self>, listener: &Rc<ListenerService>, socket: &Arc<OwnedFd>) {
         let same = |door: &Rc<Door>| door.socket.as_raw_fd() == socket.as_raw_fd();

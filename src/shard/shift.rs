@@ -138,6 +138,7 @@ impl ShardShift {
             buffers_in_use: self.service.ring.buffers_in_use() as u64,
             buffers: self.service.ring.buffers() as u64,
         };
+        stats.connections_max = u32::try_from(self.accepting.connections_max()).unwrap_or(u32::MAX);
         stats.set_connections(
             self.service.connections.get() as u32,
             self.service.upstreams.idle_count() as u32,

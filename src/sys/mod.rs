@@ -1,13 +1,16 @@
 //! The kernel's surface outside the ring: the clock, sockets and their options, descriptors passed to another
-//! process, CPU sets, limits, accounts, what the process uses, who the process is and what it may, the kernel's version; and the
-//! supervisor that started the process.
+//! process, CPU sets, small files, limits, accounts, what the process uses, who it is and what it may, the
+//! kernel's version; and the supervisor that started it.
 //!
-//! Here: thin, safe calls through nix and core_affinity. Not here: operations that wait (`ring`), and
-//! any decision. Called by `ring`, `shard`, `control`, `serve` and `cli`.
+//! Here: thin, safe calls through nix and core_affinity. Not here: operations that wait (`ring`; but for the
+//! [`Alarm`] of those who have no ring), and any decision. Called by `ring`, `shard`, `control`, `serve` and `cli`.
+
+mod alarm;
 
 pub mod activation;
 pub mod clock;
 pub mod cpu;
+pub mod file;
 pub mod handoff;
 pub mod kernel;
 pub mod limits;
@@ -16,3 +19,5 @@ pub mod pipe;
 pub mod privileges;
 pub mod process;
 pub mod socket;
+
+pub use alarm::Alarm;

@@ -15,6 +15,7 @@ use nix::unistd::{
 use std::ffi::CString;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// The highest capability that a kernel may know: a set has 64 bits.
@@ -193,12 +194,74 @@ pub fn may(purpose: Use, path: &Path) -> io::Result<()> {
     Ok(faccessat(nix::fcntl::AT_FDCWD, path, access, AtFlags::AT_EACCESS)?)
 }
 
+/// Whether a user in these groups may read the file at `path`, as the permissions of it and of the folders
+/// above say. Access control lists are not looked at, nor what a sandbox adds.
+///
+/// # Errors
+/// They cannot be looked at.
+pub fn another_may_read(uid: u32, groups: &[u32], path: &Path) -> io::Result<bool> {
+    const READ: u32 = 0o4;
+    const PASS: u32 = 0o1;
+    if uid == 0 {
+        return Ok(true);
+    }
+    let may = |path: &Path, wanted: u32| {
+        let of = std::fs::metadata(path)?;
+        // The first class that fits decides, even if a later one would allow more.
+        let shift = if of.uid() == uid {
+            6
+        } else if groups.contains(&of.gid()) {
+            3
+        } else {
+            0
+        };
+        io::Result::Ok((of.mode() >> shift) & wanted == wanted)
+    };
+    for folder in path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()) {
+        if !may(folder, PASS)? {
+            return Ok(false);
+        }
+    }
+    may(path, READ)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
     use std::os::unix::fs::MetadataExt;
     use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn who_may_read_is_decided_by_the_first_class_that_fits_in_each_folder() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = std::env::temp_dir().join(format!("weir-may-read-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let file = dir.join("page");
+        std::fs::write(&file, "x").unwrap();
+        let (own, groups) =
+            (std::fs::metadata(&file).unwrap().uid(), [std::fs::metadata(&file).unwrap().gid()]);
+        let (other, nobody) = (own + 4242, [u32::MAX]);
+        let set = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        for (folder, mode, of_group, of_all) in [
+            (0o755, 0o644, true, true),
+            (0o755, 0o640, true, false),
+            (0o755, 0o600, false, false),
+            (0o755, 0o604, false, true),
+            (0o750, 0o644, true, false),
+            (0o700, 0o644, false, false),
+        ] {
+            set(&dir, folder);
+            set(&file, mode);
+            let case = format!("{folder:o} {mode:o}");
+            assert_eq!(another_may_read(other, &groups, &file).unwrap(), of_group, "{case}");
+            assert_eq!(another_may_read(other, &nobody, &file).unwrap(), of_all, "{case}");
+            assert!(another_may_read(0, &nobody, &file).unwrap(), "{case}");
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 
     #[test]
     fn root_is_known_by_name_and_number_and_nobodys_name_and_number_are_not() {

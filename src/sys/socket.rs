@@ -264,6 +264,14 @@ pub fn since_handshake(fd: BorrowedFd<'_>) -> Option<Micros> {
     (got == 0).then(|| Micros::from_ms(info.tcpi_last_data_sent.into()))
 }
 
+/// The kernel keeps about so many bytes, and as many again for its own purposes, of what is sent and not taken.
+///
+/// # Errors
+/// The kernel's.
+pub fn bound_unsent(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
+    Ok(setsockopt(&fd, sockopt::SndBuf, &bytes)?)
+}
+
 /// Has the connection end in a reset when it is closed, whatever is still unsent (a Unix socket just ends).
 pub fn reset_on_close(fd: BorrowedFd<'_>) {
     // Fails only if the connection is gone already.

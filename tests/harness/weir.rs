@@ -182,6 +182,15 @@ impl Weir {
         wire.response(method).ok()?
     }
 
+    /// The answer to a request of the admin surface, written out with all its fields.
+    pub fn ask_admin(&self, request: &str) -> Response {
+        let patience = Duration::from_secs(5);
+        let socket = TcpStream::connect_timeout(&self.address("admin"), patience).unwrap();
+        let mut wire = Wire::new(Socket::Tcp(socket), patience);
+        wire.send(request).unwrap();
+        wire.response("GET").unwrap().expect("admin answers")
+    }
+
     /// The sum of a metric's samples that have all of `labels`; 0 if there is none.
     pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let page = self.admin("/metrics").text();

@@ -3,6 +3,8 @@
 use crate::harness::{Backend, Client, Load, Weir, answers, cpu_time, one_pool, wait_until};
 use crate::pool_of;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -26,7 +28,20 @@ fn an_idle_weir_uses_next_to_no_cpu() {
     // Idle connections with the backend are still open, and then closed.
     let after = cpu_share(&weir, Duration::from_secs(3));
     assert!(after < 0.03, "{after} of a core after traffic");
-    println!("idle: {fresh:.4} of a core before traffic, {after:.4} after it");
+    // Somebody has watched, and watches no more.
+    let mut watcher = TcpStream::connect(weir.address("admin")).unwrap();
+    watcher.write_all(b"GET /live HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    let mut seen = Vec::new();
+    wait_until("three rounds are seen", || {
+        let mut piece = [0; 4096];
+        let count = watcher.read(&mut piece).unwrap();
+        seen.extend_from_slice(&piece[..count]);
+        seen.windows(12).filter(|text| text == b"event: live\n").count() == 3
+    });
+    drop(watcher);
+    let unwatched = cpu_share(&weir, Duration::from_secs(3));
+    assert!(unwatched < 0.03, "{unwatched} of a core when nobody watches any more");
+    println!("idle: {fresh:.4} of a core before traffic, {after:.4} after it, {unwatched:.4} unwatched");
 }
 
 #[test]

@@ -3,10 +3,13 @@
 use crate::harness::{Backend, Client, Load, Weir, answers, one_pool, wait_until, wait_up_to};
 use crate::pool_of;
 use nix::sys::signal::Signal;
+use nix::sys::socket::sockopt::RcvBuf;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, setsockopt, socket};
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 use weir::admin::live::model::{History, Live, Slot};
 
@@ -35,7 +38,10 @@ struct Watcher {
 impl Watcher {
     /// Asks for a stream, and reads the answer's head.
     fn ask(address: SocketAddr, fields: &str) -> Self {
-        let mut socket = TcpStream::connect(address).unwrap();
+        Self::ask_on(TcpStream::connect(address).unwrap(), fields)
+    }
+
+    fn ask_on(mut socket: TcpStream, fields: &str) -> Self {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket
             .write_all(format!("GET /live HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n").as_bytes())
@@ -342,6 +348,15 @@ fn streams_are_bounded_and_one_more_is_served_once_another_has_gone() {
     wait_until("the place is free again", || Watcher::ask(weir.address("admin"), "").status() == 200);
 }
 
+/// A connection for which the kernel keeps little on this side, so that who does not read is noticed soon.
+fn narrow(to: SocketAddr) -> TcpStream {
+    let SocketAddr::V4(to) = to else { panic!("{to}") };
+    let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    setsockopt(&socket, RcvBuf, &4096).unwrap();
+    connect(socket.as_raw_fd(), &SockaddrIn::from(to)).unwrap();
+    socket.into()
+}
+
 #[test]
 fn who_reads_nothing_is_hung_up_on_and_piles_nothing_up() {
     let backend = Backend::http(answers::text("ok"));
@@ -356,7 +371,7 @@ fn who_reads_nothing_is_hung_up_on_and_piles_nothing_up() {
     reader.live();
     let event_bytes = serde_json::to_vec(&reader.live()).unwrap().len();
     let before = weir.resident();
-    let stalled: Vec<Watcher> = (0..15).map(|_| Watcher::of(&weir)).collect();
+    let stalled: Vec<Watcher> = (0..15).map(|_| Watcher::ask_on(narrow(weir.address("admin")), "")).collect();
     let mut most = 0;
     wait_up_to(Duration::from_secs(90), "those that read nothing have lost their places", || {
         most = most.max(weir.resident());

@@ -19,6 +19,9 @@
 //! | `privileges.rs` | what it is once it has bound: user, groups, capabilities |
 //! | `confined.rs` | under the seccomp profile, the unit's filter, in a pod |
 //! | `refused.rs` | why weir does not start |
+//! | `refusals.rs` | refused requests in the log |
+//! | `error_pages.rs` | pages for weir's own answers: check, reload, its user |
+//! | `explain.rs` | `weir explain` |
 //! | `reload.rs` | another configuration by SIGHUP, under load |
 //! | `takeover.rs` | a new process in the old one's place |
 //! | `restart.rs` | kill -9, and again on the same addresses |
@@ -31,6 +34,8 @@
 //! | `live.rs` | the stream behind dashboard and `weir top` |
 //! | `token.rs` | the admin token, and that secrets stay out of the log |
 //! | `waiting.rs` | what waits inside weir, and how busy it is |
+//! | `reference.rs` | what is written about metrics: the table, the dashboard, the alerts |
+//! | `metrics.rs` | the metrics page, judged by other programs |
 //! | `exposition.rs` | a strict reader of the Prometheus text |
 //! | `peers.rs` | other people's servers and clients |
 //! | `idle.rs` | what weir costs when nothing happens |
@@ -51,15 +56,20 @@ mod ctl_changes;
 mod demo;
 mod doctor;
 mod draining;
+mod error_pages;
+mod explain;
 mod exposition;
 mod failover;
 mod idle;
 mod limits;
 mod live;
+mod metrics;
 mod peers;
 mod privileges;
 mod probing;
 mod process;
+mod reference;
+mod refusals;
 mod refused;
 mod reload;
 mod restart;

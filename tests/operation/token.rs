@@ -63,7 +63,16 @@ fn through_a_port_only_who_shows_the_token_sees_or_changes_anything() {
         assert_eq!(ask(&weir, &format!("GET {path}"), "").0, 200, "{path}");
     }
     let drain = "POST /pools/app/backends/0/drain";
-    let lines = ["GET /", "GET /metrics", "GET /backends", "GET /stats", "GET /none", drain, "POST /reload"];
+    let lines = [
+        "GET /",
+        "GET /metrics",
+        "GET /backends",
+        "GET /stats",
+        "GET /live",
+        "GET /none",
+        drain,
+        "POST /reload",
+    ];
     for line in lines {
         for wrong in [
             String::new(),
@@ -79,9 +88,14 @@ fn through_a_port_only_who_shows_the_token_sees_or_changes_anything() {
             assert!(text.contains("unauthorized") && text.contains("token_file"), "{text}");
         }
     }
-    for (line, status) in
-        [("GET /", 200), ("GET /metrics", 200), ("GET /none", 404), (drain, 200), ("POST /reload", 200)]
-    {
+    for (line, status) in [
+        ("GET /", 200),
+        ("GET /metrics", 200),
+        ("GET /live?once=true", 200),
+        ("GET /none", 404),
+        (drain, 200),
+        ("POST /reload", 200),
+    ] {
         assert_eq!(ask(&weir, line, &right).0, status, "{line}");
     }
     // The token is more than a browser's marks are less.

@@ -84,7 +84,7 @@ fn when_all_are_down_503_comes_at_once_without_a_connect() {
         for _ in 0..5 {
             let response = client.get("/");
             assert_eq!(response.status, 503);
-            assert_eq!(response.text(), "503 Service Unavailable: no backend is usable\n");
+            assert_eq!(response.text(), "503 Service Unavailable: no backend is usable (no_backend)\n");
         }
     }
     assert!(began.elapsed() < Duration::from_secs(2), "100 answers took {:?}", began.elapsed());

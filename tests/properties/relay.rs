@@ -10,7 +10,7 @@ use weir::exchange::{
     BadBody, BadRequest, Downward, FinalHead, RequestFacts, RequestLeft, RequestRules, ResponseLeft, is_head,
     take_request, take_response,
 };
-use weir::http1::{Fields, Method, RequestRewrite, reason_phrase, write_error};
+use weir::http1::{AnswerHead, Fields, Method, RequestRewrite, write_answer_head};
 use weir::route::Router;
 
 /// Bytes of a request's payload.
@@ -254,7 +254,16 @@ impl Relay {
 
     /// weir answers by itself.
     fn answer(&mut self, status: u16, close: bool, head_only: bool) {
-        write_error(status, reason_phrase(status), "no\n", close, head_only, &mut self.down);
+        const BODY: &[u8] = b"no\n";
+        let head = AnswerHead {
+            status,
+            content_type: "text/plain",
+            body_len: BODY.len(),
+            proxy_status: None,
+            close,
+        };
+        write_answer_head(&head, &mut self.down);
+        self.down.extend_from_slice(if head_only { b"" } else { BODY });
         self.answered_by_weir(status, close);
     }
 

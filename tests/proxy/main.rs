@@ -15,6 +15,7 @@
 //! | `replay.rs` | bodies that are sent again |
 //! | `reuse.rs` | backends that close at the instant of reuse: nothing runs twice |
 //! | `refusals.rs` | requests that weir answers itself |
+//! | `error_pages.rs` | what those answers look like where the listener has pages for them |
 //! | `failures.rs` | backends that answer badly or not at all |
 //! | `slow.rs` | time limits |
 //! | `memory.rs` | slow readers and writers, and who else is affected |
@@ -32,6 +33,7 @@ mod addresses;
 mod budget;
 mod chaos;
 mod connections;
+mod error_pages;
 mod failures;
 mod fields;
 mod forwarded;

@@ -259,3 +259,54 @@ fn weirs_own_answers_are_whole_and_plain() {
     assert_eq!(response.version, "HTTP/1.1");
     assert!(response.field("Content-Length").is_some());
 }
+
+/// The types of errors that RFC 9209 §2.3 registers, as far as they may be weir's.
+const PROXY_ERRORS: [&str; 10] = [
+    "destination_not_found",
+    "destination_unavailable",
+    "connection_limit_reached",
+    "connection_read_timeout",
+    "connection_terminated",
+    "connection_timeout",
+    "connection_write_timeout",
+    "http_protocol_error",
+    "http_request_error",
+    "proxy_internal_response",
+];
+
+#[test]
+fn weirs_own_answers_say_why_in_proxy_status_and_backends_keep_theirs() {
+    let backend = Backend::raw(|mut wire, _| {
+        while let Ok(Some(head)) = wire.head() {
+            let answer = match String::from_utf8_lossy(&head) {
+                head if head.contains("/own") => {
+                    "HTTP/1.1 502 Own\r\nProxy-Status: cache; error=dns_error\r\n"
+                }
+                head if head.contains("/garbage") => "garbage\r\n",
+                head if head.contains("/none") => return,
+                _ => "HTTP/1.1 200 OK\r\n",
+            };
+            if wire.send(format!("{answer}Content-Length: 0\r\n\r\n")).is_err() {
+                return;
+            }
+        }
+    });
+    let weir = Weir::start(&one_pool(&[&backend], "", ""));
+    let field = |request: &str| weir.client().ask(request).field("Proxy-Status").map(str::to_owned);
+    for (path, expected) in [("/", None), ("/own", Some("cache; error=dns_error"))] {
+        assert_eq!(field(&format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n")).as_deref(), expected, "{path}");
+    }
+    for (request, cause) in [
+        ("GET /garbage HTTP/1.1\r\nHost: h\r\n\r\n", "upstream_failed/bad_response"),
+        ("GET /none HTTP/1.1\r\nHost: h\r\n\r\n", "upstream_failed/no_response"),
+        ("GET / HTTP/1.1\r\n\r\n", "bad_head"),
+        ("CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n", "unsupported"),
+    ] {
+        let said = field(request).unwrap_or_else(|| panic!("{request:?} gets no Proxy-Status"));
+        let error = said.strip_prefix("weir; error=").and_then(|rest| rest.split_once("; details="));
+        let (error, details) = error.unwrap_or_else(|| panic!("{said}"));
+        assert!(PROXY_ERRORS.contains(&error), "{said}");
+        assert_eq!(details, format!("\"{cause}\""), "{request:?}");
+        assert!(!said.contains(&backend.address()) && !said.contains("127.0.0.1"), "{said}");
+    }
+}

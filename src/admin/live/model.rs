@@ -162,7 +162,7 @@ pub struct Transition {
     pub pool: String,
     /// Its name.
     pub backend: String,
-    /// The state's word before; empty: it was not there.
+    /// The state's word before.
     pub from: String,
     /// The state's word since.
     pub to: String,

@@ -6,7 +6,7 @@
 
 mod client;
 mod show;
-mod table;
+pub(super) mod table;
 
 use super::{FAILED, WRONG, tell};
 use crate::admin::{backend_path, backends_path};

@@ -108,7 +108,7 @@ pub(super) fn stats(page: &Value, paint: Paint) -> String {
     text.push('\n');
     text.push_str(&totals(page));
     text.push('\n');
-    text.push_str(&phases(&page["phases"], paint));
+    text.push_str(&phases(&page["phases"], &page["waiting"], paint));
     text.push('\n');
     text.push_str(&pools(&page["pools"], paint));
     text
@@ -190,18 +190,20 @@ fn refusals(all: &[Value]) -> Vec<String> {
     with(count(sum), all.iter().map(shown).collect())
 }
 
-fn phases(all: &Value, paint: Paint) -> String {
+fn phases(all: &Value, waiting: &Value, paint: Paint) -> String {
     const COLUMNS: [Column; 4] = [words("PHASE"), numbers("P50"), numbers("P99"), numbers("P99.9")];
-    let row = |phase: &str| {
-        let marks = &all[phase];
-        vec![
-            phase.replace('_', " "),
-            micros(&marks["p50_us"]),
-            micros(&marks["p99_us"]),
-            micros(&marks["p99_9_us"]),
-        ]
+    let row = |what: &str, marks: &Value| {
+        vec![what.to_owned(), micros(&marks["p50_us"]), micros(&marks["p99_us"]), micros(&marks["p99_9_us"])]
     };
-    table(&COLUMNS, &["connect", "first_byte", "whole", "own"].map(row), paint)
+    let rows = [
+        row("connect", &all["connect"]),
+        row("first byte", &all["first_byte"]),
+        row("whole", &all["whole"]),
+        row("own", &all["own"]),
+        row("waited for the loop", &waiting["loop"]),
+        row("waited for the accept", &waiting["accept"]),
+    ];
+    table(&COLUMNS, &rows, paint)
 }
 
 fn pools(all: &Value, paint: Paint) -> String {

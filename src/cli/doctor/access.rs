@@ -6,6 +6,7 @@ use super::host::{Claims, Host};
 use super::parse::{self, Listening};
 use crate::admin::Token;
 use crate::config::{Config, ListenAddress};
+use crate::serve;
 use crate::sys::privileges::{Use, group_by_name, may, user_by_name};
 use std::fs;
 use std::io;
@@ -62,6 +63,8 @@ pub(super) enum FileState {
     NoDirectory,
     /// Nothing may be made in its directory.
     NotWritable,
+    /// Whom weir becomes may not read it again.
+    OutOfReach,
 }
 
 /// Looks at all that `config` names.
@@ -178,7 +181,14 @@ fn files(config: &Config) -> Vec<Wanted> {
         };
         Wanted { key: "runtime.state_file", path: path.clone(), state }
     });
-    of_token.chain(state_file).collect()
+    // They were read with the configuration, so they are there, for this user.
+    let becomes = serve::Account::of(&config.runtime).ok().flatten();
+    let pages = config.listeners.iter().flat_map(|listener| &listener.error_pages.0).map(|page| {
+        let in_reach = becomes.as_ref().and_then(|account| account.may_read(&page.file)).unwrap_or(true);
+        let state = if in_reach { FileState::Fine } else { FileState::OutOfReach };
+        Wanted { key: "listener.error_pages", path: page.file.clone(), state }
+    });
+    of_token.chain(state_file).chain(pages).collect()
 }
 
 /// Whether the admin surface would find its token at `path`. Its own reader says so; but it would wait for a
@@ -203,7 +213,9 @@ mod tests {
     use super::super::host::tests::Tree;
     use super::super::tests::config;
     use super::*;
-    use std::os::unix::fs::symlink;
+    use crate::config::{Answers, ErrorPage, PageBody};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::sync::Arc;
 
     #[test]
     fn accounts_are_found_by_name_and_any_number_will_do() {
@@ -274,6 +286,20 @@ mod tests {
             [("admin.token_file", FileState::Fine), ("runtime.state_file", FileState::NoDirectory)]
         );
         assert_eq!(claims.accounts.len(), 1);
+        let page = tree.path().join("token");
+        let answers = Answers::Status(503);
+        let body = PageBody(Arc::from(b"x".as_slice()));
+        text.listeners[0].error_pages.0 =
+            vec![ErrorPage { answers, file: page.clone(), content_type: "text/html", body }];
+        for (mode, expected) in [(0o604, FileState::Fine), (0o600, FileState::OutOfReach)] {
+            fs::set_permissions(&page, fs::Permissions::from_mode(mode)).unwrap();
+            for (user, state) in [(Some("65534"), expected), (None, FileState::Fine)] {
+                (text.runtime.user, text.runtime.group) = (user.map(String::from), user.map(String::from));
+                let found = read(&tree.host(), &text).files.pop().map(|file| (file.key, file.state));
+                assert_eq!(found, Some(("listener.error_pages", state)), "{user:?} {mode:o}");
+            }
+        }
+        text.listeners[0].error_pages.0.clear();
         assert_ne!(claims.accounts[0].exists, Some(true));
         text.admin.token_file = Some(tree.path().join("none"));
         assert_eq!(read(&tree.host(), &text).files[0].state, FileState::Absent);

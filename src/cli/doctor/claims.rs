@@ -144,6 +144,11 @@ fn files(files: &[Wanted]) -> Vec<Finding> {
                 format!("{key}: this user may not write in {directory}, so changes do not outlive a restart"),
                 format!("chown weir:weir {directory}; or run the doctor as weir's user"),
             )),
+            FileState::OutOfReach => Some(Finding::advice(
+                CHECK,
+                format!("{key}: weir's user may not read {shown}, so a reload will fail"),
+                format!("chmod a+r {shown}, and a+x on the directories above it; or chown it to weir's user"),
+            )),
         }
     };
     let found: Vec<_> = files.iter().filter_map(finding).collect();
@@ -248,6 +253,7 @@ mod tests {
             (FileState::Wrong("denied".into(), "chmod".into()), Missing, &["a.key", "denied", "chmod"]),
             (FileState::NoDirectory, Advice, &["a.key", "/var/lib/weir", "install -d"]),
             (FileState::NotWritable, Advice, &["/var/lib/weir", "chown"]),
+            (FileState::OutOfReach, Advice, &["a.key", "reload will fail", "chmod a+r /var/lib/weir/file"]),
         ] {
             facts.claims.files = vec![Wanted { key: "a.key", path: "/var/lib/weir/file".into(), state }];
             says(&found(&facts), "files", level, parts);

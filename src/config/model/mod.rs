@@ -5,9 +5,11 @@
 //! finding faults (`read.rs` and those beside it). Lengths of time are [`Micros`], sizes are bytes, and a
 //! reference to a pool is its index in [`Config::pools`], so nothing can dangle.
 
+mod error_pages;
 mod pool;
 mod records;
 
+pub use error_pages::{Answers, ErrorPage, ErrorPages, PageBody};
 pub use pool::*;
 pub use records::*;
 
@@ -212,6 +214,8 @@ pub struct Listener {
     pub max_connections: usize,
     /// Connections at once of one client (IPv6: of one /64), over all shards; 0: no limit.
     pub max_connections_per_client: usize,
+    /// What weir's own refusals look like, where they are not its own short text.
+    pub error_pages: ErrorPages,
 }
 
 /// `listener.on_half_close`

@@ -16,11 +16,13 @@ use crate::fleet::change::{ReloadRefused, Reloaded};
 use crate::fleet::difference::{changes, needs_restart};
 use crate::fleet::roster::Next;
 use crate::route::Router;
+use crate::sys;
 use crate::time::Instant;
 use crate::topology::{ListenerKey, ListenerPlan, Topology};
 use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::task::{spawn_blocking, spawn_local};
@@ -388,11 +390,12 @@ fn text(source: &ConfigFile) -> Result<String, ReloadRefused> {
     })
 }
 
-/// Reads and checks the file; also its text's hash.
+/// Reads and checks the file and what it names; also its text's hash.
 fn read(source: &ConfigFile) -> Result<(Checked, String), ReloadRefused> {
     let path = source.path.display().to_string();
     let text = text(source)?;
-    let checked = config::parse(&text, &path)
+    let named = |path: &Path, max| sys::file::read(path, max).map_err(|error| error.to_string());
+    let checked = config::parse_with(&text, &path, &named)
         .map_err(|faults| ReloadRefused::Wrong(faults.0.iter().map(ToString::to_string).collect()))?;
     Ok((checked, ConfigFile::hash(&text)))
 }

@@ -254,3 +254,71 @@ impl Desk {
 fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::control::rig::{closed_port, config, pool, until, with_control};
+
+    fn app() -> crate::config::Config {
+        config(vec![pool("app", &[closed_port()], None)])
+    }
+
+    #[test]
+    fn rounds_are_made_when_a_shard_has_reported_and_then_no_more() {
+        with_control(app(), 2, |rig| async move {
+            let watching = &rig.desk.0.watching;
+            let rounds = || watching.rounds.borrow().number;
+            assert_eq!((watching.next(), rounds()), (Instant::NEVER, 0), "nothing has happened");
+            rig.report(0, 1, &[1]);
+            until("the report has come", || watching.active.get()).await;
+            let (began, _) = watching.began.get();
+            assert_eq!(watching.next(), began + SLOT);
+            until("a round is made for it", || rounds() > 0).await;
+            assert_eq!((rounds(), watching.next()), (1, Instant::NEVER), "one is enough");
+            // What a fake shard records whenever it is asked.
+            let slots = rig.desk.history().since(0);
+            assert_eq!((slots.len(), slots[0].ends.answers), (1, 2));
+            assert_eq!(slots[0].backends[0].0.name, "0");
+        });
+    }
+
+    #[test]
+    fn all_who_watch_share_a_round_a_second_and_the_last_who_leaves_ends_them() {
+        with_control(app(), 1, |rig| async move {
+            let watching = &rig.desk.0.watching;
+            let (mut first, mut second) = (rig.desk.watch(), rig.desk.watch());
+            let began = rig.desk.now();
+            for round in 1..=2 {
+                first.next().await;
+                second.next().await;
+                assert_eq!((first.round(), second.round()), (round, round));
+            }
+            assert!(rig.desk.now() - began >= ROUND, "the first may come at once, the second not before");
+            assert_eq!(
+                rig.desk.recent().total.requests_per_s.round(),
+                1.0,
+                "what the shard records each time"
+            );
+            drop(first);
+            assert!(watching.next() < Instant::NEVER);
+            drop(second);
+            until("the slot is over", || watching.next() == Instant::NEVER).await;
+        });
+    }
+
+    #[test]
+    fn who_asks_now_and_then_gets_figures_of_a_second_at_least() {
+        with_control(app(), 1, |rig| async move {
+            let mut watch = rig.desk.watch();
+            for _ in 0..3 {
+                watch.next().await;
+            }
+            let round = watch.round();
+            rig.desk.watch().fresh().await;
+            assert_eq!(watch.round(), round, "the last round is fresh enough");
+            assert!(rig.desk.recent().length >= ROUND);
+        });
+    }
+}

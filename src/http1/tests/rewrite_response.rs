@@ -108,17 +108,22 @@ fn an_upgrade_is_passed_on_when_it_is_there_and_wanted() {
 }
 
 #[test]
-fn our_own_answer_is_whole_and_has_no_body_for_head() {
-    for (close, head_only, fields, body) in [
-        (true, false, "Connection: close\n", "no backend is up"),
-        (false, false, "", "no backend is up"),
-        (true, true, "Connection: close\n", ""),
+fn our_own_answer_says_whose_it_is_and_how_long_its_body_would_be() {
+    let proxy_status =
+        ProxyStatus { by: "weir", error: "destination_unavailable", causes: ("no_backend", None) };
+    let status = "Proxy-Status: weir; error=destination_unavailable; details=\"no_backend\"\n";
+    for (close, proxy_status, fields, body) in [
+        (true, Some(proxy_status), format!("{status}Connection: close\n"), "no backend is up"),
+        (false, None, String::new(), "no backend is up"),
+        (true, None, "Connection: close\n".to_owned(), ""),
     ] {
         let mut out = Vec::new();
-        write_error(503, reason_phrase(503), "no backend is up", close, head_only, &mut out);
+        let head = AnswerHead { status: 503, content_type: "text/plain", body_len: 16, proxy_status, close };
+        write_answer_head(&head, &mut out);
+        out.extend_from_slice(body.as_bytes());
         let head = "HTTP/1.1 503 Service Unavailable\nContent-Type: text/plain\nContent-Length: 16\n";
         assert_eq!(String::from_utf8(out.clone()).unwrap(), crlf(&format!("{head}{fields}\n{body}")));
-        let method = if head_only { Method::Head } else { Method::Get };
+        let method = if body.is_empty() { Method::Head } else { Method::Get };
         let (head, _) = response(&out, method);
         assert_eq!((head.status, head.keep_alive, head.len + body.len()), (503, !close, out.len()));
     }
@@ -126,7 +131,7 @@ fn our_own_answer_is_whole_and_has_no_body_for_head() {
 
 #[test]
 fn every_status_of_a_refusal_has_a_reason_phrase() {
-    for status in [400, 414, 417, 431, 501, 505, 502, 503, 504, 413, 408] {
+    for status in crate::config::OWN_STATUSES {
         assert_ne!(reason_phrase(status), "", "{status}");
     }
     assert_eq!(reason_phrase(299), "");

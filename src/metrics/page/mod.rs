@@ -86,8 +86,9 @@ fn configuration(text: &mut Text, config: &ConfigFacts<'_>) {
 
 fn shards(text: &mut Text, totals: &Totals) {
     type Value = fn(&ShardTotals) -> u64;
-    let per_shard: [(&'static Metric, Value); 14] = [
+    let per_shard: [(&'static Metric, Value); 15] = [
         (&metric::CONNECTIONS, |shard| shard.connections.into()),
+        (&metric::CONNECTIONS_MAX, |shard| shard.connections_max.into()),
         (&metric::IDLE_UPSTREAM, |shard| shard.idle_upstream.into()),
         (&metric::ACCEPTED, |shard| shard.accepted),
         (&metric::ACCEPT_PAUSES, |shard| shard.accept_pauses),

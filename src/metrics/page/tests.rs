@@ -82,6 +82,7 @@ fn shown_by(level: Level) -> String {
     stats.refused(503, Refusal::NoBackend);
     stats.record(BackendId(1), Phase::Own, Micros::from_us(80));
     stats.set_connections(6, 2);
+    stats.connections_max = 4_096;
     stats.evicted(13);
     // Some of the pool before, some that left and is still to be told of, and another pool's.
     (0..4).for_each(|id| stats.connected(BackendId(id), Micros::from_ms(1)));
@@ -130,6 +131,7 @@ fn samples_say_what_was_recorded() {
         "weir_phase_seconds_bucket{pool=\"app\",backend=\"b\",phase=\"own\",le=\"0.0001\"} 1",
         "weir_phase_seconds_bucket{pool=\"app\",backend=\"b\",phase=\"own\",le=\"0.00005\"} 0",
         "weir_connections{shard=\"0\"} 6",
+        "weir_connections_max{shard=\"0\"} 4096",
         "weir_connections_imbalance 2",
         "weir_connections_refused_total{listener=\"web\",cause=\"max_connections\"} 11",
         "weir_connections_evicted_total{shard=\"0\"} 13",
