@@ -39,17 +39,17 @@ fn the_picture_for_the_readme() {
     scene.backends[1].stop();
     sleep(Duration::from_secs(30));
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    scene.browser.size(1280, 1080);
-    scene.browser.dark(true);
-    sleep(Duration::from_secs(2));
-    scene.browser.picture(&folder.join("src/admin/dashboard/screenshot.webp"));
-    for (dark, width, height, name) in
-        [(false, 1280, 1500, "light"), (true, 360, 2600, "phone"), (false, 768, 1800, "tablet")]
-    {
-        scene.browser.size(width, height);
+    for (dark, width, height, file) in [
+        (true, 1280, 1060, "src/admin/dashboard/screenshot.webp"),
+        (false, 1280, 1500, "target/dashboard-light.webp"),
+        (true, 360, 2600, "target/dashboard-phone.webp"),
+        (false, 768, 1900, "target/dashboard-tablet.webp"),
+    ] {
         scene.browser.dark(dark);
+        scene.browser.size_at(width, height, 2);
+        // All is shown anew once a second.
         sleep(Duration::from_secs(2));
-        scene.browser.picture(&folder.join(format!("target/dashboard-{name}.webp")));
+        scene.browser.picture(&folder.join(file));
     }
     for load in loads {
         load.stop();

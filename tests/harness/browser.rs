@@ -159,7 +159,13 @@ impl Browser {
 
     /// Makes the page so large, in CSS pixels; a narrow one is a phone's.
     pub fn size(&mut self, width: u32, height: u32) {
-        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
+        self.size_at(width, height, 1);
+    }
+
+    /// As `size`, with so many of the screen's pixels to one of CSS.
+    pub fn size_at(&mut self, width: u32, height: u32, ratio: u32) {
+        let size =
+            json!({"width": width, "height": height, "deviceScaleFactor": ratio, "mobile": width < 600});
         self.call("Emulation.setDeviceMetricsOverride", size);
     }
 
@@ -172,7 +178,7 @@ impl Browser {
 
     /// Writes what is seen to a file, as WebP.
     pub fn picture(&mut self, file: &Path) {
-        let came = self.call("Page.captureScreenshot", json!({"format": "webp", "quality": 88}));
+        let came = self.call("Page.captureScreenshot", json!({"format": "webp", "quality": 80}));
         let picture = data_encoding::BASE64.decode(came["data"].as_str().unwrap().as_bytes()).unwrap();
         std::fs::write(file, picture).unwrap();
     }

@@ -118,8 +118,10 @@ function announce() {
 }
 
 function show() {
-  if (!live || document.hidden) return;
+  if (!live) return;
+  // A tab that nobody looks at still shows its title.
   showHead();
+  if (document.hidden) return;
   showTiles();
   showNotes();
   const mayChange = live.may_change || secret.get() !== null;
