@@ -178,6 +178,7 @@ impl Browser {
 
     /// Writes what is seen to a file, as WebP.
     pub fn picture(&mut self, file: &Path) {
+        self.call("Emulation.setScrollbarsHidden", json!({"hidden": true}));
         let came = self.call("Page.captureScreenshot", json!({"format": "webp", "quality": 80}));
         let picture = data_encoding::BASE64.decode(came["data"].as_str().unwrap().as_bytes()).unwrap();
         std::fs::write(file, picture).unwrap();

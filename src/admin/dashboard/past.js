@@ -29,8 +29,8 @@ class Past {
     this.slots = this.slots.filter((slot) => slot.at_ms + this.slotMs > live.at_ms - TEN_MINUTES_MS);
     this.to = live.at_ms;
     const known = this.to - Math.min(this.slots[0]?.at_ms ?? this.to, this.seconds[0].at_ms);
-    // In steps, so that a young weir's pictures are not a sliver at the edge, and do not stretch all the time.
-    const minutes = [1, 2, 5].find((minutes) => known <= minutes * 60000) ?? 10;
+    // In whole minutes, so that a young weir's pictures are not a sliver at the edge, and do not stretch all the time.
+    const minutes = Math.min(10, Math.max(1, Math.ceil(known / 60000)));
     this.from = this.to - minutes * 60000;
     this.words = `${minutes} min`;
     this.#arrange();

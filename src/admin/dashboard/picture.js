@@ -150,8 +150,10 @@ function heatMap(canvas, read) {
     }
     const ramp = RAMPS[dark.matches ? "dark" : "light"];
     const most = Math.log1p(Math.max(...shown.columns.flatMap(({ counts }) => counts)));
-    for (const { at, counts } of shown.columns) {
-      const left = Math.max(MARGIN.left, x(at)), right = Math.min(width - MARGIN.right, x(at + shown.slotMs));
+    shown.columns.forEach(({ at, counts }, place) => {
+      // A slot may have begun a little late; one that is missing leaves a gap.
+      const next = shown.columns[place + 1]?.at ?? Infinity, until = next < at + 1.5 * shown.slotMs ? next : at + shown.slotMs;
+      const left = Math.max(MARGIN.left, x(at)), right = Math.min(width - MARGIN.right, x(until));
       counts.forEach((count, i) => {
         if (count === 0 || right <= left) return;
         const [top, bottom] = edgesOf(shown.bounds, i).map(y).reverse();
@@ -159,7 +161,7 @@ function heatMap(canvas, read) {
         // Half a pixel over, or seams would show.
         pen.fillRect(left, top, right - left + 0.5, bottom - top + 0.5);
       });
-    }
+    });
     paintScales(pen, { width, height, low, high, x, y }, soft, line);
     paintLine(pen, x, y, 0.5, ink, []);
     paintLine(pen, x, y, 0.99, ink, [4, 3]);
@@ -184,7 +186,7 @@ function heatMap(canvas, read) {
       pen.stroke();
       pen.fillText(asLength(us), MARGIN.left - 6, y(us));
     }
-    const minutes = (shown.to - shown.from) / 60000, step = minutes > 5 ? (width < 480 ? 5 : 2) : minutes > 2 ? 1 : 0.5;
+    const minutes = (shown.to - shown.from) / 60000, step = (minutes > 5 ? 2 : minutes > 2 ? 1 : 0.5) * (width < 480 ? 2 : 1);
     pen.textBaseline = "alphabetic";
     for (let back = 0; back <= minutes; back += step) {
       pen.textAlign = back === 0 ? "right" : back === minutes ? "left" : "center";
