@@ -69,6 +69,7 @@ fn requests(c: &mut Criterion) {
         proto: b"http",
         via: Some(&via),
         upgrade: false,
+        added: b"",
     };
     for (name, bytes) in [("wrk, 3 fields", WRK), ("browser, 12 fields", BROWSER)] {
         let mut group = c.benchmark_group(format!("request: {name}"));
@@ -103,6 +104,7 @@ fn responses(c: &mut Criterion) {
         framing: DownstreamFraming::AsReceived,
         connection: ConnectionField::None,
         upgrade: false,
+        added: b"",
     };
     let mut group = c.benchmark_group("response: nginx, 8 fields");
     group.throughput(Throughput::Bytes(NGINX.len() as u64));

@@ -11,6 +11,7 @@
 //! | [`time`] ★ | lengths and points of time, deadline queue |
 //! | [`config`] ★ | TOML text to a checked `Config` |
 //! | [`http1`] ★ | heads, framing, chunked coding, head rewriting |
+//! | [`trace`] ★ | trace contexts and request ids |
 //! | [`health`] ★ | check rules: what state a backend is in, and why |
 //! | [`balance`] ★ | views, snapshots, reports; the policies that pick |
 //! | [`route`] ★ | listener + host + path → pool |
@@ -21,7 +22,7 @@
 //! | [`sys`] | the kernel's surface: sockets, CPU sets, limits, the clock |
 //! | [`ring`] | one io_uring per shard as safe async operations |
 //! | [`metrics`] | counters, histograms, exact merge, exposition |
-//! | [`log`] | the structured log |
+//! | [`log`] | the structured log, the access log |
 //! | [`mesh`] | mailboxes and doorbells between cores |
 //! | [`upstream`] | a shard's connections to backends |
 //! | [`proxy`] | the life of one downstream connection |
@@ -52,4 +53,5 @@ pub mod shard;
 pub mod sys;
 pub mod time;
 pub mod topology;
+pub mod trace;
 pub mod upstream;

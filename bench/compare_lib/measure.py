@@ -61,6 +61,7 @@ class Bench:
         """One wrk run: CPU time per request, latency, memory in the middle of it, and what else used the cores."""
         memory = []
         cores = (self.args.core, self.args.load_core)
+        proxy.before_run()
         time.sleep(SETTLE_S)
         began = time.monotonic_ns()
         cpu, backend_cpu = proxy.program.cpu_ns(), self.backends.program.cpu_ns()

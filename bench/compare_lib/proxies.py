@@ -1,7 +1,7 @@
 """The contenders and the backends: how each is configured, as its own users would for this purpose.
 
 All of them: one worker, round robin over two backends, keep-alive to the backends, X-Forwarded-For added, no access
-log, long idle timeouts. bench/README.md says why each setting is there.
+log (but for the weir that is asked for with one), long idle timeouts. bench/README.md says why each setting is there.
 Not here: finding the programs (`binaries`), measuring them (`measure`).
 """
 import json
@@ -81,6 +81,9 @@ class Server:
         self.stop()
         raise processes.Failed(f"{self.name} does not start: {words}")
 
+    def before_run(self):
+        """What is done before each run, outside of what is measured."""
+
     def stop(self):
         if self.program:
             self.program.stop()
@@ -96,9 +99,11 @@ def connections():
 
 
 class Weir(Server):
-    def __init__(self, path, spin, name=None):
+    def __init__(self, path, spin, name=None, access_log=None):
         super().__init__(path, name or ("weir" if spin == "0us" else f"weir spin {spin}"))
         self.spin = spin
+        self.access_log = access_log  # the format; its lines go to a file in the folder
+        self.log = None
 
     def serves(self, scenario):
         return self.spin == "0us" or scenario.connections == 1
@@ -130,7 +135,14 @@ idle_per_backend = 512
 """
         for port in backends.ports:
             config += f'\n[[pool.app.backend]]\naddress = "127.0.0.1:{port}"\n'
+        if self.access_log:
+            self.log = os.path.join(folder, "access.log")
+            config += f"\n[access_log]\nformat = {json.dumps(self.access_log)}\nto = {json.dumps(self.log)}\n"
         return [self.path, "run", "--config", written(folder, "weir.toml", config)], None
+
+    def before_run(self):
+        if self.log:
+            os.truncate(self.log, 0)  # some hundred MB a run
 
 
 NGINX_HEAD = """

@@ -54,14 +54,15 @@ async fn answered(
         return Err(Problem::method(path, target.methods()));
     }
     match target {
-        Target::Live => live::answer(&request, surface, life).await,
+        Target::Live => live::answer(&request, surface, life),
         Target::Page(page) => pages::answer(page, &request, &surface.desk).await.map(whole),
         Target::Backends { .. }
         | Target::Backend { .. }
         | Target::Verb { .. }
         | Target::Inject { .. }
         | Target::InjectIntoControl
-        | Target::Reload => changes::make(target, request, surface, life).await.map(whole),
+        | Target::Reload
+        | Target::ReopenLogs => changes::make(target, request, surface, life).await.map(whole),
     }
 }
 

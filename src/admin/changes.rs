@@ -81,6 +81,13 @@ struct ReloadedPage<'a> {
     confirmed_us: u64,
 }
 
+/// What opening the logs again came to.
+#[derive(Serialize)]
+struct ReopenedPage<'a> {
+    /// In words.
+    done: &'a str,
+}
+
 /// Does what a request asks for.
 ///
 /// # Errors
@@ -113,6 +120,7 @@ pub(super) async fn make(
             }
         },
         Target::Reload => return reload(desk, manner).await,
+        Target::ReopenLogs => return reopen_logs(desk, manner).await,
         Target::Inject { shard, fault } => return inject(desk, shard, fault),
         Target::InjectIntoControl => return Ok(inject_into_control(desk)),
         Target::Page(_) | Target::Live => {
@@ -198,6 +206,17 @@ async fn reload(desk: &Desk, manner: Manner) -> Result<Response<Full<Bytes>>, Pr
             confirmed_us: reloaded.confirmed_in.as_us(),
         },
     ))
+}
+
+async fn reopen_logs(desk: &Desk, manner: Manner) -> Result<Response<Full<Bytes>>, Problem> {
+    if manner.dry_run {
+        return Err(Problem::bad_request("this has no dry run", "leave dry_run out"));
+    }
+    let done = desk.reopen_logs().await.map_err(|refused| {
+        let remedy = "see to that and ask again; lines go where they went before";
+        Problem::new(StatusCode::CONFLICT, "not_reopened", refused.to_string(), remedy)
+    })?;
+    Ok(json(StatusCode::OK, &ReopenedPage { done: &done }))
 }
 
 /// A request's whole body; empty if it has none.

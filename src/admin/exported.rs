@@ -7,8 +7,11 @@ use super::problem::Problem;
 use crate::control::Desk;
 use crate::fleet::status::{BackendStatus, Left, PoolStatus, ShardStatus};
 use crate::limit::Exceeded;
+use crate::log::access::Counts;
+use crate::log::export::{Cause, SpanCounts};
 use crate::metrics::{
-    BackendFacts, ConfigFacts, Facts, Format, Level, ListenerFacts, Past, PoolFacts, ShardFacts, page,
+    AccessLogFacts, BackendFacts, ConfigFacts, Facts, Format, Level, ListenerFacts, Past, PoolFacts,
+    ShardFacts, SpanFacts, page,
 };
 use crate::sys::process;
 use crate::topology::ListenerPlan;
@@ -90,11 +93,23 @@ pub(super) fn metrics(desk: &Desk, format: Format, level: Level) -> String {
             needs_restart: held.needs_restart.len(),
         },
         usage: process::usage(),
+        access_log: desk.access_log_counts().map(access_log).unwrap_or_default(),
+        spans: desk.spans().map(spans).unwrap_or_default(),
         uptime: desk.now() - desk.started(),
         ready: desk.ready().is_ok(),
         serving: desk.serving(),
     };
     page(&desk.totals(), &facts, format, level)
+}
+
+fn spans(counts: &SpanCounts) -> SpanFacts {
+    let dropped = Cause::ALL.map(|cause| (cause.label(), counts.dropped(cause)));
+    SpanFacts { exported: counts.exported(), dropped }
+}
+
+fn access_log(counts: &Counts) -> AccessLogFacts {
+    let dropped = counts.dropped_by_shard().collect();
+    AccessLogFacts { lines: counts.lines(), errors: counts.errors(), dropped }
 }
 
 fn backend(backend: &BackendStatus) -> BackendFacts<'_> {

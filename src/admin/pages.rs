@@ -37,6 +37,7 @@ const INDEX: &str = "weir\n\n\
     POST    /pools/POOL/backends/NAME/ready        traffic again, as its check says\n\
     PUT     /pools/POOL/backends/NAME/weight       {\"weight\": 1 to 256}\n\
     POST    /reload                                the configuration file again\n\
+    POST    /reopen-logs                           the access log's file again, after it was moved\n\
     \n\
     ?dry_run=true says what a change of a backend would do; /live?once=true is one JSON object. Or use `weir ctl`.\n";
 

@@ -28,6 +28,8 @@ pub(super) enum Target {
     InjectIntoControl,
     /// `/reload`: POST reads the configuration again.
     Reload,
+    /// `/reopen-logs`: POST opens the logs' files again.
+    ReopenLogs,
 }
 
 /// The pages, which change nothing.
@@ -69,6 +71,7 @@ impl Target {
             "/stats" => Page::Stats,
             "/live" => return Ok(Self::Live),
             "/reload" => return Ok(Self::Reload),
+            "/reopen-logs" => return Ok(Self::ReopenLogs),
             _ => return Self::in_pools(path),
         };
         Ok(Self::Page(page))
@@ -125,7 +128,8 @@ impl Target {
             | Self::Verb { .. }
             | Self::Inject { .. }
             | Self::InjectIntoControl
-            | Self::Reload => "POST",
+            | Self::Reload
+            | Self::ReopenLogs => "POST",
         }
     }
 
@@ -247,6 +251,7 @@ mod tests {
             ("/", Target::Page(Page::Index)),
             ("/stats", Target::Page(Page::Stats)),
             ("/reload", Target::Reload),
+            ("/reopen-logs", Target::ReopenLogs),
             ("/pools/app/backends", Target::Backends { pool: pool.clone() }),
             ("/pools/app/backends/one", Target::Backend { pool, name }),
             ("/pools/app/backends/one/drain", verb("one", Verb::Drain)),

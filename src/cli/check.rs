@@ -3,7 +3,7 @@
 //! Here: the summary, a pure function of the configuration and its cores, and the verdict on the kernel.
 //! Not here: the checks themselves (`config`, `ring`).
 
-use super::{WRONG, load, say, tell, warn};
+use super::{WRONG, load, records, say, tell, warn};
 use crate::config::{
     self, Answers, Check, Config, Eject, Forwarded, Health, HostPattern, ListenAddress, OnShardLoss, Pool,
     Retry, Route, Runtime,
@@ -64,6 +64,8 @@ fn summary(config: &Config, cores: &[usize]) -> String {
         vec![address.to_string(), guard]
     });
     section("admin", admin.collect());
+    section("access log", records::access_log(&config.access_log));
+    section("tracing", config.tracing.iter().map(tracing).collect());
     section("shards", vec![vec![shards(cores)], vec![on_shard_loss(config.runtime.on_shard_loss)]]);
     section("process", vec![vec![process(&config.runtime)]]);
     section("changes", changes(&config.runtime));
@@ -83,7 +85,15 @@ fn of_clients(listener: &config::Listener) -> String {
     trusted.extend(unix.then(|| "unix:".to_owned()));
     let trusted = if trusted.is_empty() { "nobody".to_owned() } else { trusted.join(" ") };
     let via = listener.via.as_ref().map_or("no Via".to_owned(), |via| format!("Via {via}"));
-    format!("http, forwarded {forwarded}, {via}, trusts {trusted}")
+    let ids = listener.request_id.as_ref().map_or(String::new(), |field| format!(", ids in {field}"));
+    format!("http, forwarded {forwarded}, {via}, trusts {trusted}{ids}")
+}
+
+/// Which traces are sampled, and where they go.
+fn tracing(tracing: &config::Tracing) -> Vec<String> {
+    let share = percent(tracing.sample);
+    let to = tracing.otlp.as_ref().map_or("told to nobody".to_owned(), |to| format!("told to {to}"));
+    vec![format!("{share} of traces, and those that a trusted proxy samples"), to]
 }
 
 /// The pages that weir's own answers get, by listener, and how large each is.
@@ -192,7 +202,7 @@ fn ejected(eject: &Eject) -> String {
 }
 
 /// A share as an operator says it: "20 %", "12.5 %".
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     format!("{} %", (share * 10_000.0).round() / 100.0)
 }
 
@@ -318,10 +328,13 @@ user = "root"
 group = "4242"
 watch = true
 state_file = "/var/lib/weir/state.json"
+[tracing]
+otlp = "http://otel:4318"
 [[listener]]
 name = "web"
 address = "127.0.0.1:8080"
 pool = "app"
+request_id = "X-Request-Id"
 max_connections = 900
 max_connections_per_client = 20
 [[listener]]
@@ -373,7 +386,8 @@ path = "/up"
         let squeezed: Vec<String> =
             summary.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         for expected in [
-            "web 127.0.0.1:8080 http, forwarded append, Via weir, trusts nobody",
+            "web 127.0.0.1:8080 http, forwarded append, Via weir, trusts nobody, ids in X-Request-Id",
+            "1 % of traces, and those that a trusted proxy samples told to http://otel:4318/v1/traces",
             "local unix:/run/weir.sock http, forwarded off, no Via, trusts 10.0.0.0/8 fd00::1/128 unix:",
             "web *.example.org /api to api",
             "web all else to app",

@@ -9,11 +9,15 @@
 
 mod bench;
 mod check;
+mod client;
 mod ctl;
 mod demo;
 mod doctor;
 mod explain;
+mod records;
 mod run;
+mod table;
+mod top;
 
 use crate::config::{self, Checked, Fault};
 use crate::serve::Begin;
@@ -30,6 +34,8 @@ use std::sync::LazyLock;
 const FAILED: u8 = 1;
 /// The arguments or the configuration are wrong, or something is missing; clap too exits with 2.
 const WRONG: u8 = 2;
+/// The admin surface cannot be reached.
+const UNREACHABLE: u8 = 3;
 
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
@@ -47,7 +53,7 @@ struct Arguments {
 const AFTER_HELP: &str = "\
 Exit codes: 0 all is well, 1 the host refused (a taken port, no io_uring), 2 the arguments or the \
 configuration are wrong, `weir doctor` found something missing, or `weir explain` does not know the word, \
-3 `weir ctl` found no weir to ask.
+3 `weir ctl` or `weir top` found no weir to ask.
 
 weir needs Linux 6.1 or newer (6.12.21 or newer is recommended) with io_uring allowed. Docker's default \
 seccomp profile forbids io_uring: run with --security-opt seccomp=config/seccomp.json.";
@@ -80,6 +86,8 @@ enum Command {
     },
     #[command(about = "Ask a running weir, or change what it serves", long_about = ctl::HELP)]
     Ctl(ctl::Ctl),
+    #[command(about = "Show a running weir in this terminal, live", long_about = top::HELP)]
+    Top(top::Top),
     #[command(about = "Explain a status, a cause or a state: what it means, and what to do", long_about = explain::HELP)]
     Explain {
         /// A status, a cause, a state, a metric's name; left out: all are listed
@@ -139,6 +147,7 @@ pub fn main() -> ExitCode {
         Command::Check { config } => check::check(&config),
         Command::Doctor { config, json } => doctor::doctor(config.as_deref(), json),
         Command::Ctl(ctl) => ctl::ctl(&ctl),
+        Command::Top(top) => top::top(top),
         Command::Explain { word } => explain::explain(word.as_deref()),
         Command::Demo => demo::demo(),
         Command::Bench(arguments) => bench::bench(&arguments),

@@ -181,13 +181,61 @@ pub(super) fn pseudonym(text: &str) -> Result<Option<String>, Wrong> {
     Err(Wrong::new(what, "use up to 64 letters, digits, \"-\", \"_\" and \".\", or \"\" for no Via"))
 }
 
-/// The name of a field that weir adds (RFC 9110 §5.1): a token; "" is none.
-pub(super) fn field_name(text: &str) -> Result<Option<String>, Wrong> {
-    if is_token(text) {
-        return Ok((!text.is_empty()).then(|| text.to_owned()));
+/// Fields that have a meaning of their own to weir or to those beside it: none of them can be a request's id.
+const TAKEN: [&str; 36] = [
+    "Accept",
+    "Authorization",
+    "Cache-Control",
+    "Connection",
+    "Content-Encoding",
+    "Content-Length",
+    "Content-Range",
+    "Content-Type",
+    "Cookie",
+    "Date",
+    "Expect",
+    "Forwarded",
+    "Host",
+    "Keep-Alive",
+    "Location",
+    "Max-Forwards",
+    "Origin",
+    "Proxy-Authenticate",
+    "Proxy-Authorization",
+    "Proxy-Connection",
+    "Range",
+    "Referer",
+    "Retry-After",
+    "Server",
+    "Set-Cookie",
+    "TE",
+    "Traceparent",
+    "Tracestate",
+    "Trailer",
+    "Transfer-Encoding",
+    "Upgrade",
+    "User-Agent",
+    "Vary",
+    "Via",
+    "WWW-Authenticate",
+    "X-Real-IP",
+];
+
+/// The name of the field with a request's id (RFC 9110 §5.1): a token; "" is none.
+pub(super) fn id_field(text: &str) -> Result<Option<String>, Wrong> {
+    const FORM: &str = "write one such as \"X-Request-Id\", or \"\" for none";
+    if !is_token(text) {
+        return Err(Wrong::new(format!("{} is not a name that a field can have", quoted(text)), FORM));
     }
-    let what = format!("{} is not a name that a field can have", quoted(text));
-    Err(Wrong::new(what, "write one such as \"X-Request-Id\", or \"\" for none"))
+    // Some who read heads make variables of names and see no difference.
+    let name: String =
+        text.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    if TAKEN.iter().any(|taken| taken.eq_ignore_ascii_case(&name)) || name.starts_with("x-forwarded-") {
+        let what = format!("{} has a meaning of its own, so no id can stand in it", quoted(text));
+        let remedy = format!("{FORM}; it cannot be X-Forwarded-*, {}", TAKEN.join(", "));
+        return Err(Wrong::new(what, remedy));
+    }
+    Ok((!text.is_empty()).then(|| text.to_owned()))
 }
 
 /// Up to 64 characters of those that a token has (RFC 9110 §5.6.2).
@@ -216,7 +264,7 @@ pub(super) fn dns_server(text: &str) -> Result<SocketAddr, Wrong> {
     })
 }
 
-fn unix_path(path: &str) -> Result<PathBuf, Wrong> {
+pub(super) fn unix_path(path: &str) -> Result<PathBuf, Wrong> {
     if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
         let what = format!("{} is not the absolute path of a socket", quoted(path));
         return Err(Wrong::new(what, "write one such as \"unix:/run/weir/web.sock\""));

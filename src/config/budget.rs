@@ -4,7 +4,7 @@
 //! the code keeps on its memory has its term here; `tests/attack/memory.rs` takes all of it at once and
 //! compares.
 
-use super::model::{Config, Pool, Runtime};
+use super::model::{AccessFormat, Config, Pool, Runtime};
 
 /// A connection at its most expensive, with an exchange whose body goes up: the futures, the sockets' slots
 /// and deadlines on both sides, the smallest buffers, decoders. An idle one takes a twelfth of it.
@@ -35,6 +35,12 @@ const COMPLETIONS_MIN: u64 = 16_384;
 
 /// A shard without anything to do: its thread, executor, spare buffers, mailbox.
 const SHARD_BYTES: u64 = 2 << 20;
+
+/// What records of exchanges take, if there are any: the draft of a connection's exchange, with each text as long as
+/// it may be; a shard's batches, waiting and emptied; and the lines that wait to be written.
+const DRAFT_BYTES: u64 = 17 << 10;
+const BATCHES_BYTES: u64 = 82 * (160 << 10);
+const LINES_BYTES: u64 = 4 << 20;
 
 /// Counters of the lengths of a backend's exchanges: four phases of 3,328.
 const LENGTHS: u64 = 4 * 3_328;
@@ -76,7 +82,8 @@ const PROCESS_BYTES: u64 = 8 << 20;
 /// wait for peers that do not read; 6 × [`kept_max_bytes`] for what exchanges keep, incomplete heads,
 /// large requests and answers; `max_connections` × 12 KiB; the ring; the histograms of the shard and of its
 /// backends. For the process: idle upstream connections × 1 KiB, control's histograms, its history, mail and
-/// admin pages, error pages twice (while a reload brings others).
+/// admin pages, error pages twice (while a reload brings others). Where exchanges are recorded, their drafts
+/// (17 KiB a connection) and batches come on top.
 /// An eighth more for what the allocator needs to manage it. The kernel's socket buffers are not in it: they are the kernel's to give
 /// (`net.ipv4.tcp_mem`). Backends are those of the file: each that a name resolves to beyond one, or that is
 /// added at run time, takes its histograms.
@@ -103,8 +110,17 @@ pub fn worst_case_memory_bytes(config: &Config, shards: usize) -> u64 {
         * ADMIN_CONNECTIONS
         * (ADMIN_BYTES + backends.saturating_mul(PAGE_BACKEND_BYTES) + shards * PAGE_SHARD_BYTES);
     let all = idle.fold(a_shard.saturating_mul(shards), u64::saturating_add);
-    let all = all.saturating_add(control).saturating_add(admin);
+    let all = all.saturating_add(control).saturating_add(admin).saturating_add(records_bytes(config, shards));
     all.saturating_add(all / 8)
+}
+
+/// What the records of exchanges take.
+fn records_bytes(config: &Config, shards: u64) -> u64 {
+    if config.access_log.format == AccessFormat::Off && config.tracing.is_none() {
+        return 0;
+    }
+    let drafts = (config.runtime.max_connections as u64).saturating_mul(DRAFT_BYTES);
+    drafts.saturating_add(BATCHES_BYTES).saturating_mul(shards).saturating_add(LINES_BYTES)
 }
 
 /// What one shard takes, without its backends' statistics.

@@ -112,7 +112,7 @@ fn listener(
         trusted_proxies: trusted_proxies(&mut s),
         via: s.text("via", address::pseudonym).unwrap_or_else(|| Some("weir".to_owned())),
         on_half_close: s.choice("on_half_close", HALF_CLOSE, &[], OnHalfClose::default()),
-        request_id: s.text("request_id", address::field_name).flatten(),
+        request_id: s.text("request_id", address::id_field).flatten(),
         max_connections: s.integer("max_connections", ANY_COUNT, 0) as usize,
         max_connections_per_client: s.integer("max_connections_per_client", ANY_COUNT, 0) as usize,
         error_pages: s.section("error_pages").map_or_else(ErrorPages::default, error_pages),

@@ -25,6 +25,7 @@ mod read;
 mod records;
 mod reference;
 mod section;
+mod template;
 mod values;
 
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use fault::{Fault, Faults};
 pub use model::*;
 pub use network::{Network, TrustedProxies};
 pub use reference::nearest;
+pub use template::{Piece, Template, Variable};
 
 use crate::time::Micros;
 use fault::Report;

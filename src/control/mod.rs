@@ -128,6 +128,8 @@ pub(crate) enum Signal {
     Leave,
     /// SIGHUP: the configuration is to be loaded again.
     Reload,
+    /// SIGUSR2: the logs' files are to be opened again.
+    Reopen,
 }
 
 /// Looks up the names of a configuration, before anything runs. What was `carried` is not asked for again:
@@ -151,7 +153,7 @@ pub enum ControlRefused {
 /// Runs control on this thread until the process is to end. `surface` is called once, inside the
 /// runtime, and may spawn local tasks that read the desk: the admin surface.
 ///
-/// SIGTERM, SIGINT and SIGHUP are taken over from here on.
+/// SIGTERM, SIGINT, SIGHUP and SIGUSR2 are taken over from here on.
 ///
 /// # Errors
 /// When it could not begin; shards that run already are then for the caller to end.
@@ -167,6 +169,7 @@ pub fn run(
             (SignalKind::terminate(), Signal::Leave),
             (SignalKind::interrupt(), Signal::Leave),
             (SignalKind::hangup(), Signal::Reload),
+            (SignalKind::user_defined2(), Signal::Reopen),
         ] {
             spawn_local(forward(signal(kind)?, meaning, sender.clone()));
         }
@@ -221,6 +224,7 @@ async fn serve(
             Some(signal) = signals.recv() => match signal {
                 Signal::Leave => desk.signal(),
                 Signal::Reload => reload(desk.clone()),
+                Signal::Reopen => reopen(desk.clone()),
             },
             Some((key, found)) = names_found.recv() => desk.found(key, found),
             // The runtime keeps a task's panic to itself; without these the process is not whole.
@@ -236,6 +240,11 @@ async fn serve(
 /// What comes of it stands in the log.
 fn reload(desk: Desk) {
     spawn_local(async move { desk.reload().await.is_ok() });
+}
+
+/// As there.
+fn reopen(desk: Desk) {
+    spawn_local(async move { desk.reopen_logs().await.is_ok() });
 }
 
 async fn sleep_until(now: Instant, then: Instant) {

@@ -82,10 +82,16 @@ impl RequestLeft {
         }
     }
 
-    /// Refuses trailers that the head's `Connection` names; `fields` were read from `bytes`.
-    pub(super) fn heed(&mut self, bytes: &[u8], fields: &Fields) {
+    /// Refuses trailers that the head's `Connection` names, or that are among `more`; `fields` were read from
+    /// `bytes`.
+    pub(super) fn heed<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        fields: &'a Fields,
+        more: impl IntoIterator<Item = &'a [u8]>,
+    ) {
         if let Self::Chunks(decoder) = self {
-            decoder.forbid(Nominations::of(bytes, fields));
+            decoder.forbid(Nominations::of(bytes, fields, more));
         }
     }
 
@@ -151,7 +157,7 @@ impl ResponseLeft {
     /// Refuses trailers that the head's `Connection` names; `fields` were read from `bytes`.
     pub(super) fn heed(&mut self, bytes: &[u8], fields: &Fields) {
         if let Self::Chunks(decoder) | Self::Unchunk(decoder) = self {
-            decoder.forbid(Nominations::of(bytes, fields));
+            decoder.forbid(Nominations::of(bytes, fields, []));
         }
     }
 

@@ -4,6 +4,7 @@
 //! was received (`proxy`). Called by `proxy` for each response head, interim ones included.
 
 use super::bodies::ResponseLeft;
+use super::marks::name_in;
 use super::passing::{RequestFacts, may_pool, pass_response};
 use crate::http1::{
     BadHead, ConnectionField, DownstreamFraming, Fields, HeadLimits, Parse, ResponseRewrite, Version,
@@ -67,8 +68,9 @@ pub struct FinalHead {
 
 /// Takes one response head out of `bytes`, and appends to `out` what the client gets for it; `None` if it
 /// is not whole yet. `interims`: how many interim responses there were in this exchange. `closing`: the
-/// client's connection ends with this response, for weir's own reasons. `fields` is scratch memory, and
-/// filled for whoever looks fields up.
+/// client's connection ends with this response, for weir's own reasons. `id_line`: the field line that names
+/// the request, which a final response gets instead of the backend's own; empty: there is none. `fields` is
+/// scratch memory, and filled for whoever looks fields up.
 ///
 /// # Errors
 /// Why it is refused.
@@ -77,6 +79,7 @@ pub fn take_response(
     facts: &RequestFacts,
     interims: u8,
     closing: bool,
+    id_line: &[u8],
     fields: &mut Fields,
     out: &mut Vec<u8>,
 ) -> Result<Option<Downward>, BadResponse> {
@@ -96,6 +99,7 @@ pub fn take_response(
             framing: DownstreamFraming::AsReceived,
             connection: ConnectionField::None,
             upgrade: false,
+            added: b"",
         };
         // An HTTP/1.0 client knows no interim responses (RFC 9110 §15.2).
         if facts.version == Version::Http11 {
@@ -104,8 +108,15 @@ pub fn take_response(
         return Ok(Some(Downward::Interim { len: head.len }));
     }
     let passing = pass_response(facts, &head, closing && !tunnel);
-    let rewrite =
-        ResponseRewrite { framing: passing.framing, connection: passing.connection, upgrade: tunnel };
+    if !id_line.is_empty() {
+        fields.take_out(bytes, name_in(id_line));
+    }
+    let rewrite = ResponseRewrite {
+        framing: passing.framing,
+        connection: passing.connection,
+        upgrade: tunnel,
+        added: id_line,
+    };
     write_response(bytes, &head, fields, &rewrite, out);
     let mut body = if tunnel { ResponseLeft::UntilClose } else { ResponseLeft::of(passing.body) };
     body.heed(bytes, fields);

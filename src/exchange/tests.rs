@@ -7,9 +7,9 @@ use crate::http1::{Fields, HeadLimits, Method, RequestBody, RequestRewrite, Vers
 use crate::route::Router;
 use proptest::prelude::*;
 
-const LIMITS: HeadLimits = HeadLimits { max_head: 32 << 10, max_headers: 100 };
+pub(super) const LIMITS: HeadLimits = HeadLimits { max_head: 32 << 10, max_headers: 100 };
 
-const AS_IT_CAME: RequestRewrite<'static> = RequestRewrite {
+pub(super) const AS_IT_CAME: RequestRewrite<'static> = RequestRewrite {
     forwarded: Forwarded::Off,
     trusted: false,
     peer: Some(b"192.0.2.17"),
@@ -17,15 +17,24 @@ const AS_IT_CAME: RequestRewrite<'static> = RequestRewrite {
     proto: b"http",
     via: None,
     upgrade: false,
+    added: b"",
 };
+
+fn rules(router: &Router, max_body: u64) -> RequestRules<'_> {
+    let marks = MarkRules::default();
+    RequestRules { limits: &LIMITS, router, max_body, believed: None, rewrite: AS_IT_CAME, marks }
+}
+
+fn marker() -> Marker {
+    Marker::new([1, 2, 3, 4])
+}
 
 /// What goes up for `bytes`, and how many of them were taken.
 fn up(bytes: &[u8], max_body: u64) -> Result<Option<(Vec<u8>, Upward)>, BadRequest> {
     let router = Router::from_routes([], Some(0));
-    let rules =
-        RequestRules { limits: &LIMITS, router: &router, max_body, believed: None, rewrite: AS_IT_CAME };
+    let rules = rules(&router, max_body);
     let mut out = Vec::new();
-    let taken = take_request(bytes, &rules, &mut Fields::default(), &mut out)?;
+    let taken = take_request(bytes, &rules, &mut marker(), &mut Fields::default(), &mut out)?;
     Ok(taken.map(|upward| (out, upward)))
 }
 
@@ -40,7 +49,7 @@ const GET: RequestFacts = RequestFacts {
 /// What goes down for `bytes`.
 fn down(bytes: &[u8], facts: &RequestFacts) -> Result<Option<(Vec<u8>, Downward)>, BadResponse> {
     let mut out = Vec::new();
-    let taken = take_response(bytes, facts, 0, false, &mut Fields::default(), &mut out)?;
+    let taken = take_response(bytes, facts, 0, false, b"", &mut Fields::default(), &mut out)?;
     Ok(taken.map(|downward| (out, downward)))
 }
 
@@ -193,15 +202,19 @@ fn a_head_request_is_known_before_it_is_whole_and_even_if_it_is_none() {
 
 #[test]
 fn the_last_hop_of_a_trace_or_options_answers_itself() {
-    let rules =
-        |router| RequestRules { limits: &LIMITS, router, max_body: 0, believed: None, rewrite: AS_IT_CAME };
     let router = Router::from_routes([], Some(0));
     for (method, status, start) in
         [("TRACE", 200, "HTTP/1.1 200 OK\r\n"), ("OPTIONS", 204, "HTTP/1.1 204 No Content\r\n")]
     {
         let text = format!("{method} / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n");
         let mut out = Vec::new();
-        let taken = take_request(text.as_bytes(), &rules(&router), &mut Fields::default(), &mut out);
+        let taken = take_request(
+            text.as_bytes(),
+            &rules(&router, 0),
+            &mut marker(),
+            &mut Fields::default(),
+            &mut out,
+        );
         assert_eq!(taken.err(), Some(BadRequest::LastHop { status }));
         assert!(out.starts_with(start.as_bytes()), "{}", String::from_utf8_lossy(&out));
         let (out, _) = up(text.replace(": 0", ": 1").as_bytes(), 0).unwrap().unwrap();
@@ -215,7 +228,7 @@ fn the_last_hop_of_a_trace_or_options_answers_itself() {
 fn interim_responses_are_bounded_in_number() {
     let bytes = b"HTTP/1.1 102 Processing\r\n\r\n";
     let take =
-        |interims| take_response(bytes, &GET, interims, false, &mut Fields::default(), &mut Vec::new());
+        |interims| take_response(bytes, &GET, interims, false, b"", &mut Fields::default(), &mut Vec::new());
     assert!(take(INTERIMS_MAX - 1).is_ok());
     assert_eq!(take(INTERIMS_MAX).err(), Some(BadResponse::TooManyInterims));
 }

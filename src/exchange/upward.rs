@@ -5,6 +5,7 @@
 //! the rules of heads (`http1`) and of routes (`route`). Called by `proxy` for each request.
 
 use super::bodies::{BadBody, RequestLeft};
+use super::marks::{MarkRules, Marker};
 use super::passing::RequestFacts;
 use crate::config::TrustedProxies;
 use crate::http1::{
@@ -25,8 +26,11 @@ pub struct RequestRules<'a> {
     pub max_body: u64,
     /// Whose word about the client is believed, if the peer is one of them.
     pub believed: Option<&'a TrustedProxies>,
-    /// What is done to the head, if the peer is the client. (Its `upgrade` and `trusted` are decided here.)
+    /// What is done to the head, if the peer is the client. (Its `upgrade`, `trusted` and `added` are decided
+    /// here.)
     pub rewrite: RequestRewrite<'a>,
+    /// What requests are marked with.
+    pub marks: MarkRules<'a>,
 }
 
 /// A request that goes up.
@@ -79,14 +83,16 @@ pub enum BadRequest {
 }
 
 /// Takes one request out of `bytes`, and appends to `out` what goes up for it now; `None` if its head is
-/// not whole yet. `fields` is scratch memory.
+/// not whole yet. `marker` has then what it was marked with. `fields` is scratch memory.
 ///
 /// # Errors
 /// Why it does not go up, and nothing behind it may be read as a request. What is in `out` then is of no use,
-/// but for [`BadRequest::LastHop`]: then it is the answer, whole.
+/// but for [`BadRequest::LastHop`]: then it is the answer, whole. But for a [`BadRequest::Head`], `marker` has
+/// its marks, and `fields` its fields.
 pub fn take_request(
     bytes: &[u8],
     rules: &RequestRules<'_>,
+    marker: &mut Marker,
     fields: &mut Fields,
     out: &mut Vec<u8>,
 ) -> Result<Option<Upward>, BadRequest> {
@@ -94,6 +100,7 @@ pub fn take_request(
         Parse::Complete(head) => head,
         Parse::Partial => return Ok(None),
     };
+    marker.mark(bytes, fields, rules.believed.is_some(), &rules.marks);
     if head.upgrade && head.body != RequestBody::None {
         return Err(BadRequest::UpgradeWithBody);
     }
@@ -108,10 +115,11 @@ pub fn take_request(
         trusted: rules.believed.is_some(),
         client: named.as_ref().map(AddressText::bytes).or(rules.rewrite.client),
         upgrade: head.upgrade,
+        added: marker.lines(),
         ..rules.rewrite
     };
     write_request(bytes, &head, fields, &rewrite, out);
-    body.heed(bytes, fields);
+    body.heed(bytes, fields, rules.marks.names());
     let rest = &bytes[head.len..];
     let taken = body.take(rest, rules.max_body)?;
     out.extend_from_slice(taken.goes_on(rest));

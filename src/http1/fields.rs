@@ -40,7 +40,7 @@ pub(super) enum Kind {
     XRealIp,
     /// One of these with something else for a `-`: `X_Forwarded_For`.
     ForwardingLookAlike,
-    /// Named by `Connection`: it was for us alone.
+    /// Named by `Connection`, or taken out: it was for us alone.
     Nominated,
 }
 
@@ -276,6 +276,27 @@ impl Fields {
                 self.seen = self.seen.with(Kinds::of(&[Kind::Nominated]));
             }
         }
+    }
+
+    /// Takes the plain fields of this name out: they are not passed on, and neither is what may be taken for
+    /// one of them ([`scan::in_variables`]). The value, if there is one such field, and its name is this one.
+    pub fn take_out<'a>(&mut self, bytes: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+        let (mut value, mut count) = (None, 0);
+        for field in &mut self.list {
+            if field.kind != Kind::Plain || field.name.len() != name.len() {
+                continue;
+            }
+            let is_named = field.name.of(bytes);
+            if is_named.iter().zip(name).all(|(&a, &b)| scan::in_variables(a) == scan::in_variables(b)) {
+                field.kind = Kind::Nominated;
+                self.seen = self.seen.with(Kinds::of(&[Kind::Nominated]));
+                if is_named.eq_ignore_ascii_case(name) {
+                    value = Some(field.value.of(bytes));
+                    count += 1;
+                }
+            }
+        }
+        value.filter(|_| count == 1)
     }
 
     /// Has the first field of this kind written anew.

@@ -55,15 +55,20 @@ const FAMILIES: [&[u8]; 6] =
 /// Of those families, what is made to be a trailer (RFC 9530 §2).
 const ALLOWED: &[u8] = b"content-digest";
 
-/// Names that a head's `Connection` gave: no trailer of its body may have them.
+/// Names that a head's `Connection` gave, or that weir writes itself: no trailer of the body may have them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nominations(Box<[Box<[u8]>]>);
 
 impl Nominations {
-    /// Those of the head that `fields` was filled from; `None` if there are none, options apart.
-    pub fn of(bytes: &[u8], fields: &Fields) -> Option<Box<Self>> {
+    /// Those of the head that `fields` was filled from, options apart, and `more`; `None` if there are none.
+    pub fn of<'a>(
+        bytes: &'a [u8],
+        fields: &'a Fields,
+        more: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Option<Box<Self>> {
+        let names = nominations(bytes, fields).chain(more);
         let names: Box<[Box<[u8]>]> =
-            nominations(bytes, fields).map(|name| name.iter().map(|&b| in_variables(b)).collect()).collect();
+            names.map(|name| name.iter().map(|&b| in_variables(b)).collect()).collect();
         if names.is_empty() { None } else { Some(Box::new(Self(names))) }
     }
 }

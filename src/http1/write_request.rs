@@ -46,6 +46,9 @@ pub struct RequestRewrite<'a> {
     pub via: Option<&'a Via>,
     /// Whether to pass an upgrade on. (Only one that is there: see [`RequestHead::upgrade`].)
     pub upgrade: bool,
+    /// Whole field lines that are added. (What came of these names is not here, but [taken
+    /// out](Fields::take_out).)
+    pub added: &'a [u8],
 }
 
 /// The `Via` line that requests get (RFC 9110 §7.6.3).
@@ -100,7 +103,14 @@ pub fn write_request(
     let end = head.len - 2;
     let via = rewrite.via.map_or(b"".as_slice(), |via| via.line(head.version));
     // Addresses are 39 bytes at most and there are four; the host is said thrice at most.
-    out.reserve(head.len + 3 * head.host.map_or(0, Span::len) + via.len() + rewrite.proto.len() + 320);
+    out.reserve(
+        head.len
+            + 3 * head.host.map_or(0, Span::len)
+            + via.len()
+            + rewrite.proto.len()
+            + rewrite.added.len()
+            + 320,
+    );
 
     write_line(bytes, head, out);
     let absolute = match head.target {
@@ -147,6 +157,7 @@ pub fn write_request(
         Origin::Append => add_missing(bytes, head, fields.seen(), rewrite, out),
         Origin::Replace => write_origin(bytes, head, rewrite, out),
     }
+    out.extend_from_slice(rewrite.added);
     out.extend_from_slice(via);
     if upgrade {
         out.extend_from_slice(b"Connection: upgrade\r\n");

@@ -32,7 +32,7 @@ pub enum ConnectionField {
 
 /// What is to be done to a response head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ResponseRewrite {
+pub struct ResponseRewrite<'a> {
     /// How the body goes down.
     pub framing: DownstreamFraming,
     /// What is said about the connection.
@@ -40,6 +40,8 @@ pub struct ResponseRewrite {
     /// Whether to pass an `Upgrade` on, with a `Connection: upgrade` instead of what `connection` says.
     /// (Only one that is there: see [`ResponseHead::upgrade`].)
     pub upgrade: bool,
+    /// Whole field lines that are added.
+    pub added: &'a [u8],
 }
 
 /// Appends to `out` the head that goes downstream; `bytes` and `fields` are those that `head` was parsed
@@ -48,7 +50,7 @@ pub fn write_response(
     bytes: &[u8],
     head: &ResponseHead,
     fields: &Fields,
-    rewrite: &ResponseRewrite,
+    rewrite: &ResponseRewrite<'_>,
     out: &mut Vec<u8>,
 ) {
     let upgrade = rewrite.upgrade && head.upgrade;
@@ -64,9 +66,10 @@ pub fn write_response(
         edited = edited.with(Kinds::of(&[Kind::ContentLength, Kind::TransferEncoding, Kind::Trailer]));
     }
 
-    out.reserve(head.len + 80);
+    out.reserve(head.len + rewrite.added.len() + 80);
     write_line(bytes, head, out);
     copy_fields(bytes, fields, head.len - 2, edited, out, |_, _| {});
+    out.extend_from_slice(rewrite.added);
     if rewrite.framing == DownstreamFraming::AddChunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }

@@ -1,10 +1,12 @@
 //! The structured log: `tracing` events to stderr, as text or as one JSON object a line, times in UTC.
 //!
-//! Here: [`init`], which `main` calls once before anything logs; and, in [`record`], the record of each
-//! exchange (access log, traces). Not here: what is logged; every room
-//! below says so itself, and none does so per request. Stderr and no file: whoever runs weir (systemd, a
-//! container) keeps, rotates and stamps it.
+//! Here: [`init`], which `main` calls once before anything logs; in [`record`], the record of each exchange, in
+//! [`access`] the lines that are made of it, and in [`export`] the way of traces to a collector. Not here: what is
+//! logged; every room below says so itself, and none does so per request. Stderr and no file: whoever runs weir
+//! (systemd, a container) keeps, rotates and stamps it.
 
+pub mod access;
+pub mod export;
 pub mod record;
 
 use crate::config::{Log, LogFormat, LogLevel};

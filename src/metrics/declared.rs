@@ -199,6 +199,16 @@ metrics! {
         "How long ago the shard's heart beat.";
     DEGRADED: Gauge "weir_degraded" One []
         "1 once a shard has ended, so that fewer cores serve than configured.";
+    LOG_LINES: Counter "weir_access_log_lines_total" One []
+        "Lines written to the access log.";
+    LOG_DROPPED: Counter "weir_access_log_dropped_total" One ["shard"]
+        "Lines of the access log that were dropped, because what takes them is too slow.";
+    LOG_ERRORS: Counter "weir_access_log_write_errors_total" One []
+        "Writes to the access log that failed; they are tried again.";
+    SPANS: Counter "weir_trace_spans_exported_total" One []
+        "Spans of sampled exchanges that the collector has taken.";
+    SPANS_DROPPED: Counter "weir_trace_spans_dropped_total" One ["cause"]
+        "Spans of sampled exchanges that were dropped, since the collector is too slow, unreachable or refuses them.";
     CONFIG: Gauge "weir_config_info" One ["hash"]
         "Always 1; its label is the hash of the configuration that holds.";
     CONFIG_GENERATION: Gauge "weir_config_generation" One []

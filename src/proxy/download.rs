@@ -29,6 +29,8 @@ const SPLICE_MAX: usize = 256 << 10;
 pub(super) struct Down<'a> {
     pub(super) service: &'a Service,
     pub(super) stream: &'a Stream,
+    /// The client's number, under which its exchange is recorded.
+    pub(super) seat: u32,
     pub(super) min_rate_per_s: u64,
     /// A client that ends its side is taken to have gone.
     pub(super) half_close_ends: bool,
@@ -94,7 +96,7 @@ pub(super) async fn read_final(
         // Not for each byte of a head that comes a byte at a time.
         let looks = input.is_worth_a_look(RESPONSE_HEAD_MAX);
         let taken = if looks {
-            take_response(down.service, input, facts, course.interims(), (until.closing)())
+            take_response(down.service, input, facts, course.interims(), (until.closing)(), down.seat)
         } else {
             Ok(None)
         };

@@ -17,7 +17,7 @@ use super::vanished::CLIENT_GONE;
 use crate::balance::BackendId;
 use crate::exchange::{AttemptFailure, Pace};
 use crate::http1::Method;
-use crate::log::record::Ending as Ended;
+use crate::log::record::{Ending as Ended, Text};
 use crate::metrics::{Phase, Refusal, UpstreamFailure};
 use crate::ring::{Chunk, Fault};
 use crate::sys::clock;
@@ -195,7 +195,10 @@ impl Client {
         };
         match way.course.after_failed(&self.service, failed, sent) {
             Some(other) => Step::Again(other),
-            None if way.course.gone.get() => Step::Done(self.lost(CLIENT_GONE)),
+            None if way.course.gone.get() => {
+                self.note_weir(way);
+                Step::Done(self.lost(CLIENT_GONE))
+            }
             None => {
                 if let Some(failure) = counted_as(failure) {
                     self.note(|draft| draft.entry.ending = Ended::Cut(failure));
@@ -209,6 +212,7 @@ impl Client {
     pub(super) async fn refuse_exchange(&mut self, way: &Way, refused: Refused) -> After {
         let facts = &way.outgoing.facts;
         let keep = way.outgoing.body.is_done() && facts.keep_alive && !self.closing();
+        self.note_weir(way);
         let ending = if keep { Ending::KeepAlive } else { Ending::Close };
         let refused = refused.in_pool(&way.outgoing.pool);
         self.refuse(refused, ending, facts.method == Method::Head).await
@@ -228,11 +232,12 @@ impl Client {
         };
         let mut input = Input::default();
         input.begin(first);
-        let part = match take_response(&self.service, &mut input, &outgoing.facts, 0, self.closing()) {
-            Ok(Some(Part::Final(part))) => part,
-            Ok(interim) => return Answered::Later(Rest::Head(begun, input, interim)),
-            Err(_) => return Answered::Later(Rest::Failed(begun.failed(AttemptFailure::BadResponse))),
-        };
+        let part =
+            match take_response(&self.service, &mut input, &outgoing.facts, 0, self.closing(), self.seat) {
+                Ok(Some(Part::Final(part))) => part,
+                Ok(interim) => return Answered::Later(Rest::Head(begun, input, interim)),
+                Err(_) => return Answered::Later(Rest::Failed(begun.failed(AttemptFailure::BadResponse))),
+            };
         let tried_again = || may_try_again(begun.connection.picked(), part.status);
         if part.tunnel || !part.body.is_done() || !self.has_sent() || tried_again() {
             return Answered::Later(Rest::Part(part, begun));
@@ -334,10 +339,21 @@ impl Client {
                 if part.close { After::Close } else { After::Next }
             }
             Err(fault) => {
+                self.note_weir(way);
                 self.note(|draft| draft.entry.bytes_out = part.body_bytes);
                 self.cut(id, in_flight, fault)
             }
         }
+    }
+
+    /// What the exchange, which does not end well, had of weir until now.
+    pub(super) fn note_weir(&self, way: &Way) {
+        self.note(|draft| {
+            draft.entry.own = way.times.own;
+            if !draft.entry.has(Text::Pool) {
+                draft.set(Text::Pool, way.outgoing.pool.name().as_bytes());
+            }
+        });
     }
 
     /// A backend's answer with this status goes down.
@@ -393,6 +409,7 @@ impl Client {
         Down {
             service: &self.service,
             stream: &self.stream,
+            seat: self.seat,
             min_rate_per_s: self.rules().body_min_rate_per_s,
             half_close_ends: self.half_close_ends(),
             ends,

@@ -3,7 +3,7 @@
 //! A record is begun when the request is there, added to by whoever knows something, and ended with the
 //! exchange; then it is decided whether it is wanted, and it goes to the shard's recorder (`log::record`).
 //! Kept beside the connections' futures, so that an idle connection pays nothing; when nothing is wanted, a
-//! call costs one look at a counter.
+//! call costs one look at a counter. The request's id is kept here too, for its answer.
 
 use super::connection::Client;
 use super::exchange::Times;
@@ -32,8 +32,6 @@ pub(super) struct Ledger {
     recorder: RefCell<Recorder>,
     /// The state of the dice that draw samples.
     dice: Cell<u64>,
-    /// Records that were dropped since somebody asked.
-    dropped: Cell<u64>,
 }
 
 impl Ledger {
@@ -46,7 +44,6 @@ impl Ledger {
             spare: RefCell::default(),
             recorder: RefCell::new(recorder),
             dice: Cell::new(seed | 1),
-            dropped: Cell::new(0),
         }
     }
 
@@ -55,10 +52,18 @@ impl Ledger {
         self.recording.set(recording);
     }
 
-    /// Whether anything is.
-    pub(super) fn is_wanted(&self) -> bool {
-        let Recording { lines, traces } = self.recording.get();
-        lines.is_some() || traces.is_some()
+    /// What is wanted.
+    pub(super) fn recording(&self) -> Recording {
+        self.recording.get()
+    }
+
+    /// Calls `with` with the field line that names the request in this seat; it is empty if there is none.
+    pub(super) fn with_id_line<T>(&self, seat: u32, with: impl FnOnce(&[u8]) -> T) -> T {
+        if self.count.get() == 0 {
+            return with(b"");
+        }
+        let open = self.open.borrow();
+        with(open.get(seat as usize).and_then(Option::as_deref).map_or(b"", Draft::id_line))
     }
 
     /// An exchange begins.
@@ -82,6 +87,20 @@ impl Ledger {
         }
     }
 
+    /// Whether the exchange in this seat is recorded.
+    fn has(&self, seat: u32) -> bool {
+        self.count.get() > 0 && self.open.borrow().get(seat as usize).is_some_and(Option::is_some)
+    }
+
+    /// All exchanges that are still under way are over.
+    fn end_all(&self, now: Instant) {
+        let seats = self.open.borrow().len() as u32;
+        (0..seats).for_each(|seat| {
+            self.end(seat, now, |draft| draft.entry.ending = Ending::Lost(Refusal::Stopped));
+        });
+        self.send_due(now, true);
+    }
+
     /// Something is known of the exchange in this seat, if it is recorded.
     pub(super) fn note(&self, seat: u32, change: impl FnOnce(&mut Draft)) {
         if self.count.get() == 0 {
@@ -103,11 +122,15 @@ impl Ledger {
         change(&mut draft);
         let entry = &mut draft.entry;
         entry.whole = now.since(entry.began);
-        entry.line = self.recording.get().lines.is_some_and(|lines| {
+        let recording = self.recording.get();
+        // One that was begun for its id alone has no texts.
+        let has_texts = entry.has(Text::Listener);
+        entry.line = recording.lines.filter(|_| has_texts).is_some_and(|lines| {
             entry.failed() || entry.whole >= lines.slow || lines.sample.has(self.draw())
         });
-        if entry.line {
-            self.lost(self.recorder.borrow_mut().take(&draft, now));
+        entry.span = has_texts && recording.exports && entry.trace.is_some_and(|context| context.sampled);
+        if entry.line || entry.span {
+            self.recorder.borrow_mut().take(&draft, now);
         }
         let mut spare = self.spare.borrow_mut();
         if spare.len() < SPARE_MAX {
@@ -119,22 +142,13 @@ impl Ledger {
     pub(super) fn send_due(&self, now: Instant, all: bool) {
         let mut recorder = self.recorder.borrow_mut();
         if all || now >= recorder.due() {
-            self.lost(recorder.send());
+            recorder.send();
         }
     }
 
     /// When something will have waited long enough.
     pub(super) fn due(&self) -> Instant {
         self.recorder.borrow().due()
-    }
-
-    /// Records that were dropped since the last time, for want of room in the queue.
-    pub(super) fn dropped(&self) -> u64 {
-        self.dropped.take()
-    }
-
-    fn lost(&self, count: usize) {
-        self.dropped.set(self.dropped.get() + count as u64);
     }
 
     /// xorshift64* (Marsaglia; Vigna 2016): good enough for samples, and it never waits.
@@ -154,14 +168,14 @@ impl Service {
         self.ledger.send_due(now, all);
     }
 
+    /// The shard stops: what is still under way is recorded as it stands, and all of it is sent on.
+    pub fn end_records(&self) {
+        self.ledger.end_all(self.now());
+    }
+
     /// When records will have waited long enough.
     pub fn records_due(&self) -> Instant {
         self.ledger.due()
-    }
-
-    /// Records that were dropped since the last time.
-    pub fn records_dropped(&self) -> u64 {
-        self.ledger.dropped()
     }
 }
 
@@ -171,19 +185,31 @@ impl Client {
         self.service.ledger.note(self.seat, change);
     }
 
-    /// A request that cannot be read is about to be refused.
+    /// A request is about to be refused, or given up, that may not have been read.
     pub(super) fn begin_unread(&self) {
-        let ledger = &self.service.ledger;
-        if ledger.is_wanted() {
-            let fill = |draft: &mut Draft| draft_line(draft, &self.listener.named(), self.input.bytes());
-            ledger.begin(self.seat, self.service.now(), self.peer.address(), fill);
+        let (service, rules) = (&self.service, self.rules());
+        let ledger = &service.ledger;
+        let lines = ledger.recording().lines.is_some();
+        if (lines || rules.request_id.is_some()) && !ledger.has(self.seat) {
+            let marker = &mut service.scratch.borrow_mut().marker;
+            marker.mark_unread(&service.marks_of(&rules));
+            let fill = |draft: &mut Draft| {
+                if lines {
+                    draft_line(draft, &self.listener.named(), self.input.bytes());
+                }
+                draft.set_id_line(marker.marks().id_line);
+            };
+            ledger.begin(self.seat, service.now(), self.peer.address(), fill);
         }
     }
 
     /// An attempt at this backend begins.
     pub(super) fn note_attempt(&self, picked: &Picked) {
         self.note(|draft| {
-            draft.set(Text::Pool, picked.pool().name().as_bytes());
+            let pool = picked.pool();
+            if draft.text(Text::Pool) != pool.name().as_bytes() {
+                draft.set(Text::Pool, pool.name().as_bytes());
+            }
             draft.set(Text::Backend, picked.backend_name().as_bytes());
             draft.entry.connect = None;
             draft.entry.first_byte = None;
@@ -194,7 +220,6 @@ impl Client {
     pub(super) fn record_answered(&self, times: &Times, bytes_out: u64) {
         self.record(|draft| {
             draft.entry.own = times.own;
-            draft.entry.bytes_in = times.request_body;
             draft.entry.bytes_out = bytes_out;
         });
     }
@@ -204,9 +229,10 @@ impl Client {
         self.record(|draft| draft.entry.ending = ending);
     }
 
-    /// weir itself answers with this status. If no backend could, the draft says why.
-    pub(super) fn record_refused(&self, status: u16, refusal: Refusal) {
+    /// weir itself answers with this status and so many bytes. If no backend could, the draft says why.
+    pub(super) fn record_refused(&self, status: u16, refusal: Refusal, bytes_out: u64) {
         self.record(|draft| {
+            draft.entry.bytes_out = bytes_out;
             let failure = match draft.entry.ending {
                 Ending::Cut(failure) => Some(failure),
                 _ => None,

@@ -166,13 +166,24 @@ pub(super) enum Ending {
 /// An answer's head, or all of it, and the page that follows.
 type Written = (Vec<u8>, Option<Rc<Arc<[u8]>>>);
 
+/// Adds a field line to an answer that is whole, as its first.
+fn add_line(line: &[u8], answer: &mut Vec<u8>) {
+    let first = memchr::memchr(b'\n', answer).map_or(0, |end| end + 1);
+    answer.splice(first..first, line.iter().copied());
+}
+
 impl Client {
     /// Answers a request that was refused. `head_only`: it was a HEAD.
     pub(super) async fn refuse(&mut self, refused: Refused, ending: Ending, head_only: bool) -> After {
-        self.tell(&refused);
-        self.record_refused(refused.status, refused.refusal);
+        let id_line = self.service.ledger.with_id_line(self.seat, <[u8]>::to_vec);
+        self.tell(&refused, &id_line);
         let close = ending == Ending::Close;
-        let (out, page) = self.written(refused, close, head_only);
+        let (status, refusal) = (refused.status, refused.refusal);
+        let (mut out, page) = self.written(refused, close, head_only);
+        add_line(&id_line, &mut out);
+        let head_len = memchr::memmem::find(&out, b"\r\n\r\n").map_or(out.len(), |end| end + 4);
+        let body_len = out.len() - head_len + page.as_ref().map_or(0, |page| page.len());
+        self.record_refused(status, refusal, body_len as u64);
         if let Err(fault) = self.sent_before().await {
             return self.lost(fault);
         }
@@ -193,14 +204,16 @@ impl Client {
     }
 
     /// Counts it, and says so now and then.
-    fn tell(&self, refused: &Refused) {
+    fn tell(&self, refused: &Refused, id_line: &[u8]) {
         let what = match &refused.says {
             Says::Text(text) => Some(text.as_str()),
             Says::Answer(_) => None,
         };
         let Refused { status, refusal, pool, .. } = refused;
         let (status, listener, pool) = (*status, Some(&*self.listener), pool.as_deref());
-        self.service.refused(*refusal, &About { status, listener, pool, what });
+        let id = std::str::from_utf8(id_line).ok().and_then(|line| line.split_once(':'));
+        let id = id.map(|(_, id)| id.trim());
+        self.service.refused(*refusal, &About { status, listener, pool, what, id });
     }
 
     fn written(&self, refused: Refused, close: bool, head_only: bool) -> Written {

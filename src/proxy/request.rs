@@ -9,11 +9,12 @@ use super::connection::Client;
 use super::hold::{Taken, counted};
 use super::peer::ClientAddress;
 use super::refusal::Refused;
-use super::service::{ListenerRules, SPARE_BYTES_MAX, Service};
-use crate::exchange::{self, RequestFacts, RequestLeft, RequestRules, Upward};
-use crate::http1::{Fields, RequestRewrite};
+use super::service::{ListenerRules, SPARE_BYTES_MAX, Scratch, Service};
+use crate::exchange::{self, BadRequest, Marks, RequestFacts, RequestLeft, RequestRules, Upward};
+use crate::http1::{Fields, RequestRewrite, client_named};
 use crate::log::record::{Draft, Text};
 use crate::ring::{Chunk, Payload};
+use crate::topology::Recording;
 use crate::upstream::Pool;
 use std::rc::Rc;
 use std::task::Context;
@@ -198,6 +199,7 @@ pub(super) fn take_request(client: &mut Client, rules: &ListenerRules) -> Result
         trusted: false,
         client: peer.text(),
         upgrade: false,
+        added: b"",
     };
     let asked = RequestRules {
         limits: &rules.limits,
@@ -205,22 +207,42 @@ pub(super) fn take_request(client: &mut Client, rules: &ListenerRules) -> Result
         max_body: rules.max_body,
         believed: peer.believed(rules),
         rewrite,
+        marks: service.marks_of(rules),
     };
     let mut out = service.spare();
-    let fields = &mut service.scratch.borrow_mut().fields;
-    let upward = match exchange::take_request(input.bytes(), &asked, fields, &mut out) {
+    let Scratch { fields, marker, .. } = &mut *service.scratch.borrow_mut();
+    let begin = |client, marks: Marks<'_>, fields: &Fields, body_len: u64| {
+        let Recording { lines, exports, .. } = service.ledger.recording();
+        let has_texts = lines.is_some() || exports && marks.context.is_some_and(|context| context.sampled);
+        if has_texts || !marks.id_line.is_empty() {
+            let fill = |draft: &mut Draft| {
+                if has_texts {
+                    draft_of(draft, &listener.named(), input.bytes(), fields);
+                }
+                draft.set_id_line(marks.id_line);
+                draft.entry.trace = marks.context;
+                draft.entry.bytes_in = body_len;
+            };
+            service.ledger.begin(*seat, service.now(), client, fill);
+        }
+    };
+    let upward = match exchange::take_request(input.bytes(), &asked, marker, fields, &mut out) {
         Ok(Some(upward)) => upward,
         Ok(None) => {
             service.give_spare(out);
             return Ok(None);
         }
-        Err(bad) => return Err(Refused::request(&bad, out)),
+        Err(bad) => {
+            if !matches!(bad, BadRequest::Head(_)) {
+                // Its head was read, so it is known whose it is.
+                let named = asked.believed.and_then(|proxies| client_named(input.bytes(), fields, proxies));
+                begin(named.or(peer.address()), marker.marks(), fields, 0);
+            }
+            return Err(Refused::request(&bad, out));
+        }
     };
     let client = ClientAddress::new(upward.client.or(peer.address()));
-    if service.ledger.is_wanted() || rules.request_id.is_some() {
-        let fill = |draft: &mut Draft| draft_of(draft, &listener.named(), input.bytes(), fields);
-        service.ledger.begin(*seat, service.now(), client.get(), fill);
-    }
+    begin(client.get(), marker.marks(), fields, upward.body_len as u64);
     // The router is of the same topology as the pools.
     let pool = rules.pool(&service.upstreams, upward.pool).ok_or_else(Refused::no_backend)?;
     let large = if out.capacity() > SPARE_BYTES_MAX { Some(count(service, &out)?) } else { None };

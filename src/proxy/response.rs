@@ -51,7 +51,8 @@ pub(super) enum Part {
 }
 
 /// Takes one response head out of `input`; `None` if it is not whole yet. `interims`: how many interim
-/// responses there were. `closing`: the client's connection ends with it, for weir's own reasons.
+/// responses there were. `closing`: the client's connection ends with it, for weir's own reasons. `seat`: the
+/// client's, which knows what names its request.
 ///
 /// # Errors
 /// It is not HTTP.
@@ -61,14 +62,18 @@ pub(super) fn take_response(
     facts: &RequestFacts,
     interims: u8,
     closing: bool,
+    seat: u32,
 ) -> Result<Option<Part>, BadResponse> {
     let bytes = input.bytes();
     if bytes.is_empty() {
         return Ok(None);
     }
-    let Scratch { fields, head: new_head } = &mut *service.scratch.borrow_mut();
+    let Scratch { fields, head: new_head, .. } = &mut *service.scratch.borrow_mut();
     new_head.clear();
-    let head = match exchange::take_response(bytes, facts, interims, closing, fields, new_head) {
+    let taken = service.ledger.with_id_line(seat, |id_line| {
+        exchange::take_response(bytes, facts, interims, closing, id_line, fields, new_head)
+    });
+    let head = match taken {
         Ok(Some(Downward::Final(head))) => head,
         Ok(Some(Downward::Interim { len })) => {
             let mut out = service.spare();

@@ -22,6 +22,7 @@ macro_rules! line {
             listener = $about.listener.map(ListenerService::name),
             pool = $about.pool.map(|pool| pool.name().to_owned()),
             last = $about.what,
+            request_id = $about.id,
             "requests refused; `weir explain {}` says why, and what to do",
             $refusal.label()
         )
@@ -39,6 +40,8 @@ pub(super) struct About<'a> {
     pub(super) pool: Option<&'a Pool>,
     /// What was wrong. Nothing of what a client sent.
     pub(super) what: Option<&'a str>,
+    /// The request's id, if it has one.
+    pub(super) id: Option<&'a str>,
 }
 
 /// When what was said.

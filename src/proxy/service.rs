@@ -5,13 +5,14 @@ use super::ledger::Ledger;
 use super::said::{About, Said};
 use super::seats::Seats;
 use crate::config::{ErrorPages, Forwarded, ListenAddress, OWN_STATUSES, OnHalfClose, TrustedProxies};
+use crate::exchange::{MarkRules, Marker};
 use crate::http1::{Fields, HeadLimits, Via};
 use crate::limit::{ClientKey, ConnectionLimits, Exceeded, Place};
 use crate::log::record::Recorder;
 use crate::metrics::{Refusal, ShardStats};
 use crate::ring::Ring;
 use crate::route::Router;
-use crate::sys::clock;
+use crate::sys::{clock, random};
 use crate::time::{Instant, Micros};
 use crate::topology::{ListenerKey, ListenerPlan, Topology};
 use crate::upstream::{Pool, Upstreams};
@@ -26,6 +27,9 @@ const SPARE_MAX: usize = 256;
 /// Bytes up to which a spare buffer is kept. Whatever is larger is counted, so it must not be handed out
 /// uncounted.
 pub(super) const SPARE_BYTES_MAX: usize = 2 << 10;
+
+/// How long the wall's clock is taken to go as the other one does.
+const WALL_GOOD_FOR: Micros = Micros::from_s(1);
 
 /// Where the shard stands in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,10 +208,10 @@ impl ListenerService {
 }
 
 /// Memory for what lives no longer than a call.
-#[derive(Default)]
 pub(super) struct Scratch {
     pub(super) fields: Fields,
     pub(super) head: Vec<u8>,
+    pub(super) marker: Marker,
 }
 
 /// What the connections of a shard share.
@@ -237,6 +241,8 @@ pub struct Service {
     /// Incomplete heads of backends.
     pub(super) answers: Rc<Shelf>,
     pub(super) scratch: RefCell<Scratch>,
+    /// A moment on both clocks: the ring's, and Unix time in microseconds.
+    wall: Cell<(Instant, u64)>,
     pub(super) ledger: Ledger,
     said: Said,
     spare: RefCell<Vec<Vec<u8>>>,
@@ -262,7 +268,12 @@ impl Service {
             kept_max,
             heads: Shelf::new(kept_max),
             answers: Shelf::new(kept_max),
-            scratch: RefCell::default(),
+            scratch: RefCell::new(Scratch {
+                fields: Fields::default(),
+                head: Vec::new(),
+                marker: Marker::new(random::seed()),
+            }),
+            wall: Cell::default(),
             ledger,
             said: Said::default(),
             spare: RefCell::default(),
@@ -315,6 +326,25 @@ impl Service {
     /// The time as of this turn.
     pub(super) fn now(&self) -> Instant {
         self.ring.now()
+    }
+
+    /// What requests under these rules are marked with.
+    #[inline]
+    pub(super) fn marks_of<'a>(&self, rules: &'a ListenerRules) -> MarkRules<'a> {
+        let id_field = rules.request_id.as_deref();
+        let unix_ms = if id_field.is_some() { self.unix_ms() } else { 0 };
+        MarkRules { id_field, sample: self.ledger.recording().traces, unix_ms }
+    }
+
+    /// Unix time, as of this turn. The wall's clock is looked at once a second.
+    fn unix_ms(&self) -> u64 {
+        let now = self.now();
+        let (mut at, mut unix_us) = self.wall.get();
+        if unix_us == 0 || now.since(at) >= WALL_GOOD_FOR {
+            (at, unix_us) = (now, clock::unix_us());
+            self.wall.set((at, unix_us));
+        }
+        (unix_us + now.since(at).as_us()) / 1_000
     }
 
     /// An empty buffer to write into.

@@ -8,11 +8,13 @@ use super::connection::Client;
 use super::exchange::After;
 use super::response::FirstPart;
 use crate::log::record::Ending;
+use crate::metrics::Refusal;
 use crate::ring::{Fault, Payload, Stream};
 use crate::time::{Instant, Micros};
+use crate::upstream::Connection;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 /// Time for one piece to leave a tunnel; the other side may be slow, but not dead.
@@ -25,24 +27,49 @@ impl Client {
         if let Err(fault) = self.sent_before().await {
             return self.lost(fault);
         }
+        self.note(|draft| draft.entry.bytes_out = part.body_bytes);
         if let Err(fault) = self.down(Instant::NEVER).send(part.payload).await {
             return self.lost(fault);
         }
+        let ahead = if self.input.is_empty() {
+            Payload::Static(b"")
+        } else {
+            match self.input.take_payload(&self.service) {
+                Some(payload) => payload,
+                None => {
+                    // Too much of that is under way.
+                    self.service.stats.borrow_mut().refused(0, Refusal::RequestMemory);
+                    self.record_ended(Ending::Lost(Refusal::RequestMemory));
+                    return After::Close;
+                }
+            }
+        };
+        self.pass_both_ways(&connection, ahead).await;
+        in_flight.passed(first_byte);
+        self.record_ended(Ending::Tunnelled);
+        After::Close
+    }
+
+    /// Passes `ahead` up, and then whatever comes, until both sides have ended or either fails.
+    async fn pass_both_ways(&self, connection: &Connection, ahead: Payload) {
         let idle = connection.picked().pool().rules().timeouts.tunnel_idle;
         let now = || self.service.now();
-        if !self.input.is_empty() {
-            let Some(payload) = self.input.take_payload(&self.service) else { return After::Close };
-            if connection.stream.send(payload, now() + SEND_TIMEOUT).await.outcome.is_err() {
-                return After::Close;
+        // At once, and not at the end: weir may stop before that.
+        let passed_up = |count: usize| self.note(|draft| draft.entry.bytes_in += count as u64);
+        let passed_down = |count: usize| self.note(|draft| draft.entry.bytes_out += count as u64);
+        if !ahead.as_slice().is_empty() {
+            passed_up(ahead.as_slice().len());
+            if connection.stream.send(ahead, now() + SEND_TIMEOUT).await.outcome.is_err() {
+                return;
             }
         }
         let last = Cell::new(now());
-        let mut up = pin!(pass(&self.stream, &connection.stream, &last, idle, &now));
-        let mut down = pin!(pass(&connection.stream, &self.stream, &last, idle, &now));
+        let mut up = pin!(pass(&self.stream, &connection.stream, &last, &passed_up, idle, &now));
+        let mut down = pin!(pass(&connection.stream, &self.stream, &last, &passed_down, idle, &now));
         let (mut up_ended, mut down_ended) = (false, false);
         poll_fn(|cx| {
             for (ended, way) in [
-                (&mut up_ended, up.as_mut() as std::pin::Pin<&mut dyn Future<Output = Result<(), Fault>>>),
+                (&mut up_ended, up.as_mut() as Pin<&mut dyn Future<Output = Result<(), Fault>>>),
                 (&mut down_ended, down.as_mut()),
             ] {
                 if !*ended && let Poll::Ready(end) = way.poll(cx) {
@@ -55,9 +82,6 @@ impl Client {
             if up_ended && down_ended { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        in_flight.passed(first_byte);
-        self.record_ended(Ending::Tunnelled);
-        After::Close
     }
 }
 
@@ -66,6 +90,7 @@ async fn pass(
     from: &Stream,
     to: &Stream,
     last: &Cell<Instant>,
+    passed: &dyn Fn(usize),
     idle: Micros,
     now: &dyn Fn() -> Instant,
 ) -> Result<(), Fault> {
@@ -73,6 +98,7 @@ async fn pass(
         match from.receive(last.get().deadline(idle)).await {
             Ok(Some(chunk)) => {
                 last.set(now());
+                passed(chunk.len());
                 to.send(Payload::Chunk(chunk), now() + SEND_TIMEOUT).await.outcome?;
             }
             Ok(None) => {

@@ -82,8 +82,6 @@ struct Attempted<'a> {
     rules: &'a PoolRules,
     /// The client's connection ends with the answer in any case.
     closing: bool,
-    /// The client's, for its record.
-    seat: u32,
 }
 
 impl Client {
@@ -108,6 +106,7 @@ impl Client {
         let down = Down {
             service: &self.service,
             stream: &self.stream,
+            seat: self.seat,
             min_rate_per_s: listener.body_min_rate_per_s,
             half_close_ends: self.half_close_ends(),
             ends: way.times.ends,
@@ -120,11 +119,12 @@ impl Client {
             progress: &progress,
             rules: &rules,
             closing,
-            seat: self.seat,
         };
         let ended = Box::pin(attempted.both_ways(&mut self.input, way, listener.max_body)).await;
         way.times.resume(self.service.now());
         way.times.request_body += progress.body_bytes.get();
+        let (bytes_in, uploading) = (way.times.request_body, !progress.whole.get());
+        self.note(|draft| (draft.entry.bytes_in, draft.entry.uploading) = (bytes_in, uploading));
         way.outgoing.body_bytes += progress.body_bytes.get();
         self.ended(way, begun, ended, &progress).await
     }
@@ -147,10 +147,17 @@ impl Client {
             }
             Ended::Refused(refused) => {
                 drop(begun);
+                self.note_weir(way);
                 self.refuse(refused, Ending::Close, way.outgoing.facts.method == Method::Head).await
             }
-            Ended::Cut(fault) => self.cut(id, begun.in_flight, fault),
-            Ended::ClientLost(fault) => self.lost(fault),
+            Ended::Cut(fault) => {
+                self.note_weir(way);
+                self.cut(id, begun.in_flight, fault)
+            }
+            Ended::ClientLost(fault) => {
+                self.note_weir(way);
+                self.lost(fault)
+            }
         };
         Step::Done(after)
     }
@@ -191,14 +198,16 @@ impl Attempted<'_> {
         progress.answering.set(true);
         self.service.stats.borrow_mut().answered(picked.id(), part.status);
         self.service.stats.borrow_mut().record(picked.id(), Phase::FirstByte, progress.first_byte.get());
-        self.service.ledger.note(self.seat, |draft| {
+        self.service.ledger.note(down.seat, |draft| {
             draft.entry.status = part.status;
             draft.entry.first_byte = Some(progress.first_byte.get());
         });
         let between_bytes = self.rules.timeouts.between_bytes;
         let by_close = part.body.ends_by_close();
         let downloading = download(down, up, &mut part, between_bytes);
-        match uploading.beside(downloading, down.service, progress).await {
+        let downloaded = uploading.beside(downloading, down.service, progress).await;
+        self.service.ledger.note(self.down.seat, |draft| draft.entry.bytes_out = part.body_bytes);
+        match downloaded {
             Ok(Ok(())) => Ended::Answered(part),
             Ok(Err(fault)) => Ended::Cut(fault),
             Err(ended) => {

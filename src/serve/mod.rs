@@ -129,7 +129,7 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
         clock::now(),
     )?;
     let (to_control, mail) = mailbox(CONTROL_MAIL)?;
-    let (journal, recorders) = Journal::start(cores.len(), config.clone())?;
+    let (journal, recorders) = Journal::start(cores.len(), &config)?;
     let journal = Rc::new(journal);
     let shards = Shards::start(&config, descriptors, &world, &cores, recorders, &to_control)?;
     drop(to_control);

@@ -105,4 +105,5 @@ async fn serve(mut plan: ShardPlan, recorder: Recorder, ring: Ring, begun: impl 
     }
     service.upstreams.close_idle();
     ring.wind_up(WIND_UP);
+    service.end_records();
 }

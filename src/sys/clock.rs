@@ -1,7 +1,13 @@
-//! The one place that reads the monotonic clock for the rooms that are handed `now`.
+//! The one place that reads clocks for the rooms that are handed the time: the monotonic one, and the wall's.
 
 use crate::time::Instant;
 use nix::time::{ClockId, clock_gettime};
+
+/// Unix time in whole microseconds. It jumps when it is set: a length is never the difference of two.
+pub fn unix_us() -> u64 {
+    clock_gettime(ClockId::CLOCK_REALTIME)
+        .map_or(0, |at| at.tv_sec().unsigned_abs() * 1_000_000 + at.tv_nsec().unsigned_abs() / 1_000)
+}
 
 /// The monotonic clock, in whole microseconds.
 pub fn now() -> Instant {

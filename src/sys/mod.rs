@@ -1,4 +1,4 @@
-//! The kernel's surface outside the ring: the clock, sockets and their options, descriptors passed to another
+//! The kernel's surface outside the ring: the clocks, seeds, sockets and their options, descriptors passed to another
 //! process, CPU sets, small files, limits, accounts, what the process uses, who it is and what it may, the
 //! kernel's version; and the supervisor that started it.
 //!
@@ -18,6 +18,7 @@ pub mod notify;
 pub mod pipe;
 pub mod privileges;
 pub mod process;
+pub mod random;
 pub mod socket;
 
 pub use alarm::Alarm;

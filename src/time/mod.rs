@@ -1,12 +1,15 @@
 //! Lengths and points of time, and the queue of deadlines.
 //!
-//! Here: [`Micros`] (a length), [`Instant`] (a point), [`Deadlines`] (which of many keys is due).
+//! Here: [`Micros`] (a length), [`Instant`] (a point), [`Deadlines`] (which of many keys is due),
+//! [`Utc`] (a date).
 //! Pure: nobody in this room looks at a clock; `now` comes in as an argument. Not here: reading the
 //! clock (`sys::clock`). Used by every room below.
 
 mod deadlines;
+mod utc;
 
 pub use deadlines::Deadlines;
+pub use utc::Utc;
 
 use std::fmt;
 use std::ops::{Add, Sub};

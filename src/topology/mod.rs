@@ -11,6 +11,7 @@ use crate::exchange::Budget;
 use crate::limit::ConnectionCounts;
 use crate::route::Router;
 use crate::time::Micros;
+pub use crate::trace::Share;
 use std::sync::Arc;
 
 /// Everything that is served.
@@ -35,6 +36,8 @@ pub struct Recording {
     pub lines: Option<Lines>,
     /// Trace contexts are made and passed on; so many of those begun here are sampled.
     pub traces: Option<Share>,
+    /// The sampled ones are exported.
+    pub exports: bool,
 }
 
 /// Which exchanges get a line in the access log, beside those that failed.
@@ -44,22 +47,6 @@ pub struct Lines {
     pub sample: Share,
     /// All that lasted this long or longer.
     pub slow: Micros,
-}
-
-/// A share, as the number below which so many of all `u32` are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share(u64);
-
-impl Share {
-    /// `share`: 0 to 1.
-    pub fn of(share: f64) -> Self {
-        Self((share.clamp(0.0, 1.0) * 4_294_967_296.0) as u64)
-    }
-
-    /// Whether a random number falls into it.
-    pub fn has(self, drawn: u32) -> bool {
-        u64::from(drawn) < self.0
-    }
 }
 
 /// A pool, known by its name: one of the same name in the next topology is the same pool, changed.

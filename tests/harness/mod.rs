@@ -20,6 +20,7 @@
 //! | `ticket.rs` | a request that there is only once, its right answer, a ledger of POSTs |
 //! | `strict.rs` | a strict reader of responses |
 //! | `program.rs` | any other process: its output, its end; what a process costs |
+//! | `terminal.rs` | a terminal with a program in it: what is seen, what is pressed |
 //! | `origin.rs` | clients from an address of their own |
 //! | `wait.rs` | bounded waiting, free ports, programs that may be missing |
 
@@ -38,6 +39,7 @@ mod open_loop;
 mod origin;
 mod program;
 mod strict;
+mod terminal;
 pub mod ticket;
 mod wait;
 mod weir;
@@ -51,6 +53,7 @@ pub use ended::{End, Ended, Record};
 pub use load::{Counts, Load};
 pub use open_loop::{Mix, OpenLoop};
 pub use program::{Program, cpu_time};
+pub use terminal::Terminal;
 pub use ticket::{Ledger, Ticket};
 pub use wait::{free_port, require, wait_until, wait_up_to};
 pub use weir::{Weir, one_pool};

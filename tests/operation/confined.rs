@@ -58,12 +58,15 @@ fn lives_under(profile: &Path) {
     let runtime = "[runtime]\nstate_file = \"{dir}/state.json\"\nwatch = true";
     let config = one_pool(&[&backend], "", "[pool.app.health]\ninterval = \"100ms\"\n");
     let config = config.replacen("[runtime]", runtime, 1)
-        + "[[listener]]\nname = \"file\"\naddress = \"unix:{dir}/web.sock\"\npool = \"app\"\n";
+        + "[[listener]]\nname = \"file\"\naddress = \"unix:{dir}/web.sock\"\npool = \"app\"\n\
+           [access_log]\nformat = \"json\"\nto = \"{dir}/access.log\"\n";
     let mut first = Weir::start_by(command, &config);
     let load = Load::get(first.address("web"), 4, "/");
     wait_until("traffic flows", || load.counts().ok > 200);
 
-    for arguments in [&["backends"][..], &["weight", "app", "0", "7"], &["reload"], &["shards"]] {
+    for arguments in
+        [&["backends"][..], &["weight", "app", "0", "7"], &["reload"], &["reopen-logs"], &["shards"]]
+    {
         let mut ctl = weir_under(profile).unwrap();
         ctl.args(["ctl", "--admin", &first.address("admin").to_string()]).args(arguments);
         let (status, _, log) = Program::run(&mut ctl, LOOK);

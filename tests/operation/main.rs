@@ -28,6 +28,7 @@
 //! | `command_line.rs` | check, version, help |
 //! | `ctl.rs` | `weir ctl`: what it shows and refuses, its exit codes |
 //! | `ctl_changes.rs` | what its changes do, under load too |
+//! | `top.rs` | `weir top` in a terminal: what it shows, what its keys do, what it leaves behind |
 //! | `demo.rs` | `weir demo` from its greeting to its end |
 //! | `doctor.rs` | `weir doctor`: what a host lacks |
 //! | `admin.rs` | the pages, against what was sent |
@@ -37,6 +38,7 @@
 //! | `reference.rs` | what is written about metrics: the table, the dashboard, the alerts |
 //! | `metrics.rs` | the metrics page, judged by other programs |
 //! | `exposition.rs` | a strict reader of the Prometheus text |
+//! | `tracing.rs` | traces at a collector, and collectors that misbehave |
 //! | `peers.rs` | other people's servers and clients |
 //! | `idle.rs` | what weir costs when nothing happens |
 //! | `process.rs` | a backend that is a process |
@@ -79,6 +81,8 @@ mod shutdown;
 mod systemd;
 mod takeover;
 mod token;
+mod top;
+mod tracing;
 mod transitions;
 mod usable;
 mod waiting;

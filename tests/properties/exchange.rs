@@ -3,12 +3,13 @@
 //!
 //! The bytes are a script: 0xFF and `c`, `b`, `C` or `B` begin what the client sends, what the backend
 //! sends, the client's end, the backend's close; what comes before the first is the client's. (So 0xFF
-//! itself is never sent.) Each script is played as it stands and once more byte by byte.
+//! itself is never sent.) Each script is played as it stands and once more byte by byte, with ids and trace
+//! contexts.
 
 use super::chunk_decoder;
 use super::meaning::{asked, end_to_end, nominated};
 use super::reader::{Body, Framing, Head, STRICT};
-use super::relay::{Answered, Event, Planted, Relay, Served, Upstream};
+use super::relay::{Answered, Event, ID_FIELD, Planted, Relay, Served, Upstream};
 use super::{request_head, response_head, shown};
 
 /// The property, for a script.
@@ -19,9 +20,9 @@ pub fn holds(script: &[u8]) {
 /// The same, with a fault.
 pub fn holds_with(script: &[u8], planted: Option<Planted>) {
     let events = events(script);
-    play(&events, planted);
+    play(&events, planted, false);
     let single: Vec<Event<'_>> = events.iter().flat_map(|event| bytewise(*event)).collect();
-    play(&single, planted);
+    play(&single, planted, true);
 }
 
 /// What a script says.
@@ -86,9 +87,10 @@ fn is_interim(message: &Message) -> bool {
     message.head.line[1][0] == b'1' && message.head.line[1] != b"101"
 }
 
-fn play(events: &[Event<'_>], planted: Option<Planted>) {
+fn play(events: &[Event<'_>], planted: Option<Planted>, marked: bool) {
     let mut relay = Relay::default();
     relay.planted = planted;
+    relay.marked = marked;
     let (mut sent, mut ended) = (Vec::new(), false);
     for event in events {
         match event {
@@ -136,7 +138,10 @@ fn check_up(relay: &Relay, sent: &[u8], requests: &[Option<(usize, Message)>], c
                 panic!("a request that nobody made at {at} of {number}: {}", context())
             };
             assert_eq!(place, number, "{}", context());
-            assert_same_request(before, &after, context);
+            if relay.marked {
+                assert_marked(&after, context);
+            }
+            assert_same_request(before, &after, relay.marked, context);
             request_head::read_by_all(&upstream.sent[at..at + after.head.len]);
             if after.framing == Framing::Chunked {
                 chunk_decoder::read_by_all(&upstream.sent[at + after.head.len..end]);
@@ -155,12 +160,36 @@ fn check_up(relay: &Relay, sent: &[u8], requests: &[Option<(usize, Message)>], c
     assert!(went_up.next().is_none(), "a request did not go up: {}", context());
 }
 
-fn assert_same_request(before: &Message, after: &Message, context: &dyn Fn() -> String) {
+/// One id goes up and one trace context, and nothing that may be taken for either.
+fn assert_marked(after: &Message, context: &dyn Fn() -> String) {
+    let marks = after.head.fields.iter().filter(|(name, _)| is_mark(name));
+    let names: Vec<&[u8]> = marks.map(|(name, _)| name.as_slice()).collect();
+    // What came of it: the context of a client is continued.
+    let ours: Vec<&[u8]> =
+        names.into_iter().filter(|name| !name.eq_ignore_ascii_case(b"tracestate")).collect();
+    assert_eq!(ours, [ID_FIELD.as_bytes(), b"traceparent"], "{}", context());
+}
+
+/// The answer has the id of its request, and no other.
+fn assert_named(after: &Message, served: &Served, context: &dyn Fn() -> String) {
+    let is_id = |name: &[u8]| name.eq_ignore_ascii_case(ID_FIELD.as_bytes());
+    let ids: Vec<_> = after.head.fields.iter().filter(|(name, _)| is_id(name)).collect();
+    let [(name, id)] = ids.as_slice() else { panic!("{} ids: {}", ids.len(), context()) };
+    let line = [name.as_slice(), b": ", id, b"\r\n"].concat();
+    assert_eq!(line, served.id_line, "{}", context());
+}
+
+/// Whether a field of this name is weir's where requests are marked.
+fn is_mark(name: &[u8]) -> bool {
+    let alike = |b: &u8| if b.is_ascii_alphanumeric() { b.to_ascii_lowercase() } else { b'-' };
+    let name: Vec<u8> = name.iter().map(alike).collect();
+    [b"x-request-id".as_slice(), b"traceparent", b"tracestate"].contains(&name.as_slice())
+}
+
+fn assert_same_request(before: &Message, after: &Message, marked: bool, context: &dyn Fn() -> String) {
     assert_eq!(before.head.line[0], after.head.line[0], "{}", context());
     assert_eq!(asked(&before.head), asked(&after.head), "{}", context());
-    let for_us = nominated(&before.head.fields);
-    let passed = |message: &Message| end_to_end(&message.head.fields, &for_us);
-    assert_eq!(passed(before), passed(after), "{}", context());
+    assert_same_fields(before, after, marked, context);
     assert_eq!(before.framing, after.framing, "{}", context());
     let Some(after) = &after.body else { panic!("a body that is none went up: {}", context()) };
     match &before.body {
@@ -246,7 +275,10 @@ impl Client<'_> {
                 let upstream = &relay.upstreams[place];
                 let before = next_response(&upstream.got[got..], &method, upstream.ended);
                 let before = before.unwrap_or_else(|| panic!("a response of nobody's: {}", context()));
-                assert_same_response(&before, &after, context);
+                assert_same_response(&before, &after, relay.marked, context);
+                if relay.marked {
+                    assert_named(&after, served, context);
+                }
                 if after.head.line[1] == b"101" {
                     assert_eq!(rest, &upstream.got[got + before.head.len..], "{}", context());
                     return None;
@@ -273,7 +305,7 @@ impl Client<'_> {
             let before =
                 sent_before.next().unwrap_or_else(|| panic!("an interim of nobody's: {}", context()));
             assert!(!old, "an interim to HTTP/1.0: {}", context());
-            assert_same_response(before, &after, context);
+            assert_same_response(before, &after, relay.marked, context);
             response_head::read_by_all(&relay.down[self.at..self.at + after.head.len], method);
             self.at += after.head.len;
         }
@@ -298,10 +330,19 @@ fn interims(upstream: &Upstream, mut at: usize, method: &[u8]) -> (Vec<Message>,
     (found, at)
 }
 
-fn assert_same_response(before: &Message, after: &Message, context: &dyn Fn() -> String) {
+fn assert_same_response(before: &Message, after: &Message, marked: bool, context: &dyn Fn() -> String) {
     assert_eq!(before.head.line[1..], after.head.line[1..], "{}", context());
+    assert_same_fields(before, after, marked, context);
+}
+
+/// What passes from end to end has passed; weir's own marks are left out.
+fn assert_same_fields(before: &Message, after: &Message, marked: bool, context: &dyn Fn() -> String) {
     let for_us = nominated(&before.head.fields);
-    let passed = |message: &Message| end_to_end(&message.head.fields, &for_us);
+    let passed = |message: &Message| {
+        let mut fields = end_to_end(&message.head.fields, &for_us);
+        fields.retain(|(name, _)| !(marked && is_mark(name)));
+        fields
+    };
     assert_eq!(passed(before), passed(after), "{}", context());
 }
 

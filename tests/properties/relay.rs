@@ -7,11 +7,15 @@
 use std::fmt;
 use weir::config::Forwarded;
 use weir::exchange::{
-    BadBody, BadRequest, Downward, FinalHead, RequestFacts, RequestLeft, RequestRules, ResponseLeft, is_head,
-    take_request, take_response,
+    BadBody, BadRequest, Downward, FinalHead, MarkRules, Marker, RequestFacts, RequestLeft, RequestRules,
+    ResponseLeft, is_head, take_request, take_response,
 };
 use weir::http1::{AnswerHead, Fields, Method, RequestRewrite, write_answer_head};
 use weir::route::Router;
+use weir::trace::Share;
+
+/// The field that names requests, where they are marked.
+pub const ID_FIELD: &str = "X-Request-Id";
 
 /// Bytes of a request's payload.
 const MAX_BODY: u64 = 1000;
@@ -87,6 +91,8 @@ pub struct Served {
     pub answered: Answered,
     /// Its answer broke off, or the client was given up.
     pub cut: bool,
+    /// The field line that names it; empty, if requests are not marked.
+    pub id_line: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -128,6 +134,9 @@ pub struct Relay {
     /// The client's connection was reset: what it got is no whole answer.
     pub reset: bool,
     pub planted: Option<Planted>,
+    /// Requests get ids and are steps of traces.
+    pub marked: bool,
+    marker: Marker,
     /// Unread bytes of the client.
     client: Vec<u8>,
     client_ended: bool,
@@ -145,6 +154,8 @@ impl Default for Relay {
             served: Vec::new(),
             reset: false,
             planted: None,
+            marked: false,
+            marker: Marker::new([1, 2, 3, 4]),
             client: Vec::new(),
             client_ended: false,
             idle: None,
@@ -209,7 +220,7 @@ impl Relay {
     }
 
     fn next_request(&mut self) {
-        let Self { client, fields, router, .. } = self;
+        let Self { client, fields, router, marker, marked, .. } = self;
         let rewrite = RequestRewrite {
             forwarded: Forwarded::Replace,
             trusted: false,
@@ -218,11 +229,20 @@ impl Relay {
             via: None,
             proto: b"http",
             upgrade: false,
+            added: b"",
         };
-        let rules =
-            RequestRules { limits: &super::LIMITS, router, max_body: MAX_BODY, believed: None, rewrite };
+        let sample = marked.then(|| Share::of(0.5));
+        let marks = MarkRules { id_field: marked.then_some(ID_FIELD), sample, unix_ms: 1_700_000_000_000 };
+        let rules = RequestRules {
+            limits: &super::LIMITS,
+            router,
+            max_body: MAX_BODY,
+            believed: None,
+            rewrite,
+            marks,
+        };
         let mut out = Vec::new();
-        match take_request(client, &rules, fields, &mut out) {
+        match take_request(client, &rules, marker, fields, &mut out) {
             _ if client.is_empty() => {}
             Ok(None) => {}
             Ok(Some(upward)) => {
@@ -232,7 +252,9 @@ impl Relay {
                     self.upstreams.len() - 1
                 });
                 self.upstreams[upstream].sent.extend_from_slice(&out);
-                self.served.push(Served { upstream: Some(upstream), answered: Answered::Nobody, cut: false });
+                let id_line = marker.marks().id_line.to_vec();
+                let answered = Answered::Nobody;
+                self.served.push(Served { upstream: Some(upstream), answered, cut: false, id_line });
                 let (facts, body) = (upward.facts, upward.body);
                 self.state = State::Exchange(Exchange {
                     upstream,
@@ -243,7 +265,8 @@ impl Relay {
             }
             Err(bad) => {
                 let head_only = is_head(client);
-                self.served.push(Served { upstream: None, answered: Answered::Nobody, cut: false });
+                let answered = Answered::Nobody;
+                self.served.push(Served { upstream: None, answered, cut: false, id_line: Vec::new() });
                 match bad {
                     BadRequest::LastHop { status } => self.answer_with(status, &out),
                     _ => self.answer(request_status(&bad), true, head_only),
@@ -349,7 +372,8 @@ impl Relay {
         {
             let (facts, mut out) = (exchange.facts, Vec::new());
             let whole = exchange.body.is_done();
-            match take_response(buffer, &facts, *interims, !whole, &mut self.fields, &mut out) {
+            let id_line = self.served.last().map_or(b"".as_slice(), |served| &served.id_line);
+            match take_response(buffer, &facts, *interims, !whole, id_line, &mut self.fields, &mut out) {
                 Ok(None) => return,
                 Ok(Some(Downward::Interim { len })) => {
                     buffer.drain(..len);

@@ -65,6 +65,7 @@ fn rewrites(via: &Via) -> impl Iterator<Item = RequestRewrite<'_>> {
             proto: b"http",
             via: Some(via),
             upgrade,
+            added: b"",
         })
     })
 }

@@ -122,7 +122,8 @@ fn assert_goes_down(
 ) {
     let passing = pass_response(facts, head, closing);
     let upgrade = head.status == 101 && facts.upgrade && head.upgrade;
-    let rewrite = ResponseRewrite { framing: passing.framing, connection: passing.connection, upgrade };
+    let rewrite =
+        ResponseRewrite { framing: passing.framing, connection: passing.connection, upgrade, added: b"" };
     let mut out = Vec::new();
     write_response(bytes, head, fields, &rewrite, &mut out);
     let context = || format!("{} from {before:?} with {rewrite:?}", shown(&out));

@@ -1,7 +1,7 @@
 //! Pages of the listener's own in the place of weir's short answers: which refusal gets which, and what they
 //! cost.
 
-use crate::harness::{Backend, Client, Response, Weir, answers, one_pool, wait_until};
+use crate::harness::{Backend, Client, Response, Weir, answers, one_pool, wait_until, wait_up_to};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -211,4 +211,35 @@ fn a_page_is_sent_byte_for_byte() {
     let backend = Backend::http(answers::text("ok"));
     let weir = Weir::start(&one_pool(&[&backend], &pages.key(&[("400", "400.html")]), ""));
     assert_page("bytes", &refused(&weir).response(), 400, HTML, text);
+}
+
+/// What came after half a page would be taken for the rest of it.
+#[test]
+fn a_client_that_does_not_read_its_page_to_the_end_gets_no_answer_behind_it() {
+    let large = "x".repeat(64 << 10);
+    let pages = Pages::new(&[("502.html", &large)]);
+    let backend = Backend::absent(answers::text("ok"));
+    let weir = Weir::start(&one_pool(&[&backend], &pages.key(&[("502", "502.html")]), ""));
+    // Pipelined, until the kernel takes no more of what is not read.
+    const REQUESTS: usize = 400;
+    let mut client = weir.client();
+    client.wire.socket.set_receive_buffer(4096);
+    client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n".repeat(REQUESTS));
+    let answered = || weir.metric("weir_refusals_total", &[("status", "502")]);
+    wait_until("the kernel takes no more", || {
+        let before = answered();
+        std::thread::sleep(Duration::from_millis(300));
+        before > 0.0 && answered() == before
+    });
+    let began = answered() as usize;
+    assert!(began < REQUESTS, "the kernel took all {REQUESTS} pages");
+    wait_up_to(Duration::from_secs(20), "weir gives it up", || weir.metric("weir_connections", &[]) == 0.0);
+    // What had left is whole pages and perhaps a part of one; then a reset, in which some of that is lost.
+    let mut whole = 0;
+    while let Ok(Some(response)) = client.wire.response("GET") {
+        assert_page("pipelined", &response, 502, HTML, &large);
+        whole += 1;
+    }
+    assert!(whole < began, "{whole} of {began}");
+    assert_eq!(answered() as usize, began, "nothing was answered behind it");
 }

@@ -7,6 +7,7 @@
 //! | `responses.rs` | response bodies of every framing, 1xx, 204, 304, HEAD, HTTP/1.0 |
 //! | `fields.rs` | which fields pass, which do not, which are added; byte for byte |
 //! | `forwarded.rs` | who the client is, and what the backend is told of it |
+//! | `marks.rs` | request ids and trace contexts |
 //! | `connections.rs` | keep-alive on both sides, pipelining, the idle connections |
 //! | `interim.rs` | Expect, early responses, half-close |
 //! | `retry.rs` | which failed attempts are made again |
@@ -39,6 +40,7 @@ mod fields;
 mod forwarded;
 mod hold;
 mod interim;
+mod marks;
 mod memory;
 mod refusals;
 mod replay;

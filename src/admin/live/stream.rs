@@ -41,7 +41,7 @@ pub(in super::super) struct Cache(RefCell<[Option<(u64, Bytes)>; 2]>);
 ///
 /// # Errors
 /// A web page of another site asks, a parameter is unknown, or there are as many streams as may be.
-pub(in super::super) async fn answer<B>(
+pub(in super::super) fn answer<B>(
     request: &Request<B>,
     surface: &Rc<Surface>,
     life: &Rc<Life>,
@@ -217,9 +217,12 @@ fn write(to: &mut Vec<u8>, data: &impl Serialize) {
     }
 }
 
+/// Makes a stream's next piece; without a watcher it is the last.
+type NextPiece = Pin<Box<dyn Future<Output = (Bytes, Option<Watcher>)>>>;
+
 /// The events of one stream, as the body of its answer.
 pub(in super::super) struct Events {
-    next: Option<Pin<Box<dyn Future<Output = (Bytes, Option<Watcher>)>>>>,
+    next: Option<NextPiece>,
 }
 
 impl Events {
@@ -263,9 +266,9 @@ mod tests {
         })
     }
 
-    async fn stream(surface: &Rc<Surface>, life: &Rc<Life>) -> Result<Events, u16> {
+    fn stream(surface: &Rc<Surface>, life: &Rc<Life>) -> Result<Events, u16> {
         let request = Request::get("/live").body(()).unwrap();
-        match answer(&request, surface, life).await.map(Response::into_body) {
+        match answer(&request, surface, life).map(Response::into_body) {
             Ok(Either::Right(events)) => Ok(events),
             Ok(Either::Left(_)) => panic!("no stream"),
             Err(problem) => Err(problem.status.as_u16()),
@@ -299,7 +302,7 @@ mod tests {
         with_control(app(), 1, |rig| async move {
             let surface = surface(&rig);
             let life = Rc::new(Life::new(&rig.desk));
-            let mut events = stream(&surface, &life).await.unwrap();
+            let mut events = stream(&surface, &life).unwrap();
             let first = begun(&mut events).await;
             assert!(first.starts_with(BEGIN) && names(&first) == ["history", "live"], "{first}");
             let mut other = rig.desk.watch();
@@ -326,10 +329,10 @@ mod tests {
             rig.shards[0].set(crate::control::rig::Manner::Busy);
             let surface = surface(&rig);
             let life = Rc::new(Life::new(&rig.desk));
-            let events = stream(&surface, &life).await.unwrap();
-            assert_eq!(stream(&surface, &life).await.err(), Some(503));
+            let events = stream(&surface, &life).unwrap();
+            assert_eq!(stream(&surface, &life).err(), Some(503));
             drop(events);
-            let mut events = stream(&surface, &life).await.unwrap();
+            let mut events = stream(&surface, &life).unwrap();
             begun(&mut events).await;
             rig.signals.send(crate::control::Signal::Leave).unwrap();
             let mut last = String::new();
@@ -338,7 +341,7 @@ mod tests {
             }
             assert!(last.contains("\"ready\":false,\"why\":\"shutting down\""), "{last}");
             until("the place is free", || surface.streams.available_permits() == 1).await;
-            let mut late = stream(&surface, &life).await.unwrap();
+            let mut late = stream(&surface, &life).unwrap();
             assert_eq!(names(&begun(&mut late).await), ["history", "live"], "who comes now sees it");
             assert!(next(&mut late).await.is_none());
         });

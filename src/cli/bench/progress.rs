@@ -4,7 +4,7 @@
 //! Not here: the result (`report`).
 
 use super::tally::Tally;
-use crate::cli::ctl::table::{count, length};
+use crate::cli::table::{count, length};
 use crate::time::Micros;
 use std::io::{self, IsTerminal, Write};
 

@@ -6,7 +6,7 @@ use super::compare::{Compared, Verdict, compare, doubts, is_known};
 use super::plan::Plan;
 use super::round::{Round, merged};
 use super::tally::{Failure, Tally};
-use crate::cli::ctl::table::{Paint, count, length, numbers, percent, size, table, words};
+use crate::cli::table::{Paint, count, length, numbers, percent, size, table, words};
 use hdrhistogram::Histogram;
 use std::fmt::Write;
 

@@ -4,7 +4,7 @@
 //! logarithmic scale if it spans much, else on a linear one. No script, no font or picture from elsewhere; light
 //! or dark as the reader's screen is; the second line is dashed, so that colour is not the only sign. Pure.
 
-use crate::cli::ctl::table::length;
+use crate::cli::table::length;
 use hdrhistogram::Histogram;
 use std::fmt::Write;
 

@@ -1,26 +1,21 @@
 //! `weir ctl`: asks a running weir, over its admin surface, and shows what it answers.
 //!
-//! Here: the arguments, which request each becomes, the exit code. Not here: the request itself (`client`)
-//! and how answers look (`show`, `table`). Whatever this can do, curl can do too: the surface is the one
+//! Here: the arguments, which request each becomes, the exit code. Not here: the request itself (`client`, one
+//! floor up) and how answers look (`show`, `table`). Whatever this can do, curl can do too: the surface is the one
 //! place where changes are decided.
 
-mod client;
 mod show;
-pub(super) mod table;
 
-use super::{FAILED, WRONG, tell};
+pub(super) use show::{changed, refused};
+
+use super::client::{Answer, Asked, Reach, Unreachable, Where, ask};
+use super::table::Paint;
+use super::{FAILED, UNREACHABLE, WRONG, tell};
 use crate::admin::{backend_path, backends_path};
 use clap::{Args, Subcommand};
-use client::{Answer, Unreachable, Where, ask};
 use hyper::Method;
 use serde_json::{Value, json};
-use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use table::Paint;
-
-/// The admin surface cannot be reached.
-const UNREACHABLE: u8 = 3;
 
 pub(super) const HELP: &str = "\
 Ask a running weir what it does and change what it serves, through its admin surface.
@@ -36,12 +31,8 @@ reached.";
 /// The arguments of `weir ctl`.
 #[derive(Args)]
 pub(super) struct Ctl {
-    /// Where the admin surface listens: 127.0.0.1:9900, or unix:/run/weir/admin.sock
-    #[arg(long, global = true, value_name = "ADDR", env = "WEIR_ADMIN", default_value = "127.0.0.1:9900")]
-    admin: Where,
-    /// The file with the admin surface's token, where it asks for one
-    #[arg(long, global = true, value_name = "FILE", env = "WEIR_ADMIN_TOKEN_FILE")]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    reach: Reach,
     /// Print the answer as it came, in JSON
     #[arg(long, global = true)]
     json: bool,
@@ -129,18 +120,12 @@ enum Command {
     },
     /// Load the configuration file again; a faulty one changes nothing and exits with 2
     Reload,
+    /// Open the access log's file again, after it was moved away; back once nothing goes to the old one
+    ReopenLogs,
     /// Show every shard: connections, in-flight, heartbeat, stalls
     Shards,
     /// Show what happened since weir began: requests, failures, retries, refusals, latency
     Stats,
-}
-
-/// A request that a command becomes.
-struct Asked {
-    method: Method,
-    path: String,
-    body: Option<Value>,
-    show: Show,
 }
 
 /// How an answer is shown.
@@ -151,21 +136,22 @@ enum Show {
     Stats,
     Changed,
     Reloaded,
+    Reopened,
 }
 
 /// Does what was asked for; the exit code.
 pub(super) fn ctl(ctl: &Ctl) -> u8 {
-    let asked = asked(&ctl.command);
-    let token = match ctl.token_file.as_deref().map(token).transpose() {
+    let (asked, show) = asked(&ctl.command);
+    let token = match ctl.reach.token() {
         Ok(token) => token,
         Err(code) => return code,
     };
-    match answered(&ctl.admin, token.as_deref(), &asked) {
+    match answered(&ctl.reach.admin, token.as_deref(), &asked) {
         Ok(answer) if answer.status < 400 => {
             if ctl.json {
                 print(&answer.text);
             } else {
-                print(&shown(asked.show, &answer.page));
+                print(&shown(show, &answer.page));
             }
             if answer.page["drained"] == false {
                 tell("it is not draining any more: somebody has changed it meanwhile");
@@ -177,7 +163,7 @@ pub(super) fn ctl(ctl: &Ctl) -> u8 {
             if ctl.json {
                 print(&answer.text);
             }
-            refused(&answer)
+            refusal(&answer)
         }
         Err(unreachable) => {
             tell(unreachable);
@@ -186,30 +172,11 @@ pub(super) fn ctl(ctl: &Ctl) -> u8 {
     }
 }
 
-/// What `file` has, which is not shown.
-fn token(file: &Path) -> Result<String, u8> {
-    match fs::read_to_string(file).map(|text| text.trim_ascii_end().to_owned()) {
-        Ok(token) if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(token),
-        Ok(_) => {
-            let file = file.display();
-            tell(format_args!(
-                "{file} has no token; it must be the file that admin.token_file names, or a copy"
-            ));
-            Err(WRONG)
-        }
-        Err(error) => {
-            let file = file.display();
-            tell(format_args!("the token cannot be read: {file}: {error}; give a file that you may read"));
-            Err(WRONG)
-        }
-    }
-}
-
 /// Asks, and goes on asking while a backend is to be waited for and is still out. If somebody has made it
 /// ready meanwhile it is not taken out again.
 fn answered(admin: &Where, token: Option<&str>, asked: &Asked) -> Result<Answer, Unreachable> {
     loop {
-        let answer = ask(admin, token, asked.method.clone(), &asked.path, asked.body.as_ref())?;
+        let answer = ask(admin, token, asked)?;
         let backend = &answer.page["backend"];
         let out = backend.is_null() || backend["state"] == "draining";
         if answer.page["drained"] != false || !out {
@@ -220,8 +187,8 @@ fn answered(admin: &Where, token: Option<&str>, asked: &Asked) -> Result<Answer,
     }
 }
 
-fn refused(answer: &Answer) -> u8 {
-    tell(show::refused(&answer.page));
+fn refusal(answer: &Answer) -> u8 {
+    tell(refused(&answer.page));
     if answer.page["code"] == "wrong_file" { WRONG } else { FAILED }
 }
 
@@ -231,8 +198,9 @@ fn shown(show: Show, page: &Value) -> String {
         Show::Backends => show::backends(page, paint),
         Show::Shards => show::shards(page, paint),
         Show::Stats => show::stats(page, paint),
-        Show::Changed => show::changed(page),
+        Show::Changed => changed(page),
         Show::Reloaded => show::reloaded(page),
+        Show::Reopened => show::reopened(page),
     }
 }
 
@@ -241,14 +209,20 @@ fn print(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
 }
 
-fn asked(command: &Command) -> Asked {
-    let page = |path: &str, show| Asked { method: Method::GET, path: path.to_owned(), body: None, show };
+/// The request that a command becomes, and how its answer is shown.
+fn asked(command: &Command) -> (Asked, Show) {
+    let page = |path: &str, show| (Asked { method: Method::GET, path: path.to_owned(), body: None }, show);
     match command {
         Command::Backends => page("/backends", Show::Backends),
         Command::Shards => page("/shards", Show::Shards),
         Command::Stats => page("/stats", Show::Stats),
         Command::Reload => {
-            Asked { method: Method::POST, path: "/reload".to_owned(), body: None, show: Show::Reloaded }
+            let asked = Asked { method: Method::POST, path: "/reload".to_owned(), body: None };
+            (asked, Show::Reloaded)
+        }
+        Command::ReopenLogs => {
+            let asked = Asked { method: Method::POST, path: "/reopen-logs".to_owned(), body: None };
+            (asked, Show::Reopened)
         }
         Command::Add { pool, address, weight, name, trial } => {
             let mut body = json!({ "address": address });
@@ -286,9 +260,9 @@ impl Named {
     }
 }
 
-fn change(method: Method, path: String, body: Option<Value>, query: &[(&str, bool)]) -> Asked {
+fn change(method: Method, path: String, body: Option<Value>, query: &[(&str, bool)]) -> (Asked, Show) {
     let set: Vec<String> =
         query.iter().filter(|(_, set)| *set).map(|(name, _)| format!("{name}=true")).collect();
     let path = if set.is_empty() { path } else { format!("{path}?{}", set.join("&")) };
-    Asked { method, path, body, show: Show::Changed }
+    (Asked { method, path, body }, Show::Changed)
 }

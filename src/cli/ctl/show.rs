@@ -2,7 +2,7 @@
 //!
 //! Reads the JSON leniently: what a weir of another version leaves out is shown as "-". Pure.
 
-use super::table::{Column, Paint, age, count, length, numbers, percent, printable, size, table, words};
+use crate::cli::table::{Column, Paint, age, count, length, numbers, percent, printable, size, table, words};
 use serde_json::Value;
 
 const NONE: &str = "-";
@@ -222,7 +222,7 @@ fn pools(all: &Value, paint: Paint) -> String {
 }
 
 /// What a change came to.
-pub(super) fn changed(page: &Value) -> String {
+pub(in crate::cli) fn changed(page: &Value) -> String {
     let dry_run = page["dry_run"] == true;
     let mut text = String::new();
     if dry_run {
@@ -268,8 +268,12 @@ pub(super) fn reloaded(page: &Value) -> String {
     text
 }
 
+pub(super) fn reopened(page: &Value) -> String {
+    format!("{}\n", string(&page["done"]))
+}
+
 /// What a refusal says, a line each.
-pub(super) fn refused(page: &Value) -> String {
+pub(in crate::cli) fn refused(page: &Value) -> String {
     let mut text = match page["remedy"].as_str() {
         Some(remedy) => format!("{}; {}\n", string(&page["error"]), printable(remedy)),
         None => format!("{}\n", string(&page["error"])),

@@ -5,7 +5,8 @@
 use super::host::{Claims, Host};
 use super::parse::{self, Listening};
 use crate::admin::Token;
-use crate::config::{Config, ListenAddress};
+use crate::config::{AccessFormat, AccessTarget, Config, ListenAddress};
+use crate::log::access::look;
 use crate::serve;
 use crate::sys::privileges::{Use, group_by_name, may, user_by_name};
 use std::fs;
@@ -188,7 +189,19 @@ fn files(config: &Config) -> Vec<Wanted> {
         let state = if in_reach { FileState::Fine } else { FileState::OutOfReach };
         Wanted { key: "listener.error_pages", path: page.file.clone(), state }
     });
-    of_token.chain(state_file).chain(pages).collect()
+    let access_log = match &config.access_log.to {
+        AccessTarget::File(path) | AccessTarget::Syslog(path)
+            if config.access_log.format != AccessFormat::Off =>
+        {
+            let state = look(&config.access_log).map_or_else(
+                |refused| FileState::Wrong(refused.cause().to_string(), refused.remedy()),
+                |()| FileState::Fine,
+            );
+            Some(Wanted { key: "access_log.to", path: path.clone(), state })
+        }
+        AccessTarget::File(_) | AccessTarget::Syslog(_) | AccessTarget::Stderr => None,
+    };
+    of_token.chain(state_file).chain(pages).chain(access_log).collect()
 }
 
 /// Whether the admin surface would find its token at `path`. Its own reader says so; but it would wait for a

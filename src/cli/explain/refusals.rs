@@ -238,9 +238,12 @@ pub(super) fn refusal(refusal: Refusal) -> Explanation {
         Refusal::Stopped => of(
             "weir stopped before the exchange was over",
             "After SIGTERM weir finishes what is under way for runtime.grace (30s); what takes longer is cut off, \
-             as it is by a second signal. The process ends a moment later, so that the counter is hardly seen.",
+             as it is by a second signal. The process ends with it, so the counter stays away; the access log has KL.",
         )
-        .look(&[("the log", "\"grace is over: stopping with work in flight\"")])
+        .look(&[
+            ("the log", "\"grace is over: stopping with work in flight\""),
+            ("the access log", "KL (weir explain KL): what was cut off"),
+        ])
         .act(&[
             "Raise runtime.grace, and TimeoutStopSec= in the unit above shutdown_delay and grace together.",
             "For an upgrade, weir run --takeover cuts nobody off who ends within the old process's grace.",

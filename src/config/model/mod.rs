@@ -39,6 +39,13 @@ pub struct Config {
     pub pools: Vec<Pool>,
 }
 
+impl Config {
+    /// The collector that traces are told to.
+    pub fn collector(&self) -> Option<&Collector> {
+        self.tracing.as_ref()?.otlp.as_ref()
+    }
+}
+
 /// Which cores the shards run on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cores {

@@ -1,6 +1,8 @@
 //! What is recorded of exchanges: `[access_log]` and `[tracing]`.
 
+use crate::config::Template;
 use crate::time::Micros;
+use std::fmt;
 use std::path::PathBuf;
 
 /// `[access_log]`: a line for each exchange.
@@ -34,6 +36,8 @@ pub enum AccessFormat {
     Combined,
     /// One JSON object a line.
     Json,
+    /// A format string.
+    Template(Template),
 }
 
 /// `access_log.to`
@@ -42,8 +46,8 @@ pub enum AccessTarget {
     /// The process's stderr.
     #[default]
     Stderr,
-    /// The host's syslog, at /dev/log.
-    Syslog,
+    /// A syslog's socket, the host's at /dev/log if none is named.
+    Syslog(PathBuf),
     /// A file, which is appended to.
     File(PathBuf),
 }
@@ -51,8 +55,33 @@ pub enum AccessTarget {
 /// `[tracing]`: W3C trace contexts are made and passed on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tracing {
-    /// The collector's address, "http://host:port", that sampled exchanges are told to; `None`: none.
-    pub otlp: Option<String>,
-    /// Share of traces begun here that are sampled, 0 to 1.
+    /// The collector that sampled exchanges are told to; `None`: none.
+    pub otlp: Option<Collector>,
+    /// Share of traces that are sampled, 0 to 1, where no trusted proxy decides.
     pub sample: f64,
+}
+
+/// A collector that takes OTLP over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collector {
+    /// Its name or address; an IPv6 address without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The path of traces there.
+    pub path: String,
+}
+
+impl Collector {
+    /// Host and port, as `Host` has them.
+    pub fn authority(&self) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+}
+
+impl fmt::Display for Collector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.authority(), self.path)
+    }
 }

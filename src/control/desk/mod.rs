@@ -12,10 +12,12 @@
 //! | `shards` | shards that end, stall, are replaced |
 //! | `operate` | an operator's changes |
 //! | `reload` | another configuration; names that move |
+//! | `logs` | the logs' files |
 //! | `pages` | what is told about it all |
 //! | `watch` | what is kept for whoever watches |
 
 mod carry_out;
+mod logs;
 mod operate;
 mod pages;
 mod reload;

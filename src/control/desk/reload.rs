@@ -15,6 +15,8 @@ use crate::fleet::ResolvedAddress;
 use crate::fleet::change::{ReloadRefused, Reloaded};
 use crate::fleet::difference::{changes, needs_restart};
 use crate::fleet::roster::Next;
+use crate::log::access::Sink;
+use crate::log::record::Journal;
 use crate::route::Router;
 use crate::sys;
 use crate::time::Instant;
@@ -44,6 +46,8 @@ struct Prepared {
     routers: Vec<Arc<Router>>,
     /// By place among the listeners; `None`: its address is held already.
     opened: Vec<Option<Opened>>,
+    /// Where the access log goes; `None`: where it goes already.
+    sink: Option<Sink>,
 }
 
 impl Desk {
@@ -137,7 +141,11 @@ impl Desk {
         })
         .await?;
         let opened = self.open(&config).await?;
-        Ok(Prepared { config, addresses, routers, opened })
+        let (old, new) = (self.config().access_log.clone(), config.access_log.clone());
+        let sink = blocking(move || {
+            Journal::open(&old, &new).map_err(|refused| ReloadRefused::Impossible(vec![refused.to_string()]))
+        });
+        Ok(Prepared { sink: sink.await?, config, addresses, routers, opened })
     }
 
     /// The routers that can stay, by place among the new listeners.
@@ -185,7 +193,7 @@ impl Desk {
     /// Makes it hold, here and by messages to the shards. Returns what changed among the backends, and the
     /// listeners that are no more.
     fn apply(&self, prepared: Prepared) -> Result<(Vec<String>, Vec<Group>), ReloadRefused> {
-        let Prepared { config, mut addresses, routers, opened } = prepared;
+        let Prepared { config, mut addresses, routers, opened, sink } = prepared;
         // A name may have moved while the others were looked up.
         for (name, found) in self.0.world.borrow().roster.names() {
             addresses.entry(name.clone()).and_modify(|known| known.clone_from(found));
@@ -228,7 +236,7 @@ impl Desk {
         drop(listening);
         self.follow_names();
         if let Some(journal) = &self.0.journal {
-            journal.configure(&self.config());
+            journal.configure(&self.config(), sink);
         }
         self.mark();
         Ok((words, gone))

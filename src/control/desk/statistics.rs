@@ -2,6 +2,7 @@
 
 use super::Desk;
 use crate::balance::BackendId;
+use crate::log::export::SpanCounts;
 use crate::metrics::{ShardStats, Totals};
 use crate::time::Micros;
 use std::cell::Ref;
@@ -122,6 +123,11 @@ impl Desk {
     /// Everything recorded so far; [`collect`](Self::collect) first, or it is old.
     pub fn totals(&self) -> Ref<'_, Totals> {
         Ref::map(self.0.collector.borrow(), |collector| collector.totals())
+    }
+
+    /// What became of the spans of sampled exchanges.
+    pub fn spans(&self) -> Option<&SpanCounts> {
+        self.0.journal.as_ref().map(|journal| journal.spans())
     }
 
     /// In-flight counts by backend: over all shards, as last reported.

@@ -19,6 +19,10 @@ use tokio::sync::{Notify, watch};
 /// Between two rounds while somebody watches.
 const ROUND: Micros = Micros::from_s(1);
 
+/// The share of its time, as one of so many, that control spends on rounds at most: a round takes it 50 ms for
+/// each shard if a thousand backends are busy.
+const SHARE: u64 = 10;
+
 /// Changes of backends' states that are kept.
 const TRANSITIONS_MAX: usize = 50;
 
@@ -61,6 +65,8 @@ pub(super) struct Watching {
     looked: Notify,
     /// A shard has reported something since the last round.
     active: Cell<bool>,
+    /// How long the last round took.
+    took: Cell<Micros>,
     /// When what the next round brings began, by the clock and in ms since 1970.
     began: Cell<(Instant, u64)>,
     recent: RefCell<Recent>,
@@ -80,6 +86,7 @@ impl Watching {
             rounds: watch::Sender::new(Round { number: 0, over: false }),
             looked: Notify::new(),
             active: Cell::new(false),
+            took: Cell::new(Micros::ZERO),
             began: Cell::new((now, unix_ms())),
             recent: RefCell::default(),
             history: RefCell::default(),
@@ -123,7 +130,12 @@ impl Watching {
     /// Whether what is known is older than a round may be.
     fn is_due(&self, now: Instant) -> bool {
         let (began, _) = self.began.get();
-        now >= began + ROUND
+        now >= began + self.every()
+    }
+
+    /// Between two rounds while somebody watches.
+    fn every(&self) -> Micros {
+        ROUND.max(Micros::from_us(self.took.get().as_us().saturating_mul(SHARE)))
     }
 
     /// When the next round is.
@@ -131,7 +143,7 @@ impl Watching {
         let (began, _) = self.began.get();
         let slot = self.history.borrow().ends_at();
         if self.rounds.receiver_count() > 0 {
-            began + ROUND
+            began + self.every()
         } else if self.active.get() {
             slot.min(began + SLOT)
         } else {
@@ -161,8 +173,10 @@ impl Desk {
                     () = self.0.watching.looked.notified() => {}
                 }
             }
+            let began = self.now();
             self.collect().await;
             self.keep();
+            self.0.watching.took.set(self.now() - began);
         }
     }
 

@@ -34,7 +34,12 @@ fn recording(config: &Config) -> Recording {
     let log = &config.access_log;
     let lines = (log.format != AccessFormat::Off)
         .then(|| Lines { sample: Share::of(log.sample), slow: log.slow.unwrap_or(Micros::MAX) });
-    Recording { lines, traces: config.tracing.as_ref().map(|tracing| Share::of(tracing.sample)) }
+    let tracing = config.tracing.as_ref();
+    Recording {
+        lines,
+        traces: tracing.map(|tracing| Share::of(tracing.sample)),
+        exports: config.collector().is_some(),
+    }
 }
 
 /// A plan without backends, for a pool that is new.

@@ -222,7 +222,7 @@ fn a_trailer_that_the_heads_connection_names_is_refused() {
         "POST / HTTP/1.1\r\nHost: a\r\nConnection: close, x-one, {long}\r\nConnection: X_Two\r\n\r\n"
     );
     let (_, fields) = request(&text);
-    let nominated = Nominations::of(text.as_bytes(), &fields);
+    let nominated = Nominations::of(text.as_bytes(), &fields, []);
     for (name, refused) in [
         ("X-One", true),
         ("x_one", true),
@@ -238,7 +238,7 @@ fn a_trailer_that_the_heads_connection_names_is_refused() {
         assert_eq!(with_trailer(name, decoder).is_err(), refused, "{name}");
     }
     let text = "POST / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, close,\r\n\r\n";
-    assert_eq!(Nominations::of(text.as_bytes(), &request(text).1), None);
+    assert_eq!(Nominations::of(text.as_bytes(), &request(text).1, []), None);
 }
 
 #[test]

@@ -55,6 +55,7 @@ const PLAIN: RequestRewrite<'static> = RequestRewrite {
     proto: b"http",
     via: None,
     upgrade: false,
+    added: b"",
 };
 
 fn rewritten(text: impl AsRef<[u8]>, rewrite: &RequestRewrite<'_>) -> String {

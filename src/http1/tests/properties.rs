@@ -178,6 +178,7 @@ proptest! {
                 framing: DownstreamFraming::AsReceived,
                 connection: ConnectionField::None,
                 upgrade: false,
+                added: b"",
             };
             let mut once = Vec::new();
             write_response(&bytes, &head, &fields, &rewrite, &mut once);

@@ -2,13 +2,14 @@
 
 use super::*;
 
-const AS_IT_CAME: ResponseRewrite = ResponseRewrite {
+const AS_IT_CAME: ResponseRewrite<'static> = ResponseRewrite {
     framing: DownstreamFraming::AsReceived,
     connection: ConnectionField::None,
     upgrade: false,
+    added: b"",
 };
 
-fn rewritten(text: &str, rewrite: &ResponseRewrite) -> String {
+fn rewritten(text: &str, rewrite: &ResponseRewrite<'_>) -> String {
     let (head, fields) = response(text, Method::Get);
     let mut out = Vec::new();
     write_response(text.as_bytes(), &head, &fields, rewrite, &mut out);

@@ -4,6 +4,7 @@
 
 use crate::metrics::{Refusal, UpstreamFailure};
 use crate::time::{Instant, Micros};
+use crate::trace::Context;
 use std::net::IpAddr;
 
 /// A text of a record.
@@ -72,14 +73,20 @@ pub struct Entry {
     pub retries: u8,
     /// How it ended.
     pub ending: Ending,
-    /// Bytes of the request's body, as the client framed them.
+    /// Bytes of the request's body, as the client framed them; in a tunnel, of all from the client.
     pub bytes_in: u64,
-    /// Bytes of the answer's body, as the backend framed them.
+    /// Bytes of the answer's body, as the backend framed them; in a tunnel, of all to the client.
     pub bytes_out: u64,
     /// Whose request it was; `None`: of a peer on a Unix socket that named nobody.
     pub client: Option<IpAddr>,
+    /// The request's body has not come whole.
+    pub uploading: bool,
+    /// weir's step of its trace; `None`: there is no tracing, or its head could not be read.
+    pub trace: Option<Context>,
     /// A line in the access log is wanted for it.
     pub line: bool,
+    /// It is wanted as a span.
+    pub span: bool,
     /// Where the texts stand.
     texts: [Span; Text::COUNT],
 }
@@ -91,10 +98,32 @@ struct Span {
     len: u16,
 }
 
+impl Span {
+    fn of(self, buffer: &[u8]) -> &[u8] {
+        buffer.get(self.start as usize..self.start as usize + usize::from(self.len)).unwrap_or_default()
+    }
+}
+
 impl Entry {
-    /// Whether somebody got no answer, or one that says that the server failed.
+    /// Whether it got no answer, or one that says that the server failed or that weir refused it.
     pub fn failed(&self) -> bool {
-        self.status >= 500 || !matches!(self.ending, Ending::Answered | Ending::Tunnelled)
+        let went_well = match self.ending {
+            // A TRACE that was meant for weir is answered as it was to be.
+            Ending::Answered | Ending::Tunnelled | Ending::Refused(Refusal::LastHop, _) => true,
+            Ending::Refused(..) | Ending::Cut(_) | Ending::Lost(_) => false,
+        };
+        self.status >= 500 || !went_well
+    }
+
+    /// Why it ended as it did, in the word by which metrics count it; `None`: it ended well.
+    pub fn cause(&self) -> Option<&'static str> {
+        match self.ending {
+            Ending::Answered | Ending::Tunnelled => None,
+            Ending::Refused(Refusal::UpstreamFailed, Some(failure)) | Ending::Cut(failure) => {
+                Some(failure.label())
+            }
+            Ending::Refused(refusal, _) | Ending::Lost(refusal) => Some(refusal.label()),
+        }
     }
 
     /// Whether there is such a text.
@@ -102,10 +131,20 @@ impl Entry {
         self.texts[text as usize].len > 0
     }
 
+    /// The same, with its texts appended to another buffer.
+    pub(in crate::log) fn copied(&self, buffer: &[u8], to: &mut Vec<u8>) -> Self {
+        let mut copy = *self;
+        for span in &mut copy.texts {
+            let text = span.of(buffer);
+            *span = Span { start: to.len() as u32, len: text.len() as u16 };
+            to.extend_from_slice(text);
+        }
+        copy
+    }
+
     /// A text, in the buffer that it was recorded in; empty if there is none.
     pub fn text<'a>(&self, text: Text, buffer: &'a [u8]) -> &'a [u8] {
-        let Span { start, len } = self.texts[text as usize];
-        buffer.get(start as usize..start as usize + usize::from(len)).unwrap_or_default()
+        self.texts[text as usize].of(buffer)
     }
 }
 
@@ -115,6 +154,8 @@ pub struct Draft {
     /// What is known so far.
     pub entry: Entry,
     buffer: Vec<u8>,
+    /// The field line that names the request.
+    id_line: Span,
 }
 
 impl Draft {
@@ -122,6 +163,23 @@ impl Draft {
     pub fn begin(&mut self, began: Instant, client: Option<IpAddr>) {
         self.entry = Entry { began, client, ..Entry::default() };
         self.buffer.clear();
+        self.id_line = Span::default();
+    }
+
+    /// Sets the field line that names the request, `Name: id CRLF`, and with it the text; nothing, if there is
+    /// none. It is kept for the answer, which gets it too.
+    pub fn set_id_line(&mut self, line: &[u8]) {
+        let Some(colon) = memchr::memchr(b':', line) else { return };
+        let start = self.buffer.len() as u32;
+        self.id_line = Span { start, len: line.len() as u16 };
+        self.buffer.extend_from_slice(line);
+        let id = line[colon..].trim_ascii_end().len().saturating_sub(2) as u16;
+        self.entry.texts[Text::RequestId as usize] = Span { start: start + colon as u32 + 2, len: id };
+    }
+
+    /// The field line that names the request; empty: there is none.
+    pub fn id_line(&self) -> &[u8] {
+        self.id_line.of(&self.buffer)
     }
 
     /// Sets a text, in the place of what it was.
@@ -137,7 +195,7 @@ impl Draft {
     }
 
     /// Appends its texts to `buffer`; the entry that names them there.
-    pub(super) fn put(&self, buffer: &mut Vec<u8>) -> Entry {
+    pub(in crate::log) fn put(&self, buffer: &mut Vec<u8>) -> Entry {
         let mut entry = self.entry;
         let base = buffer.len() as u32;
         entry.texts.iter_mut().for_each(|span| span.start += base);
@@ -164,6 +222,21 @@ mod tests {
         assert_eq!(entry.text(Text::Host, &buffer), b"");
         draft.begin(Instant::from_us(6), None);
         assert_eq!(draft.text(Text::Backend), b"");
+    }
+
+    #[test]
+    fn the_line_that_names_a_request_is_kept_whole_and_its_id_is_a_text() {
+        let mut draft = Draft::default();
+        draft.set_id_line(b"");
+        assert!(draft.id_line().is_empty() && !draft.entry.has(Text::RequestId));
+        draft.set(Text::Line, b"GET / HTTP/1.1");
+        draft.set_id_line(b"X-Request-Id: a:b\r\n");
+        assert_eq!(
+            (draft.id_line(), draft.text(Text::RequestId)),
+            (&b"X-Request-Id: a:b\r\n"[..], &b"a:b"[..])
+        );
+        draft.begin(Instant::from_us(6), None);
+        assert!(draft.id_line().is_empty());
     }
 
     #[test]

@@ -19,6 +19,6 @@ mod recorder;
 mod termination;
 
 pub use entry::{Draft, Ending, Entry, Text};
-pub use journal::{Journal, JournalRefused};
+pub use journal::{Journal, JournalRefused, ReopenRefused, Reopener};
 pub use recorder::{Batch, Recorder};
 pub use termination::Termination;

@@ -4,8 +4,11 @@
 //! shard is to copy it. Emptied batches come back. Called by `proxy` and, once a turn, by `shard`.
 
 use super::entry::{Draft, Entry};
+use crate::log::access::Counts;
+use crate::log::export::{Cause, SpanCounts};
 use crate::time::{Instant, Micros};
 use crossbeam::channel::{Receiver, Sender};
+use std::sync::Arc;
 
 /// Records in a batch at most, and bytes of their texts from which it is full.
 const ENTRIES_MAX: usize = 256;
@@ -23,6 +26,33 @@ pub struct Batch {
     pub(super) texts: Vec<u8>,
 }
 
+impl Batch {
+    /// The shard's number, from 0.
+    pub(in crate::log) fn shard(&self) -> u16 {
+        self.shard
+    }
+
+    /// The records.
+    pub(in crate::log) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Their texts.
+    pub(in crate::log) fn texts(&self) -> &[u8] {
+        &self.texts
+    }
+
+    /// How many lines of the access log it is to become.
+    pub(in crate::log) fn lines(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.line).count()
+    }
+
+    /// How many spans.
+    fn spans(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.span).count()
+    }
+}
+
 /// Where a shard's records go.
 pub struct Recorder {
     shard: u16,
@@ -32,16 +62,24 @@ pub struct Recorder {
     batch: Option<Box<Batch>>,
     /// When the batch goes at the latest; `NEVER` while there is none.
     due: Instant,
+    /// Where it is told what was dropped.
+    counts: Arc<Counts>,
+    spans: Arc<SpanCounts>,
 }
 
 impl Recorder {
-    pub(super) fn new(shard: u16, queue: Sender<Box<Batch>>, spares: Receiver<Box<Batch>>) -> Self {
-        Self { shard, queue, spares, batch: None, due: Instant::NEVER }
+    pub(super) fn new(
+        shard: u16,
+        queue: Sender<Box<Batch>>,
+        spares: Receiver<Box<Batch>>,
+        counts: Arc<Counts>,
+        spans: Arc<SpanCounts>,
+    ) -> Self {
+        Self { shard, queue, spares, batch: None, due: Instant::NEVER, counts, spans }
     }
 
-    /// Takes a finished record. Returns how many were dropped to make room: 0, or a batch.
-    #[must_use]
-    pub fn take(&mut self, draft: &Draft, now: Instant) -> usize {
+    /// Takes a finished record.
+    pub fn take(&mut self, draft: &Draft, now: Instant) {
         let batch = self.batch.get_or_insert_with(|| {
             self.due = now + OLD;
             self.spares.try_recv().unwrap_or_else(|_| {
@@ -51,7 +89,9 @@ impl Recorder {
         });
         let entry = draft.put(&mut batch.texts);
         batch.entries.push(entry);
-        if batch.entries.len() >= ENTRIES_MAX || batch.texts.len() >= TEXT_FULL { self.send() } else { 0 }
+        if batch.entries.len() >= ENTRIES_MAX || batch.texts.len() >= TEXT_FULL {
+            self.send();
+        }
     }
 
     /// When the batch goes at the latest.
@@ -59,22 +99,18 @@ impl Recorder {
         self.due
     }
 
-    /// Sends the batch on its way, if there is one. Returns how many records were dropped: the queue is full,
-    /// or nobody reads it any more.
-    #[must_use]
-    pub fn send(&mut self) -> usize {
+    /// Sends the batch on its way, if there is one. If the queue is full, or nobody reads it any more, its
+    /// records are dropped: a full queue is never waited for.
+    pub fn send(&mut self) {
         self.due = Instant::NEVER;
-        let Some(batch) = self.batch.take() else { return 0 };
-        match self.queue.try_send(batch) {
-            Ok(()) => 0,
-            Err(refused) => {
-                let mut batch = refused.into_inner();
-                let dropped = batch.entries.len();
-                batch.entries.clear();
-                batch.texts.clear();
-                self.batch = Some(batch);
-                dropped
-            }
+        let Some(batch) = self.batch.take() else { return };
+        if let Err(refused) = self.queue.try_send(batch) {
+            let mut batch = refused.into_inner();
+            self.counts.dropped(self.shard, batch.lines());
+            self.spans.lose(Cause::QueueFull, batch.spans());
+            batch.entries.clear();
+            batch.texts.clear();
+            self.batch = Some(batch);
         }
     }
 }

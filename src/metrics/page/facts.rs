@@ -118,6 +118,26 @@ pub struct ConfigFacts<'a> {
     pub needs_restart: usize,
 }
 
+/// What became of the spans of sampled exchanges.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SpanFacts {
+    /// A collector has taken them.
+    pub exported: u64,
+    /// Dropped, by cause.
+    pub dropped: [(&'static str, u64); 4],
+}
+
+/// What became of the access log's lines.
+#[derive(Clone, Debug, Default)]
+pub struct AccessLogFacts {
+    /// Lines written.
+    pub lines: u64,
+    /// Writes that failed.
+    pub errors: u64,
+    /// Lines dropped, by shard.
+    pub dropped: Vec<u64>,
+}
+
 /// What control knows, beside what the shards recorded.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
@@ -133,6 +153,10 @@ pub struct Facts<'a> {
     pub shards: Vec<ShardFacts>,
     /// The configuration that holds.
     pub config: ConfigFacts<'a>,
+    /// The access log.
+    pub access_log: AccessLogFacts,
+    /// Traces.
+    pub spans: SpanFacts,
     /// What the process uses.
     pub usage: Usage,
     /// Since the process began.

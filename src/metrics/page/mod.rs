@@ -13,7 +13,9 @@ mod rows;
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests;
 
-pub use facts::{BackendFacts, ConfigFacts, Facts, ListenerFacts, Past, PoolFacts, ShardFacts};
+pub use facts::{
+    AccessLogFacts, BackendFacts, ConfigFacts, Facts, ListenerFacts, Past, PoolFacts, ShardFacts, SpanFacts,
+};
 
 use super::declared as metric;
 use super::exposition::{Format, Level, Text};
@@ -29,6 +31,8 @@ pub fn page(totals: &Totals, facts: &Facts<'_>, format: Format, level: Level) ->
     let mut text = Text::new(format, level);
     process(&mut text, facts);
     service(&mut text, totals, facts);
+    access_log(&mut text, &facts.access_log);
+    spans(&mut text, &facts.spans);
     configuration(&mut text, &facts.config);
     shards(&mut text, totals);
     listeners(&mut text, facts);
@@ -73,6 +77,12 @@ fn service(text: &mut Text, totals: &Totals, facts: &Facts<'_>) {
     text.family(&metric::DEGRADED).sample(&[], (ended > 0).into());
 }
 
+fn spans(text: &mut Text, spans: &SpanFacts) {
+    text.family(&metric::SPANS).sample(&[], spans.exported);
+    let mut family = text.family(&metric::SPANS_DROPPED);
+    spans.dropped.iter().for_each(|(cause, count)| family.sample(&[cause], *count));
+}
+
 fn configuration(text: &mut Text, config: &ConfigFacts<'_>) {
     text.family(&metric::CONFIG).sample(&[config.hash], 1);
     text.family(&metric::CONFIG_GENERATION).sample(&[], config.generation);
@@ -82,6 +92,15 @@ fn configuration(text: &mut Text, config: &ConfigFacts<'_>) {
     text.family(&metric::RELOAD_SUCCESS).sample(&[], config.last_succeeded.into());
     text.family(&metric::RELOAD_TIME).ratio(&[], config.loaded_unix_s as f64);
     text.family(&metric::NEEDS_RESTART).sample(&[], config.needs_restart as u64);
+}
+
+fn access_log(text: &mut Text, log: &AccessLogFacts) {
+    text.family(&metric::LOG_LINES).sample(&[], log.lines);
+    let mut family = text.family(&metric::LOG_DROPPED);
+    (0..)
+        .zip(&log.dropped)
+        .for_each(|(shard, dropped): (u16, _)| family.sample(&[&shard.to_string()], *dropped));
+    text.family(&metric::LOG_ERRORS).sample(&[], log.errors);
 }
 
 fn shards(text: &mut Text, totals: &Totals) {

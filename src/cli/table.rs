@@ -1,36 +1,36 @@
 //! Text for people: tables that line up, lengths of time, counts and sizes.
 //!
-//! Pure but for [`Paint::of_terminal`]. Used by `show` and by `weir bench`.
+//! Pure but for [`Paint::of_terminal`]. Used by `ctl`, `top` and `bench`.
 
 use std::io::{self, IsTerminal};
 
 /// A column's heading, and to which side its cells go.
 #[derive(Clone, Copy)]
-pub(in crate::cli) struct Column {
+pub(super) struct Column {
     heading: &'static str,
     right: bool,
 }
 
 /// A column of words.
-pub(in crate::cli) const fn words(heading: &'static str) -> Column {
+pub(super) const fn words(heading: &'static str) -> Column {
     Column { heading, right: false }
 }
 
 /// A column of numbers, whose digits stand under each other.
-pub(in crate::cli) const fn numbers(heading: &'static str) -> Column {
+pub(super) const fn numbers(heading: &'static str) -> Column {
     Column { heading, right: true }
 }
 
 /// Whether states have colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) enum Paint {
+pub(super) enum Paint {
     Plain,
     Coloured,
 }
 
 impl Paint {
     /// Colours for a terminal whose user did not forbid them (no-color.org).
-    pub(in crate::cli) fn of_terminal() -> Self {
+    pub(super) fn of_terminal() -> Self {
         let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         if io::stdout().is_terminal() && !forbidden { Self::Coloured } else { Self::Plain }
     }
@@ -52,7 +52,7 @@ impl Paint {
 
 /// Rows under their headings, two blanks between columns, none at the end of a line. Names come from
 /// configurations and operators: control characters in them do not reach the terminal.
-pub(in crate::cli) fn table(columns: &[Column], rows: &[Vec<String>], paint: Paint) -> String {
+pub(super) fn table(columns: &[Column], rows: &[Vec<String>], paint: Paint) -> String {
     let headings: Vec<String> = columns.iter().map(|column| column.heading.to_owned()).collect();
     let clean = |row: &Vec<String>| -> Vec<String> { row.iter().map(|cell| printable(cell)).collect() };
     let rows: Vec<Vec<String>> = std::iter::once(headings).chain(rows.iter().map(clean)).collect();
@@ -78,13 +78,15 @@ pub(in crate::cli) fn table(columns: &[Column], rows: &[Vec<String>], paint: Pai
     text
 }
 
-/// Without control characters, which a terminal would obey.
-pub(in crate::cli) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+/// Without control characters, which a terminal would obey, and without marks that turn the direction of
+/// writing or take no room, which would make one name look like another.
+pub(super) fn printable(text: &str) -> String {
+    let hidden = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    text.chars().map(|c| if c.is_control() || hidden(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// A short length of time to three digits: "840 µs", "1.25 ms", "3.40 s".
-pub(in crate::cli) fn length(us: u64) -> String {
+pub(super) fn length(us: u64) -> String {
     let (value, unit) = match us {
         0..1_000 => return format!("{us} µs"),
         1_000..1_000_000 => (us as f64 / 1e3, "ms"),
@@ -101,7 +103,7 @@ pub(in crate::cli) fn length(us: u64) -> String {
 }
 
 /// A long length of time in its two largest units: "45s", "2m 10s", "3h 5m", "12d 4h".
-pub(in crate::cli) fn age(seconds: f64) -> String {
+pub(super) fn age(seconds: f64) -> String {
     let seconds = seconds.max(0.0) as u64;
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     match seconds {
@@ -113,7 +115,7 @@ pub(in crate::cli) fn age(seconds: f64) -> String {
 }
 
 /// A count with a comma between thousands.
-pub(in crate::cli) fn count(count: u64) -> String {
+pub(super) fn count(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -126,7 +128,7 @@ pub(in crate::cli) fn count(count: u64) -> String {
 }
 
 /// A size in the unit that suits it: "512 B", "1.5 MiB".
-pub(in crate::cli) fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1 << 10 {
         return format!("{bytes} B");
@@ -141,7 +143,7 @@ pub(in crate::cli) fn size(bytes: u64) -> String {
 }
 
 /// A share in per cent: "25 %", "12.5 %".
-pub(in crate::cli) fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     let text = format!("{:.1}", share * 100.0);
     format!("{} %", text.strip_suffix(".0").unwrap_or(&text))
 }
