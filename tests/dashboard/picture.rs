@@ -7,18 +7,23 @@ use crate::scene::Scene;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Answers most requests soon, some later and a few much later, as backends do.
+/// Answers most requests soon, some later and a few much later, as backends do, and all of them later for a while.
 fn uneven() -> Handler {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let answer = answers::text("hello");
+    let (answer, began) = (answers::text("hello"), Instant::now());
     answers::by(move |request, wire| {
-        // A number that looks like chance is chance enough for a picture.
-        let chance = NUMBER.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-        let share = (chance % 10_000) as f64 / 10_000.0;
-        let ms = 1.2 / (1.04 - share).powf(0.8);
-        sleep(Duration::from_secs_f64(ms / 1_000.0));
+        // What looks like chance is chance enough for a picture.
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let chance = |salt: u64| {
+            let mixed = (number * 4 + salt + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            ((mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40) as f64 / (1_u64 << 24) as f64
+        };
+        let about_normal = (chance(0) + chance(1) + chance(2) - 1.5) * 2.0;
+        let tail = if chance(3) < 0.02 { 4.0 + 400.0 * chance(3) } else { 1.0 };
+        let slow = if (45..65).contains(&began.elapsed().as_secs()) { 2.5 } else { 1.0 };
+        sleep(Duration::from_secs_f64(0.001 * (0.6 * about_normal).exp() * tail * slow));
         answer(request, wire)
     })
 }
@@ -37,7 +42,7 @@ fn the_picture_for_the_readme() {
     scene.browser.open(&url);
     sleep(Duration::from_secs(90));
     scene.backends[1].stop();
-    sleep(Duration::from_secs(30));
+    sleep(Duration::from_secs(22));
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (dark, width, height, file) in [
         (true, 1280, 1060, "src/admin/dashboard/screenshot.webp"),

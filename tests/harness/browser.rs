@@ -167,6 +167,8 @@ impl Browser {
         let size =
             json!({"width": width, "height": height, "deviceScaleFactor": ratio, "mobile": width < 600});
         self.call("Emulation.setDeviceMetricsOverride", size);
+        // A picture has none.
+        self.call("Emulation.setScrollbarsHidden", json!({"hidden": ratio > 1}));
     }
 
     /// Has the page in the dark, or not.
@@ -178,7 +180,6 @@ impl Browser {
 
     /// Writes what is seen to a file, as WebP.
     pub fn picture(&mut self, file: &Path) {
-        self.call("Emulation.setScrollbarsHidden", json!({"hidden": true}));
         let came = self.call("Page.captureScreenshot", json!({"format": "webp", "quality": 80}));
         let picture = data_encoding::BASE64.decode(came["data"].as_str().unwrap().as_bytes()).unwrap();
         std::fs::write(file, picture).unwrap();
