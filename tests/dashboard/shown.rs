@@ -135,8 +135,8 @@ fn nothing_is_wider_than_a_phone() {
         let over = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
         assert_eq!(scene.browser.eval(over), 0, "the page is to be scrolled sideways at {width}");
         // And nothing of a row lies outside of it.
-        let outside = "[...document.querySelectorAll('.pool *')].filter((it) => it.getBoundingClientRect().right > document.documentElement.clientWidth + 1 \
-             && it.getBoundingClientRect().width > 1 && \
+        let outside = "[...document.querySelectorAll('.pool *')].filter((it) => \
+             it.getBoundingClientRect().right > document.documentElement.clientWidth + 1 && it.getBoundingClientRect().width > 1 && \
              !(innerWidth <= 1040 && it.closest('thead'))).map((it) => it.outerHTML.slice(0, 80))";
         assert_eq!(scene.browser.eval(outside), serde_json::json!([]), "at {width}");
     }
