@@ -3,7 +3,7 @@
 use super::live::{self, Events};
 use super::problem::Problem;
 use super::target::Target;
-use super::{Life, Surface, changes, pages};
+use super::{Life, Surface, changes, dashboard, pages};
 use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
@@ -41,7 +41,10 @@ async fn answered(
     surface: &Rc<Surface>,
     life: &Rc<Life>,
 ) -> Result<Response<Either<Full<Bytes>, Events>>, Problem> {
-    let path = request.uri().path();
+    let path = match request.uri().path() {
+        "/" if dashboard::is_wanted(request.headers()) => "/dashboard",
+        path => path,
+    };
     // Before anything is told, even which paths there are.
     if !Target::is_open(path) {
         surface.door.may_ask(request.headers())?;

@@ -1,7 +1,7 @@
 //! Who may ask, and who may change something.
 //!
-//! Through a port whoever shows the token, if there is one. Without one: people and scripts on this host, but
-//! no web page in somebody's browser.
+//! Through a port whoever shows the token, if there is one. Without one: people and scripts on this host, and
+//! our own dashboard, but no other web page in somebody's browser.
 //!
 //! A browser on this host reaches the loopback port, and any page in it can send requests there: across
 //! origins without reading the answer, and with reading it if the page's own name was made to resolve to
@@ -9,10 +9,15 @@
 //! are not GET or HEAD, `Sec-Fetch-Site`, and the page's name in `Host`. And a page cannot send JSON across
 //! origins without being asked for leave first (Fetch, section 4.8), which this surface never gives. On a
 //! Unix socket, which no browser reaches, the file's rights decide. A token proves more than any of this.
+//!
+//! The dashboard carries the same marks, and they say that it is ours: an origin that is the address which is
+//! asked. Only we serve pages there, the dashboard is the only one, and its policy keeps others' scripts out
+//! of it and itself out of others' frames. The address must be one that no name of somebody else's leads to,
+//! or a page that was rebound to it could call itself ours too.
 
 use super::problem::Problem;
 use super::token::Token;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
 
@@ -52,7 +57,7 @@ impl Door {
     /// # Errors
     /// The mark of a browser that it carries, or a `Host` that no tool of ours sends.
     pub(super) fn may_change(&self, fields: &HeaderMap) -> Result<(), Problem> {
-        if self.way == Way::Unix || self.token.is_some() { Ok(()) } else { from_no_page(fields) }
+        if self.way == Way::Unix || self.token.is_some() { Ok(()) } else { from_no_other_page(fields) }
     }
 
     /// Whether a request with these fields may watch. What it sees is kept from pages of other sites by the
@@ -99,24 +104,37 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"Bearer ").then(|| shown.trim_ascii())
 }
 
-fn from_no_page(fields: &HeaderMap) -> Result<(), Problem> {
-    for mark in ["origin", "sec-fetch-site"] {
-        if fields.contains_key(mark) {
-            return Err(Problem::forbidden(
-                format!("a request with {mark} comes from a web page, which may not change anything"),
-                "use `weir ctl` or curl",
-            ));
-        }
-    }
-    let mut hosts = fields.get_all(HOST).iter();
-    let host = hosts.next().map(HeaderValue::to_str);
-    match (host, hosts.next()) {
-        (Some(Ok(host)), None) if is_of_this_host(host) => Ok(()),
-        _ => Err(Problem::forbidden(
+fn from_no_other_page(fields: &HeaderMap) -> Result<(), Problem> {
+    let Some(host) = only(fields, "host").flatten().filter(|host| is_of_this_host(host)) else {
+        return Err(Problem::forbidden(
             "the request's Host is not an IP address or localhost, so it may come from a web page",
             "ask 127.0.0.1, [::1] or localhost, or the Unix socket",
-        )),
+        ));
+    };
+    let own = |origin: &str| origin.strip_prefix("http://").is_some_and(|of| of.eq_ignore_ascii_case(host));
+    if only(fields, "origin").is_some_and(|origin| !origin.is_some_and(own)) {
+        return Err(another_page("origin"));
     }
+    if only(fields, "sec-fetch-site").is_some_and(|site| site != Some("same-origin")) {
+        return Err(another_page("sec-fetch-site"));
+    }
+    Ok(())
+}
+
+fn another_page(mark: &str) -> Problem {
+    Problem::forbidden(
+        format!(
+            "the request's {mark} says that it comes from another web page, which may not change anything"
+        ),
+        "use the dashboard, `weir ctl` or curl",
+    )
+}
+
+/// A field's value: `None` if there is none, `Some(None)` if there are several or it is no text.
+fn only<'a>(fields: &'a HeaderMap, name: &str) -> Option<Option<&'a str>> {
+    let mut values = fields.get_all(name).iter();
+    let first = values.next()?;
+    Some(first.to_str().ok().filter(|_| values.next().is_none()))
 }
 
 fn is_json(fields: &HeaderMap, way: Way) -> Result<(), Problem> {
@@ -185,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_come_from_a_web_page_changes_nothing_over_tcp() {
+    fn what_may_come_from_another_web_page_changes_nothing_over_tcp() {
         let allowed: &[&[(&str, &str)]] = &[
             &[("host", "127.0.0.1:9900")],
             &[("host", "127.0.0.1")],
@@ -194,6 +212,14 @@ mod tests {
             &[("host", "[::1]:9900")],
             &[("host", "[::1]")],
             &[("host", "10.0.0.7:80"), ("user-agent", "curl/8")],
+            &[("host", "127.0.0.1:9900"), ("origin", "http://127.0.0.1:9900")],
+            &[
+                ("host", "127.0.0.1:9900"),
+                ("origin", "http://127.0.0.1:9900"),
+                ("sec-fetch-site", "same-origin"),
+            ],
+            &[("host", "LOCALHOST:9900"), ("origin", "http://localhost:9900")],
+            &[("host", "[::1]:9900"), ("sec-fetch-site", "same-origin")],
         ];
         for lines in allowed {
             assert!(door(Way::Tcp).may_change(&fields(lines)).is_ok(), "{lines:?}");
@@ -210,8 +236,31 @@ mod tests {
             &[("host", "127.0.0.1"), ("host", "evil.example")],
             &[("host", "127.0.0.1:9900"), ("origin", "http://evil.example")],
             &[("host", "127.0.0.1:9900"), ("origin", "null")],
-            &[("host", "127.0.0.1:9900"), ("origin", "http://127.0.0.1:9900")],
-            &[("host", "127.0.0.1:9900"), ("sec-fetch-site", "same-origin")],
+            &[("host", "127.0.0.1:9900"), ("origin", "")],
+            &[("host", "127.0.0.1:9900"), ("origin", "http://127.0.0.1:9901")],
+            &[("host", "127.0.0.1:9900"), ("origin", "http://127.0.0.1")],
+            &[("host", "127.0.0.1:9900"), ("origin", "http://127.0.0.1:9900.evil.example")],
+            &[("host", "127.0.0.1:9900"), ("origin", "https://127.0.0.1:9900")],
+            &[("host", "localhost:9900"), ("origin", "http://127.0.0.1:9900")],
+            // A name of the page's own that was made to lead here: its origin is what it asks.
+            &[
+                ("host", "evil.example:9900"),
+                ("origin", "http://evil.example:9900"),
+                ("sec-fetch-site", "same-origin"),
+            ],
+            &[
+                ("host", "127.0.0.1:9900"),
+                ("origin", "http://127.0.0.1:9900"),
+                ("origin", "http://evil.example"),
+            ],
+            &[
+                ("host", "127.0.0.1:9900"),
+                ("origin", "http://127.0.0.1:9900"),
+                ("sec-fetch-site", "same-site"),
+            ],
+            &[("host", "127.0.0.1:9900"), ("sec-fetch-site", "cross-site")],
+            &[("host", "127.0.0.1:9900"), ("sec-fetch-site", "same-site")],
+            &[("host", "127.0.0.1:9900"), ("sec-fetch-site", "none")],
         ];
         for lines in refused {
             let status = door(Way::Tcp).may_change(&fields(lines)).map_err(|problem| problem.status.as_u16());

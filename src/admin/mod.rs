@@ -13,6 +13,7 @@
 //! | `guard` | who may ask, and who may change something: no web page |
 //! | `token` | what whoever asks through a port must show |
 //! | `changes` | changes and reloads, from JSON and to JSON |
+//! | `dashboard` | the page for browsers |
 //! | `live` | what happens now, as a stream |
 //! | `pages`, `shards`, `stats`, `exported` | what is only read |
 //! | `problem` | refusals, as JSON with a remedy |
@@ -20,6 +21,7 @@
 mod answer;
 mod bind;
 mod changes;
+mod dashboard;
 mod exported;
 mod guard;
 mod inject;

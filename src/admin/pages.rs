@@ -8,7 +8,7 @@ use super::answer::{json, text};
 use super::problem::Problem;
 use super::target::Page;
 use super::utc::rfc3339;
-use super::{exported, shards, stats};
+use super::{dashboard, exported, shards, stats};
 use crate::control::Desk;
 use crate::fleet::status::BackendStatus;
 use crate::metrics::{Phase, Series};
@@ -21,6 +21,7 @@ use std::time::SystemTime;
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 
 const INDEX: &str = "weir\n\n\
+    GET     /dashboard the page for browsers, which get it here too\n\
     GET     /healthz   200 while the process lives\n\
     GET     /readyz    200 while traffic should come here, else 503 and why\n\
     GET     /metrics   Prometheus text, or OpenMetrics by Accept; ?level=pool for less\n\
@@ -53,6 +54,7 @@ pub(super) async fn answer(
         desk.collect().await;
     }
     Ok(match page {
+        Page::Dashboard => dashboard::page(),
         Page::Index => text(StatusCode::OK, TEXT, INDEX.into()),
         Page::Healthz => text(StatusCode::OK, TEXT, "ok\n".into()),
         Page::Readyz => match desk.ready() {

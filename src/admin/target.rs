@@ -36,6 +36,7 @@ pub(super) enum Target {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Page {
     Index,
+    Dashboard,
     Healthz,
     Readyz,
     Metrics,
@@ -61,6 +62,7 @@ impl Target {
     pub(super) fn of(path: &str) -> Result<Self, Problem> {
         let page = match path {
             "/" => Page::Index,
+            "/dashboard" => Page::Dashboard,
             "/healthz" => Page::Healthz,
             "/readyz" => Page::Readyz,
             "/metrics" => Page::Metrics,
@@ -75,9 +77,10 @@ impl Target {
         Ok(Self::Page(page))
     }
 
-    /// Whether anybody may ask for it: what stands in front of weir, or runs it, looks there and has no token.
+    /// Whether anybody may ask for it: what stands in front of weir, or runs it, looks there and has no token;
+    /// and a browser must have the page that asks for one.
     pub(super) fn is_open(path: &str) -> bool {
-        matches!(path, "/healthz" | "/readyz")
+        matches!(path, "/healthz" | "/readyz" | "/dashboard")
     }
 
     fn in_pools(path: &str) -> Result<Self, Problem> {

@@ -253,7 +253,7 @@ fn what_a_change_must_not_look_like_is_refused_with_a_remedy_and_changes_nothing
 }
 
 #[test]
-fn a_web_page_changes_nothing_over_the_port_and_the_unix_socket_asks_no_such_questions() {
+fn another_web_page_changes_nothing_over_the_port_and_the_unix_socket_asks_no_such_questions() {
     with_control(plain(), 1, |rig| async move {
         let (address, path) = surface(&rig, "guard");
         let json = "{\"weight\": 9}";
@@ -264,11 +264,13 @@ fn a_web_page_changes_nothing_over_the_port_and_the_unix_socket_asks_no_such_que
         for (fields, status) in [
             (format!("Host: evil.example:9900\r\n{kind}"), 403),
             (kind.to_owned(), 403),
-            (format!("Host: {address}\r\nOrigin: http://{address}\r\n{kind}"), 403),
+            (format!("Host: {address}\r\nOrigin: http://127.0.0.1:1\r\n{kind}"), 403),
+            (format!("Host: evil.example\r\nOrigin: http://evil.example\r\n{kind}"), 403),
             (format!("Host: {address}\r\nSec-Fetch-Site: none\r\n{kind}"), 403),
             (format!("Host: {address}\r\nContent-Type: text/plain"), 415),
             (format!("Host: {address}"), 415),
             (format!("Host: {address}\r\n{kind}"), 200),
+            (format!("Host: {address}\r\nOrigin: http://{address}\r\n{kind}"), 200),
             (format!("Host: localhost:9900\r\n{kind}; charset=utf-8"), 200),
         ] {
             let request = of(&fields);

@@ -10,6 +10,7 @@
 //! | `weir.rs` | the process: configuration with ports filled in, readiness, admin, metrics, signals |
 //! | `backend.rs` | a server: answers by handler or by script, counts and records, stops and comes back |
 //! | `answers.rs` | ready-made handlers |
+//! | `browser.rs` | a headless Chromium: opens, clicks, types, looks |
 //! | `client.rs` | a client of raw bytes that parses one response at a time |
 //! | `dns.rs` | a DNS server that can be told other records, to fail, and to die |
 //! | `wire.rs` | a socket with a buffer: heads, bodies in every framing, timeouts |
@@ -29,6 +30,7 @@
 
 pub mod answers;
 mod backend;
+mod browser;
 mod client;
 mod dns;
 mod ended;
@@ -44,6 +46,7 @@ mod weir;
 mod wire;
 
 pub use backend::{Backend, Handler, Received, Then};
+pub use browser::Browser;
 pub use client::Client;
 pub use dns::Dns;
 pub use ended::{End, Ended, Record};

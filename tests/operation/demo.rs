@@ -55,6 +55,14 @@ impl Demo {
 #[test]
 fn the_demo_does_what_its_greeting_promises() {
     let mut demo = Demo::start();
+    let greeting = demo.program.stdout();
+    let first = greeting.lines().find(|line| !line.is_empty()).unwrap();
+    assert!(
+        first.ends_with(&format!("http://{}/dashboard", demo.admin)),
+        "the dashboard comes first: {first}"
+    );
+    let page = Client::connect(demo.admin).get("/dashboard").text();
+    assert!(page.contains("<title>weir</title>"), "{page}");
     let mut client = Client::connect(demo.web);
     let mut pages: Vec<String> = (0..6).map(|_| client.get("/").text()).collect();
     pages.sort();

@@ -167,6 +167,8 @@ fn greeting(addresses: &Addresses, backends: &Backends, switchboard: SocketAddr,
         if typed { "\n  type 1, 2 or 3 and Enter, here: once to kill, again to revive; or" } else { "" };
     format!(
         "
+  Open the dashboard:  {admin}/dashboard
+
 weir demo: three backends, one listener, health checks every 500ms
 
   weir       {web}/
@@ -174,14 +176,14 @@ weir demo: three backends, one listener, health checks every 500ms
   backends
 {listed}
 
-Try it
+Try it, and watch the dashboard
   for i in 1 2 3 4 5 6; do curl -s {web}/; done
 
 Kill a backend, revive it{by_number}
   curl -X POST http://{switchboard}/kill/two
   curl -X POST http://{switchboard}/revive/two
 
-Take one out and back while it runs, in another terminal (and see {program} ctl --help)
+Take one out and back while it runs, by the dashboard's buttons or in another terminal (and see {program} ctl --help)
   {program} ctl --admin {asked} drain app one
   {program} ctl --admin {asked} ready app one
   {program} ctl --admin {asked} backends
@@ -247,6 +249,9 @@ mod tests {
         {
             assert!(text.contains(&address), "{address}: {text}");
         }
+        // What a new user looks at first.
+        let first = text.lines().find(|line| !line.is_empty()).unwrap();
+        assert!(first.ends_with("http://127.0.0.1:4002/dashboard"), "{first}");
         assert!(!text.contains("Enter"));
         assert!(greeting(&addresses, &backends, at(4003), true).contains("Enter"));
     }
