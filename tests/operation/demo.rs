@@ -5,6 +5,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// A running demo, and the addresses that its greeting names.
@@ -24,6 +25,9 @@ fn address(text: &str, before: &str) -> SocketAddr {
 
 impl Demo {
     fn start() -> Self {
+        // Two that begin at once may find the same ports free.
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _begins = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let program = Program::spawn(Command::new(env!("CARGO_BIN_EXE_weir")).arg("demo"));
         wait_up_to(Duration::from_secs(15), "the greeting is complete", || {
             program.stdout().contains("Ctrl-C ends it all.")
