@@ -42,6 +42,9 @@ const AT_ONCE: usize = 32;
 const MAKE_ROOM_SHARE: usize = 32;
 const MAKE_ROOM_MAX: usize = 64;
 
+/// For so long the delay of one accept is taken for those that follow. The kernel's own tick is no finer.
+const DELAY_HOLDS: Micros = Micros::from_ms(1);
+
 /// How long a drain goes on accepting those whose handshake was under way: a round trip or two.
 const HANDSHAKES: Micros = Micros::from_ms(200);
 
@@ -331,10 +334,11 @@ impl Door {
     }
 
     /// The longest that `stream`, which was just accepted, may have waited for it since its handshake. The
-    /// first of a turn has waited longest, so it is asked for all of them: asking is a call into the kernel.
+    /// first after a pause has waited longest, so it is asked for all that follow within a millisecond: asking is a
+    /// call into the kernel.
     fn delay(&self, stream: &Stream, now: Instant) -> Option<Micros> {
         let (at, delay) = self.delay.get();
-        if at == now {
+        if now.since(at) < DELAY_HOLDS {
             return delay;
         }
         let delay = stream.since_handshake();
