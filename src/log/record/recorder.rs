@@ -81,12 +81,15 @@ impl Recorder {
     /// Takes a finished record.
     pub fn take(&mut self, draft: &Draft, now: Instant) {
         let batch = self.batch.get_or_insert_with(|| {
-            self.due = now + OLD;
             self.spares.try_recv().unwrap_or_else(|_| {
                 let (entries, texts) = (Vec::with_capacity(ENTRIES_MAX), Vec::with_capacity(TEXT_FULL));
                 Box::new(Batch { shard: self.shard, entries, texts })
             })
         });
+        // It may be one that was emptied because nobody took it.
+        if batch.entries.is_empty() {
+            self.due = now + OLD;
+        }
         let entry = draft.put(&mut batch.texts);
         batch.entries.push(entry);
         if batch.entries.len() >= ENTRIES_MAX || batch.texts.len() >= TEXT_FULL {
@@ -112,5 +115,35 @@ impl Recorder {
             batch.texts.clear();
             self.batch = Some(batch);
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crossbeam::channel::bounded;
+
+    #[test]
+    fn what_comes_after_a_full_queue_is_due_as_soon_as_anything_else() {
+        let (queue, batches) = bounded(1);
+        let (_, spares) = bounded(1);
+        let counts = Arc::new(Counts::new(1));
+        let mut recorder = Recorder::new(0, queue, spares, counts.clone(), Arc::default());
+        let mut draft = Draft::default();
+        draft.entry.line = true;
+        let mut at = Instant::from_us(1_000);
+        for _ in 0..2 {
+            recorder.take(&draft, at);
+            recorder.send();
+            assert_eq!(recorder.due(), Instant::NEVER);
+            at = at + OLD;
+        }
+        assert_eq!(counts.dropped_by_shard().sum::<u64>(), 1, "the second found the queue full");
+        recorder.take(&draft, at);
+        assert_eq!(recorder.due(), at + OLD);
+        assert_eq!(batches.try_recv().unwrap().lines(), 1);
+        recorder.send();
+        assert_eq!(batches.try_recv().unwrap().lines(), 1);
     }
 }
