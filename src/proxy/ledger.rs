@@ -9,6 +9,7 @@ use super::connection::Client;
 use super::exchange::Times;
 use super::request::draft_line;
 use super::service::Service;
+use crate::balance::Draws;
 use crate::log::record::{Draft, Ending, Recorder, Text};
 use crate::metrics::Refusal;
 use crate::time::Instant;
@@ -30,12 +31,12 @@ pub(super) struct Ledger {
     #[allow(clippy::vec_box, reason = "a draft goes from here to its seat and back as it is")]
     spare: RefCell<Vec<Box<Draft>>>,
     recorder: RefCell<Recorder>,
-    /// The state of the dice that draw samples.
-    dice: Cell<u64>,
+    /// They draw the samples.
+    draws: RefCell<Draws>,
 }
 
 impl Ledger {
-    /// `seed`: of the dice.
+    /// `seed`: of the samples.
     pub(super) fn new(recorder: Recorder, seed: u64) -> Self {
         Self {
             recording: Cell::default(),
@@ -43,7 +44,7 @@ impl Ledger {
             count: Cell::new(0),
             spare: RefCell::default(),
             recorder: RefCell::new(recorder),
-            dice: Cell::new(seed | 1),
+            draws: RefCell::new(Draws::new(seed)),
         }
     }
 
@@ -126,7 +127,9 @@ impl Ledger {
         // One that was begun for its id alone has no texts.
         let has_texts = entry.has(Text::Listener);
         entry.line = recording.lines.filter(|_| has_texts).is_some_and(|lines| {
-            entry.failed() || entry.whole >= lines.slow || lines.sample.has(self.draw())
+            entry.failed()
+                || entry.whole >= lines.slow
+                || lines.sample.has((self.draws.borrow_mut().bits() >> 32) as u32)
         });
         entry.span = has_texts && recording.exports && entry.trace.is_some_and(|context| context.sampled);
         if entry.line || entry.span {
@@ -149,16 +152,6 @@ impl Ledger {
     /// When something will have waited long enough.
     pub(super) fn due(&self) -> Instant {
         self.recorder.borrow().due()
-    }
-
-    /// xorshift64* (Marsaglia; Vigna 2016): good enough for samples, and it never waits.
-    fn draw(&self) -> u32 {
-        let mut x = self.dice.get();
-        x ^= x >> 12;
-        x ^= x << 25;
-        x ^= x >> 27;
-        self.dice.set(x);
-        (x.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32
     }
 }
 

@@ -9,6 +9,11 @@ pub fn unix_us() -> u64 {
         .map_or(0, |at| at.tv_sec().unsigned_abs() * 1_000_000 + at.tv_nsec().unsigned_abs() / 1_000)
 }
 
+/// The same in whole milliseconds.
+pub fn unix_ms() -> u64 {
+    unix_us() / 1_000
+}
+
 /// The monotonic clock, in whole microseconds.
 pub fn now() -> Instant {
     // CLOCK_MONOTONIC exists on every Linux; were it refused, zero keeps every deadline in the future.

@@ -7,8 +7,8 @@ use super::model::{
 use crate::control::{Desk, Transition as Transited};
 use crate::fleet::status::{BackendStatus, ShardStatus};
 use crate::metrics::{self, BOUNDS, Marks, Recent, SLOT};
+use crate::sys::clock::unix_ms;
 use crate::time::Micros;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Now. `may_change`: whoever asks may change what is served without a token.
 pub(super) fn live(desk: &Desk, may_change: bool) -> Live {
@@ -183,9 +183,4 @@ fn rounded(value: f64) -> f64 {
 
 fn seconds(length: Micros) -> f64 {
     rounded(length.as_duration().as_secs_f64())
-}
-
-#[allow(clippy::disallowed_methods, reason = "people read dates; nothing is decided by this")]
-fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

@@ -44,6 +44,7 @@ use crate::fleet::status::ConfigStatus;
 use crate::fleet::world::World;
 use crate::log::record::Journal;
 use crate::mesh::ToControl;
+use crate::sys::clock::unix_ms;
 use crate::time::Instant;
 use carry_out::Failing;
 use shards::Shard;
@@ -129,7 +130,7 @@ impl Desk {
             path: source.as_ref().map(|source| source.path.display().to_string()),
             hash: source.as_ref().map_or_else(String::new, |source| source.hash.clone()),
             generation,
-            last_success_unix_s: reload::unix_s(),
+            last_success_unix_s: unix_ms() / 1_000,
             ..ConfigStatus::default()
         };
         let parts = Parts {

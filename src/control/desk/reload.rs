@@ -18,7 +18,7 @@ use crate::fleet::roster::Next;
 use crate::log::access::Sink;
 use crate::log::record::Journal;
 use crate::route::Router;
-use crate::sys;
+use crate::sys::{self, clock::unix_ms};
 use crate::time::Instant;
 use crate::topology::{ListenerKey, ListenerPlan, Topology};
 use std::collections::HashSet;
@@ -26,7 +26,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 use tokio::task::{spawn_blocking, spawn_local};
 
 /// Between two looks at a file that is watched.
@@ -75,7 +75,7 @@ impl Desk {
             // It holds, though some shard is late.
             Ok(_) | Err(ReloadRefused::Unconfirmed(_)) => {
                 status.last_reload = None;
-                status.last_success_unix_s = unix_s();
+                status.last_success_unix_s = unix_ms() / 1_000;
                 status.reloads += 1;
             }
             // It is not the file's fault, and no alarm.
@@ -443,10 +443,4 @@ fn in_a_line(changes: &[String]) -> String {
         }
         Some(_) | None => changes.join("; "),
     }
-}
-
-/// Seconds since 1970.
-#[allow(clippy::disallowed_methods, reason = "people read dates; nothing is decided by this")]
-pub(super) fn unix_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

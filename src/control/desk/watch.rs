@@ -10,10 +10,10 @@ use crate::balance::BackendId;
 use crate::fleet::standing::Named;
 use crate::health::{Condition, Failover};
 use crate::metrics::{History, Interval, Recent, SLOT};
+use crate::sys::clock::unix_ms;
 use crate::time::{Instant, Micros};
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::VecDeque;
-use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, watch};
 
 /// Between two rounds while somebody watches.
@@ -262,11 +262,6 @@ impl Desk {
     pub fn transitions(&self) -> Vec<Transition> {
         self.0.watching.transitions.borrow().iter().rev().cloned().collect()
     }
-}
-
-#[allow(clippy::disallowed_methods, reason = "people read dates; nothing is decided by this")]
-fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 #[cfg(test)]
