@@ -24,6 +24,7 @@
 //! | [`metrics`] | counters, histograms, exact merge, exposition |
 //! | [`log`] | the structured log, the access log |
 //! | [`mesh`] | mailboxes and doorbells between cores |
+//! | [`wire`] | what a connection's bytes go over: a socket, or a layer above one |
 //! | [`upstream`] | a shard's connections to backends |
 //! | [`proxy`] | the life of one downstream connection |
 //! | [`shard`] | a pinned core: executor, accept loops, mailbox loop |
@@ -55,3 +56,4 @@ pub mod time;
 pub mod topology;
 pub mod trace;
 pub mod upstream;
+pub mod wire;

@@ -5,14 +5,16 @@ use super::peer::Peer;
 use super::refusal::{Ending, Refused};
 use super::request::{Input, Outgoing, take_request};
 use super::said::About;
+use super::seats::NO_SOCKET;
 use super::service::{ListenerRules, ListenerService, Service, Stage};
 use super::vanished::CLIENT_GONE;
 use crate::exchange::is_head;
 use crate::limit::Place;
 use crate::log::record::Ending as Ended;
 use crate::metrics::Refusal;
-use crate::ring::{Chunk, Fault, Send, Stream};
+use crate::ring::{Chunk, Fault};
 use crate::time::Instant;
+use crate::wire::{Sending, Wire};
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -37,12 +39,12 @@ impl From<Fault> for Missing {
 /// A downstream connection.
 pub(super) struct Client {
     pub(super) service: Rc<Service>,
-    pub(super) stream: Stream,
+    pub(super) stream: Wire,
     pub(super) input: Input,
     pub(super) listener: Rc<ListenerService>,
     pub(super) peer: Peer,
     /// The last response's send, which is asked about when the next thing happens.
-    pub(super) sending: Option<Send>,
+    pub(super) sending: Option<Sending>,
     /// Its number among the shard's [`super::seats::Seats`].
     pub(super) seat: u32,
     /// It counts under its listener's limits as long as this lives.
@@ -55,7 +57,7 @@ pub(super) struct Client {
 pub fn serve(
     service: Rc<Service>,
     listener: Rc<ListenerService>,
-    stream: Stream,
+    stream: Wire,
     peer: Option<IpAddr>,
     place: Option<Box<Place>>,
 ) -> impl Future<Output = ()> {
@@ -86,13 +88,13 @@ impl Client {
     fn new(
         service: Rc<Service>,
         listener: Rc<ListenerService>,
-        stream: Stream,
+        stream: Wire,
         address: Option<IpAddr>,
         place: Option<Box<Place>>,
     ) -> Self {
         let peer = Peer::new(address);
         service.connections.set(service.connections.get() + 1);
-        let seat = service.seats.take(stream.number());
+        let seat = service.seats.take(stream.number().unwrap_or(NO_SOCKET));
         Self { service, stream, input: Input::default(), listener, peer, sending: None, seat, _place: place }
     }
 
@@ -177,7 +179,7 @@ impl Client {
 
     /// Whether the last response has left, without waiting for it.
     pub(super) fn has_sent(&mut self) -> bool {
-        if self.sending.as_ref().is_some_and(Send::went_well) {
+        if self.sending.as_ref().is_some_and(Sending::went_well) {
             self.sending = None;
         }
         self.sending.is_none()

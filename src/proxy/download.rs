@@ -12,6 +12,7 @@ use crate::exchange::{AttemptFailure, Pace, RESPONSE_HEAD_MAX, RequestFacts, Res
 use crate::metrics::UpstreamFailure;
 use crate::ring::{Chunk, Fault, Payload, PipeLoan, SpliceFault, Stream, give_way};
 use crate::time::{Instant, Micros};
+use crate::wire::Wire;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
@@ -28,7 +29,7 @@ const SPLICE_MAX: usize = 256 << 10;
 #[derive(Clone, Copy)]
 pub(super) struct Down<'a> {
     pub(super) service: &'a Service,
-    pub(super) stream: &'a Stream,
+    pub(super) stream: &'a Wire,
     /// The client's number, under which its exchange is recorded.
     pub(super) seat: u32,
     pub(super) min_rate_per_s: u64,
@@ -86,7 +87,7 @@ pub(super) enum DownloadFault {
 /// Whose fault it is that there is none.
 pub(super) async fn read_final(
     down: Down<'_>,
-    up: &Stream,
+    up: &Wire,
     input: &mut Input,
     facts: &RequestFacts,
     until: &Until<'_>,
@@ -156,7 +157,7 @@ pub(super) struct Until<'a> {
 /// Whose fault it is that the client does not get all of it.
 pub(super) async fn download(
     down: Down<'_>,
-    up: &Stream,
+    up: &Wire,
     part: &mut FirstPart,
     between_bytes: Micros,
 ) -> Result<(), DownloadFault> {
@@ -170,7 +171,7 @@ pub(super) async fn download(
 
 async fn pass_body(
     down: Down<'_>,
-    up: &Stream,
+    up: &Wire,
     part: &mut FirstPart,
     between_bytes: Micros,
 ) -> Result<(), DownloadFault> {
@@ -179,9 +180,12 @@ async fn pass_body(
     pace.count(first.as_slice().len());
     down.send_by(first, pace.due()).await.map_err(DownloadFault::Client)?;
     if let ResponseLeft::Length(SPLICE_MIN..) = part.body
+        && let (Some(from), Some(to)) = (up.plain(), down.stream.plain())
         && let Some(pipe) = down.service.ring.pipe()
     {
-        return relay(down, up, part, pipe, between_bytes, pace).await;
+        from.stop_receiving().await;
+        pass_received(down, up, part, &mut pace).await?;
+        return relay(down, (from, to), part, pipe, between_bytes, pace).await;
     }
     while !part.body.is_done() {
         let received = down.receive(up, down.service.now().deadline(between_bytes).min(down.ends)).await;
@@ -214,26 +218,35 @@ async fn send_leaving(down: Down<'_>, leaving: Leaving, pace: &mut Pace) -> Resu
     pace.count(leaving.len());
     let sent = match leaving {
         Leaving::One(payload) => down.send_by(payload, pace.due()).await,
-        Leaving::Many(chunks) => down.stream.send_gathered(chunks, pace.due()).await.map(drop),
+        Leaving::Many(chunks) => down.stream.send_gathered(chunks, pace.due()).await,
     };
     sent.map_err(DownloadFault::Client)
+}
+
+/// Passes on what had come when the receive was stopped.
+async fn pass_received(
+    down: Down<'_>,
+    up: &Wire,
+    part: &mut FirstPart,
+    pace: &mut Pace,
+) -> Result<(), DownloadFault> {
+    while let Some(chunk) = up.received() {
+        let leaving = gather(down.service, up, chunk, part)
+            .map_err(|_| DownloadFault::Backend(UpstreamFailure::BadResponse))?;
+        send_leaving(down, leaving, pace).await?;
+    }
+    Ok(())
 }
 
 /// Moves the rest of a long body down without copying it.
 async fn relay(
     down: Down<'_>,
-    up: &Stream,
+    (from, to): (&Stream, &Stream),
     part: &mut FirstPart,
     mut pipe: PipeLoan,
     between_bytes: Micros,
     mut pace: Pace,
 ) -> Result<(), DownloadFault> {
-    up.stop_receiving().await;
-    while let Some(chunk) = up.received() {
-        let leaving = gather(down.service, up, chunk, part)
-            .map_err(|_| DownloadFault::Backend(UpstreamFailure::BadResponse))?;
-        send_leaving(down, leaving, &mut pace).await?;
-    }
     while let ResponseLeft::Length(left) = part.body {
         let now = down.service.now();
         let max = usize::try_from(left).unwrap_or(usize::MAX).min(SPLICE_MAX);
@@ -241,10 +254,10 @@ async fn relay(
         ahead.count(max);
         let due = now.deadline(between_bytes).min(down.ends);
         let soon = due.min(now + WATCH_AFTER);
-        let mut moved = up.splice_to(down.stream, &mut pipe, max, soon, ahead.due()).await;
+        let mut moved = from.splice_to(to, &mut pipe, max, soon, ahead.due()).await;
         if matches!(moved, Err(SpliceFault::From(Some(Fault::TimedOut)))) && soon < due {
             // It has taken nothing.
-            let later = down.unless_gone(up.splice_to(down.stream, &mut pipe, max, due, ahead.due()));
+            let later = down.unless_gone(from.splice_to(to, &mut pipe, max, due, ahead.due()));
             moved = later.await.map_err(|ClientGone| DownloadFault::Client(CLIENT_GONE))?;
         }
         let moved = moved.map_err(|fault| match fault {
@@ -297,7 +310,7 @@ fn cut(chunk: &mut Chunk, part: &mut FirstPart) -> Result<(), BadResponse> {
 /// `chunk` and what has come behind it meanwhile.
 fn gather(
     service: &Service,
-    up: &Stream,
+    up: &Wire,
     mut chunk: Chunk,
     part: &mut FirstPart,
 ) -> Result<Leaving, BadResponse> {

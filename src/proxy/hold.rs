@@ -12,8 +12,9 @@ use super::response::FirstPart;
 use super::service::{SPARE_BYTES_MAX, Service};
 use super::vanished::Missed;
 use crate::exchange::{AttemptFailure, ResponseLeft};
-use crate::ring::{Counted, Fault, Payload, Stream};
+use crate::ring::{Counted, Fault, Payload};
 use crate::time::Micros;
+use crate::wire::Wire;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -110,7 +111,7 @@ pub(super) fn room_for(service: &Rc<Service>, part: &FirstPart, hold: usize) -> 
 pub(super) async fn hold(
     room: Room,
     down: Down<'_>,
-    up: &Stream,
+    up: &Wire,
     part: &mut FirstPart,
     between_bytes: Micros,
 ) -> Result<(), AttemptFailure> {

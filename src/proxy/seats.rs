@@ -15,6 +15,9 @@ use std::os::fd::RawFd;
 /// nobody's, and each idle connection pays for its part.
 const MADE_AT_ONCE: usize = 1024;
 
+/// No socket's number: the seat of who has none to itself, who is never told to make room.
+pub(super) const NO_SOCKET: RawFd = -1;
+
 /// One connection's: 16 bytes.
 struct Seat {
     /// Since when it waits, if it does.
@@ -60,7 +63,7 @@ impl Seats {
     /// The connection waits for its client from now on.
     pub(super) fn wait(&self, number: u32, now: Instant) {
         let seat = &mut self.seats.borrow_mut()[number as usize];
-        seat.waits = !seat.ends;
+        seat.waits = !seat.ends && seat.socket != NO_SOCKET;
         seat.since = now;
     }
 

@@ -9,9 +9,10 @@ use super::exchange::After;
 use super::response::FirstPart;
 use crate::log::record::Ending;
 use crate::metrics::Refusal;
-use crate::ring::{Fault, Payload, Stream};
+use crate::ring::{Fault, Payload};
 use crate::time::{Instant, Micros};
 use crate::upstream::Connection;
+use crate::wire::Wire;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -87,8 +88,8 @@ impl Client {
 
 /// One direction, until its sender has ended; then the receiver is told.
 async fn pass(
-    from: &Stream,
-    to: &Stream,
+    from: &Wire,
+    to: &Wire,
     last: &Cell<Instant>,
     passed: &dyn Fn(usize),
     idle: Micros,

@@ -19,9 +19,10 @@ use super::vanished::CLIENT_GONE;
 use crate::exchange::{AttemptFailure, Pace, RequestFacts, RequestLeft, Taken};
 use crate::http1::Method;
 use crate::metrics::{Phase, UpstreamFailure};
-use crate::ring::{Chunk, Fault, Payload, Stream};
+use crate::ring::{Chunk, Fault, Payload};
 use crate::time::{Instant, Micros};
 use crate::upstream::{Connection, Picked, PoolRules};
+use crate::wire::Wire;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -351,7 +352,7 @@ impl<'a> Replay<'a> {
 async fn upload(
     down: Down<'_>,
     input: &mut Input,
-    up: &Stream,
+    up: &Wire,
     body: &mut RequestLeft,
     mut replay: Replay<'_>,
     max_body: u64,
@@ -404,7 +405,7 @@ fn going_up(taken: Taken, mut chunk: Chunk, input: &mut Input, service: &Service
 }
 
 /// The client's next bytes: unread ones first.
-async fn next_chunk(input: &mut Input, client: &Stream, due: Instant) -> Result<Option<Chunk>, Fault> {
+async fn next_chunk(input: &mut Input, client: &Wire, due: Instant) -> Result<Option<Chunk>, Fault> {
     match input.take_chunk() {
         Some(chunk) => Ok(Some(chunk)),
         None => client.receive(due).await,

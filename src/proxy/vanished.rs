@@ -9,8 +9,9 @@
 use super::connection::Client;
 use super::download::Down;
 use crate::config::OnHalfClose;
-use crate::ring::{Chunk, Fault, Stream};
+use crate::ring::{Chunk, Fault};
 use crate::time::{Instant, Micros};
+use crate::wire::Wire;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
@@ -51,7 +52,7 @@ impl Down<'_> {
     ///
     /// # Errors
     /// Who is to blame that there are none.
-    pub(super) async fn receive(&self, up: &Stream, due: Instant) -> Result<Option<Chunk>, Missed> {
+    pub(super) async fn receive(&self, up: &Wire, due: Instant) -> Result<Option<Chunk>, Missed> {
         let soon = due.min(self.service.now() + WATCH_AFTER);
         let received = up.receive(soon).await;
         if soon == due || !matches!(received, Err(Fault::TimedOut)) {
@@ -64,7 +65,7 @@ impl Down<'_> {
     ///
     /// # Errors
     /// As there.
-    pub(super) async fn hear_out(self, up: &Stream, due: Instant) -> Result<Option<Chunk>, Missed> {
+    pub(super) async fn hear_out(self, up: &Wire, due: Instant) -> Result<Option<Chunk>, Missed> {
         match self.unless_gone(up.receive(due)).await {
             Ok(received) => received.map_err(Missed::Backend),
             Err(ClientGone) => Err(Missed::ClientGone),

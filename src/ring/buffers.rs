@@ -234,17 +234,33 @@ fn allocate(layout: Layout) -> NonNull<u8> {
 /// reads on reads this.
 const POISON: u8 = 0xDB;
 
-/// Bytes that were received, in a buffer of the ring; dropping it gives the buffer back.
+/// Bytes that were received, in a buffer of the ring, which dropping it gives back; or in memory of its own.
 pub struct Chunk {
-    inner: Rc<Inner>,
-    id: u16,
+    memory: Memory,
     start: u32,
     end: u32,
 }
 
+/// Where a chunk's bytes are.
+enum Memory {
+    /// In this buffer, which is the chunk's alone.
+    Ring(Rc<Inner>, u16),
+    /// Not in the ring's memory, so that it is for whoever made it to see that there are not too many. Boxed, since
+    /// chunks are kept in every connection's memory, and these are few.
+    #[allow(clippy::box_collection)]
+    Own(Box<Vec<u8>>),
+}
+
 impl Chunk {
     pub(super) fn new(inner: Rc<Inner>, id: u16, len: usize) -> Self {
-        Self { inner, id, start: HEADROOM as u32, end: (HEADROOM + len) as u32 }
+        Self { memory: Memory::Ring(inner, id), start: HEADROOM as u32, end: (HEADROOM + len) as u32 }
+    }
+
+    /// `bytes`, but for the first `headroom`, which are room for [`Self::prepend`].
+    pub fn own(bytes: Vec<u8>, headroom: usize) -> Self {
+        let end = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let start = u32::try_from(headroom).unwrap_or(u32::MAX).min(end);
+        Self { memory: Memory::Own(Box::new(bytes)), start, end }
     }
 
     /// Drops the first `count` bytes; all of them if there are fewer.
@@ -281,18 +297,28 @@ impl Chunk {
 impl Deref for Chunk {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        self.inner.buffers.bytes(self.id, self.start as usize, self.end as usize)
+        let (start, end) = (self.start as usize, self.end as usize);
+        match &self.memory {
+            Memory::Ring(inner, id) => inner.buffers.bytes(*id, start, end),
+            Memory::Own(bytes) => &bytes[start..end],
+        }
     }
 }
 
 impl DerefMut for Chunk {
     fn deref_mut(&mut self) -> &mut [u8] {
-        self.inner.buffers.bytes_mut(self.id, self.start as usize, self.end as usize)
+        let (start, end) = (self.start as usize, self.end as usize);
+        match &mut self.memory {
+            Memory::Ring(inner, id) => inner.buffers.bytes_mut(*id, start, end),
+            Memory::Own(bytes) => &mut bytes[start..end],
+        }
     }
 }
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        self.inner.buffers.give_back(self.id);
+        if let Memory::Ring(inner, id) = &self.memory {
+            inner.buffers.give_back(*id);
+        }
     }
 }

@@ -265,6 +265,18 @@ impl Future for Sleep {
     }
 }
 
+impl Sleep {
+    /// It waits until `due` instead.
+    pub fn put_off(&self, due: Instant) {
+        self.inner.core.borrow_mut().set_deadline(self.key, due);
+    }
+
+    /// Whether its time has come, without waiting for it.
+    pub fn is_over(&self) -> bool {
+        self.inner.core.borrow_mut().slots.at(self.key).expired
+    }
+}
+
 impl Drop for Sleep {
     fn drop(&mut self) {
         let left = self.inner.core.borrow_mut().give_up(self.key, None, &self.inner.buffers);

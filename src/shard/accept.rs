@@ -208,7 +208,7 @@ impl Accepting {
         match door.listener.admit(peer) {
             Ok(place) => {
                 let listener = door.listener.clone();
-                self.service.ring.spawn(serve(self.service.clone(), listener, stream, peer, place));
+                self.service.ring.spawn(serve(self.service.clone(), listener, stream.into(), peer, place));
             }
             Err(exceeded) => {
                 stream.reset_on_close();

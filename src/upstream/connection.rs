@@ -4,8 +4,8 @@ use super::Upstreams;
 use super::backend::{Backend, Failure};
 use super::pool::{Pool, log2_of};
 use crate::balance::BackendId;
-use crate::ring::Stream;
 use crate::time::Micros;
+use crate::wire::Wire;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -65,15 +65,15 @@ impl Drop for Place {
 
 /// A connection to a backend. Dropping it closes it; [`Upstreams::keep`] keeps it.
 pub struct Connection {
-    /// The socket.
-    pub stream: Stream,
+    /// What it goes over.
+    pub stream: Wire,
     place: Place,
     reused: bool,
     ends: bool,
 }
 
 impl Connection {
-    pub(super) fn new(stream: Stream, place: Place) -> Self {
+    pub(super) fn new(stream: Wire, place: Place) -> Self {
         Self { stream, place, reused: false, ends: false }
     }
 

@@ -267,7 +267,7 @@ impl Upstreams {
         match self.ring.connect(&picked.backend.to, due.min(latest)).await {
             Ok(stream) => {
                 picked.backend.reached();
-                Ok(Connection::new(stream, place))
+                Ok(Connection::new(stream.into(), place))
             }
             Err(Fault::Os(errno)) if is_ours(errno) => Err(Fault::Os(FULL)),
             // It did not have the time that a connect has.
