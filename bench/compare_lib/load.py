@@ -130,21 +130,14 @@ class Wrk(Load):
 
 
 class H2load(Load):
-    """h2load, one thread: HTTP/2, or connections that come again with the session of the one before.
-
-    It keeps OpenSSL's object of a connection when it connects again, and with it the newest ticket: all but the first
-    handshake of each of its clients resume.
-    """
+    """h2load, one thread: HTTP/2."""
 
     program = name = "h2load"
     remedy = "apt-get install nghttp2-client"
 
     def arguments(self, port, scenario, seconds):
         argv = ["-t1", f"-c{scenario.connections}", f"-D{seconds}", f"--tls13-ciphers={CIPHER}", f"--groups={GROUP}"]
-        argv += [f"-m{scenario.streams}"] if scenario.streams else ["--h1"]
-        if scenario.close:
-            argv += ["-H", "Connection: close"]
-        return [*argv, url(port, scenario)]
+        return [*argv, f"-m{scenario.streams}", url(port, scenario)]
 
     def once(self, port, scenario):
         """One request on one connection; raises `Failed` unless it is answered rightly, over what was asked for."""
@@ -161,7 +154,7 @@ class H2load(Load):
         body = re.search(r"headers \(.*\), \S+ \((\d+)\) data", text)
         if not (ended_in and requests and body):
             raise self.failed(text)
-        if scenario.tls and f"Application protocol: {'h2' if scenario.streams else 'http/1.1'}" not in text:
+        if scenario.tls and "Application protocol: h2" not in text:
             raise processes.Failed(f"h2load did not get its protocol: {text.strip()[:300]}")
         unit = {"us": 1, "ms": 1e3, "s": 1e6, "min": 6e7}[ended_in.group(2)]
         answered, failed, _, _ = map(int, requests.groups())
@@ -174,14 +167,18 @@ class H2load(Load):
 
 
 class STime(Load):
-    """As many `openssl s_time -new` as there are connections at a time, each with one after the other.
+    """As many `openssl s_time` as there are connections at a time, each makes one after the other.
 
-    The two other programs resume sessions whenever they can, and cannot be told not to.
+    The two other programs resume sessions whenever they connect again; they neither tell nor can be told not to.
     """
 
     program = "openssl"
     name = "openssl s_time"
     remedy = "apt-get install openssl"
+
+    def __init__(self, folder, core):
+        super().__init__(folder, core)
+        self.version = binaries.output(self.path, "version").split()[1]
 
     def processes(self, scenario):
         return scenario.connections
@@ -190,7 +187,8 @@ class STime(Load):
         # It writes "GET " + this + " HTTP/1.0": the rest of that line becomes a field of a request of HTTP/1.1.
         target = f"/{scenario.path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\nX-Rest:"
         # It ends at the turn of the second after the last one.
-        return ["s_time", "-new", "-connect", f"127.0.0.1:{port}", "-www", target, "-time", str(max(1, seconds - 1))]
+        how = "-reuse" if scenario.resumes else "-new"
+        return ["s_time", how, "-connect", f"127.0.0.1:{port}", "-www", target, "-time", str(max(1, seconds - 1))]
 
     def figures(self, outputs, scenario, lasted_us):
         answered, errors = 0, 0
@@ -201,7 +199,8 @@ class STime(Load):
             if int(told.group(2)) < scenarios.SIZES[scenario.path]:
                 raise processes.Failed(f"answers of {told.group(2)} bytes: {output.strip()[-300:]}")
             answered += int(told.group(1))
-            errors += "error" in output.lower()  # after which it ends
+            marks = "".join(re.findall(r"^[*r]+$", output, re.MULTILINE))  # one for each handshake: full, resumed
+            errors += marks.count("*" if scenario.resumes else "r")
         return {"requests": answered, "duration_us": lasted_us, "errors": errors}
 
 

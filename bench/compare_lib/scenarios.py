@@ -21,6 +21,7 @@ class Scenario:
     listener: str = "plain"  # how the proxy is started: "plain", "tls" (HTTP/1.1 and 2 by ALPN), "h2c"
     load: str = "wrk"  # the program that makes the load: "wrk", "h2load", "s_time"
     streams: int = 0  # of HTTP/2, at once on each connection; 0: HTTP/1.1
+    resumes: bool = False  # each new connection resumes a session of TLS by a ticket
 
     @property
     def idle(self):
@@ -29,11 +30,6 @@ class Scenario:
     @property
     def tls(self):
         return self.listener == "tls"
-
-    @property
-    def resumes(self):
-        """Whether connections must resume a session; h2load does so whenever it connects again, s_time never."""
-        return self.tls and self.close and self.load == "h2load"
 
 
 ALL = [
@@ -52,7 +48,13 @@ ALL = [
         "tls-new", "TLS 1.3, a full handshake per request, 16 at a time, 128 B", 16, close=True, listener="tls", load="s_time"
     ),
     Scenario(
-        "tls-resume", "TLS 1.3, a resumed session per request, 64 at a time, 128 B", 64, close=True, listener="tls", load="h2load"
+        "tls-resume",
+        "TLS 1.3, a resumed session per request, 16 at a time, 128 B",
+        16,
+        close=True,
+        listener="tls",
+        load="s_time",
+        resumes=True,
     ),
     Scenario("h2-1", "HTTP/2 over TLS, 64 connections of 1 stream, 128 B", 64, listener="tls", load="h2load", streams=1),
     Scenario("h2-10", "HTTP/2 over TLS, 16 connections of 10 streams, 128 B", 16, listener="tls", load="h2load", streams=10),
