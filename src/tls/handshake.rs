@@ -8,6 +8,7 @@ use super::session::{Kernel, Session};
 use super::steps::{Driven, Side, Steps};
 use super::subject::subject;
 use super::turns::Turns;
+use crate::metrics::Handshake;
 use crate::ring::{Fault, Ring, Stream};
 use crate::time::Instant;
 use crate::wire::Secured;
@@ -15,7 +16,7 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::{
-    CertificateError, ClientConfig, CommonState, Error, ExtractedSecrets, HandshakeKind, ProtocolVersion,
+    ClientConfig, CommonState, Error, ExtractedSecrets, HandshakeKind, ProtocolVersion,
     ServerConfig,
 };
 use std::sync::Arc;
@@ -27,6 +28,13 @@ pub enum Protocol {
     Http1,
     /// HTTP/2.
     Http2,
+}
+
+impl Handshaken {
+    /// Under which name it is counted.
+    pub fn counted_as(&self) -> Handshake {
+        if self.resumed { Handshake::Resumed } else { Handshake::Full }
+    }
 }
 
 /// A handshake that is over.
@@ -89,13 +97,19 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    /// The certificate's fault, if it is one.
-    pub fn certificate(&self) -> Option<&CertificateError> {
+    /// Under which name it is counted.
+    pub fn counted_as(&self) -> Handshake {
         match self {
-            Self::Certificate(Error::InvalidCertificate(error)) => Some(error),
-            _ => None,
+            Self::TimedOut => Handshake::Timeout,
+            Self::Gone => Handshake::Gone,
+            Self::NotTls => Handshake::NotTls,
+            Self::Certificate(_) => Handshake::Certificate,
+            Self::NothingInCommon(_) => Handshake::NothingInCommon,
+            Self::Refused(_) => Handshake::Refused,
+            Self::Protocol(_) => Handshake::Protocol,
         }
     }
+
 }
 
 /// Shakes hands with a client by `due`.
