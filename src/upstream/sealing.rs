@@ -47,7 +47,7 @@ impl Sealing {
             Err(failure) => {
                 self.count(failure.counted_as());
                 if let Some(times) = self.said.count(ring.now()) {
-                    let (pool, backend) = (picked.pool().name(), picked.backend_name());
+                    let (pool, backend) = (picked.pool().name().to_owned(), picked.backend_name());
                     tracing::warn!(pool, backend, times, reason = %failure, "no TLS handshake with a backend");
                 }
                 Err(if matches!(failure, Failure::TimedOut) { Fault::TimedOut } else { Fault::Os(UNSEALED) })
