@@ -50,7 +50,7 @@ class Load:
         self.core = core
         self.environment = {**os.environ, "OPENSSL_CONF": proxies.written(folder, "openssl.cnf", OPENSSL_CONFIG)}
 
-    def processes(self, scenario):
+    def at_once(self, scenario):
         """How many of them run at once."""
         return 1
 
@@ -68,7 +68,7 @@ class Load:
         before, began = children_cpu_ns(), time.monotonic()
         children = []
         try:
-            for _ in range(self.processes(scenario)):
+            for _ in range(self.at_once(scenario)):
                 children.append(self.started(argv))
             if halfway:
                 time.sleep(seconds / 2)
@@ -142,7 +142,10 @@ class H2load(Load):
     def once(self, port, scenario):
         """One request on one connection; raises `Failed` unless it is answered rightly, over what was asked for."""
         argv = [self.path, "-t1", "-c1", "-n1", url(port, scenario)]
-        asked = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False, env=self.environment)
+        try:
+            asked = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False, env=self.environment)
+        except subprocess.TimeoutExpired as error:
+            raise processes.Failed("a request of HTTP/2 is not answered") from error
         told = self.figures([asked.stdout], scenario, 0)
         if told["errors"] or told["requests"] != 1 or told["body_bytes"] != scenarios.SIZES[scenario.path]:
             raise processes.Failed(f"HTTP/2 is answered wrongly: {asked.stdout.strip()[-600:]}")
@@ -180,7 +183,7 @@ class STime(Load):
         super().__init__(folder, core)
         self.version = binaries.output(self.path, "version").split()[1]
 
-    def processes(self, scenario):
+    def at_once(self, scenario):
         return scenario.connections
 
     def arguments(self, port, scenario, seconds):

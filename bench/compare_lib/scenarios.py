@@ -32,6 +32,14 @@ class Scenario:
         return self.listener == "tls"
 
 
+def handshakes(name, title, resumes):
+    return Scenario(name, title, 16, close=True, listener="tls", load="s_time", resumes=resumes)
+
+
+def http2(name, title, connections, streams, listener="tls"):
+    return Scenario(name, title, connections, listener=listener, load="h2load", streams=streams)
+
+
 ALL = [
     Scenario("128b-1", "Keep-alive, 1 connection, 128 B", 1),
     Scenario("128b-64", "Keep-alive, 64 connections, 128 B", 64),
@@ -44,22 +52,12 @@ ALL = [
     Scenario("idle", "Idle keep-alive connections", 0),
     Scenario("tls-1", "TLS 1.3, keep-alive, 1 connection, 128 B", 1, listener="tls"),
     Scenario("tls-64", "TLS 1.3, keep-alive, 64 connections, 128 B", 64, listener="tls"),
-    Scenario(
-        "tls-new", "TLS 1.3, a full handshake per request, 16 at a time, 128 B", 16, close=True, listener="tls", load="s_time"
-    ),
-    Scenario(
-        "tls-resume",
-        "TLS 1.3, a resumed session per request, 16 at a time, 128 B",
-        16,
-        close=True,
-        listener="tls",
-        load="s_time",
-        resumes=True,
-    ),
-    Scenario("h2-1", "HTTP/2 over TLS, 64 connections of 1 stream, 128 B", 64, listener="tls", load="h2load", streams=1),
-    Scenario("h2-10", "HTTP/2 over TLS, 16 connections of 10 streams, 128 B", 16, listener="tls", load="h2load", streams=10),
-    Scenario("h2-100", "HTTP/2 over TLS, 4 connections of 100 streams, 128 B", 4, listener="tls", load="h2load", streams=100),
-    Scenario("h2c-10", "HTTP/2 in the clear, 16 connections of 10 streams, 128 B", 16, listener="h2c", load="h2load", streams=10),
+    handshakes("tls-new", "TLS 1.3, a full handshake per request, 16 at a time, 128 B", resumes=False),
+    handshakes("tls-resume", "TLS 1.3, a resumed session per request, 16 at a time, 128 B", resumes=True),
+    http2("h2-1", "HTTP/2 over TLS, 64 connections of 1 stream, 128 B", 64, 1),
+    http2("h2-10", "HTTP/2 over TLS, 16 connections of 10 streams, 128 B", 16, 10),
+    http2("h2-100", "HTTP/2 over TLS, 4 connections of 100 streams, 128 B", 4, 100),
+    http2("h2c-10", "HTTP/2 in the clear, 16 connections of 10 streams, 128 B", 16, 10, listener="h2c"),
 ]
 NAMES = [scenario.name for scenario in ALL]
 
