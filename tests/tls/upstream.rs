@@ -68,7 +68,10 @@ fn a_backend_that_does_not_prove_who_it_is_gets_no_request() {
         let response = client.get("/");
         assert_eq!(response.status, 502, "{case}");
         let said = response.field("Proxy-Status").unwrap();
-        assert!(said.contains("tls_protocol_error") && said.contains("upstream_failed/tls"), "{case}: {said}");
+        assert!(
+            said.contains("tls_protocol_error") && said.contains("upstream_failed/tls"),
+            "{case}: {said}"
+        );
         let failed = [("pool", "app"), ("backend", "0"), ("cause", "tls")];
         weir.wait_metric("weir_upstream_failures_total", &failed, 1.0);
         weir.wait_metric(
