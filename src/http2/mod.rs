@@ -13,11 +13,14 @@
 //! | `decoding.rs` | an HTTP/1.1 body as DATA and trailers |
 //! | `request.rs` | a client's request as an HTTP/1.1 head |
 //! | `answer.rs` | an HTTP/1.1 answer's head as fields |
+//! | `frames.rs`, `meter.rs` | what a connection's frames cost, and when it is a flood |
 
 mod answer;
 mod decoding;
 mod encoding;
 mod fields;
+mod frames;
+mod meter;
 mod request;
 
 #[cfg(test)]
@@ -27,4 +30,5 @@ pub use answer::{Answer, Asked, read_answer};
 pub use decoding::{Decoded, Decoding};
 pub use encoding::{BadData, Encoding};
 pub use fields::{fields_of_lines, is_for_one_connection, write_line};
+pub use meter::{Flood, Meter};
 pub use request::{Malformed, RequestFields, write_request_head};
