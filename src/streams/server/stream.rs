@@ -1,12 +1,12 @@
 //! A stream of a client's connection, as a layer: it gives the request as HTTP/1.1 and takes the answer as such.
 //!
 //! What the client sends is taken from `h2` when somebody asks for it, and only then is the window that it took
-//! given back, so flow control reaches from the backend to the client. Made by `server.rs`, used by `proxy`.
+//! given back, so flow control reaches from the backend to the client. Made by `driver.rs`, used by `proxy`.
 
 use super::answering::Answering;
+use super::driver::Shared;
 use super::leaving::{Away, Waits};
 use super::piece::Left;
-use super::server::Shared;
 use crate::http2::Encoding;
 use crate::ring::{Chunk, Fault, Payload, Sleep};
 use crate::time::Instant;

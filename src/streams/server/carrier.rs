@@ -3,7 +3,7 @@
 //! What is written is collected, and leaves by one send when whoever drives the connection has no more to write
 //! ([`Carrier::push`]): `h2` flushes after each larger piece. While a send is under way it collects on, up to a
 //! bound, and then the writer waits. A deadline that passes in a read, and a flood, are noted and not errors, since
-//! whoever drives the connection decides what they come to. Called by `server.rs`.
+//! whoever drives the connection decides what they come to. Called by `driver.rs`.
 
 use crate::exchange::Pace;
 use crate::http2::{Flood, Meter};
@@ -13,7 +13,6 @@ use crate::wire::{Sending, Wire};
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
-use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -35,9 +34,9 @@ struct Out {
 }
 
 /// A connection's bytes, both ways.
-pub struct Carrier<W> {
+pub(super) struct Carrier<'w> {
     ring: Ring,
-    wire: W,
+    wire: &'w Wire,
     unread: RefCell<Option<Chunk>>,
     out: RefCell<Out>,
     meter: RefCell<Option<Meter>>,
@@ -48,12 +47,12 @@ pub struct Carrier<W> {
     min_rate_per_s: u64,
 }
 
-impl<W: Deref<Target = Wire>> Carrier<W> {
+impl<'w> Carrier<'w> {
     /// Of `wire`, from which `unread` has come already. `min_rate_per_s`: bytes a second that the peer must take;
     /// 0: any.
-    pub fn new(
+    pub(super) fn new(
         ring: Ring,
-        wire: W,
+        wire: &'w Wire,
         unread: Option<Chunk>,
         meter: Option<Meter>,
         min_rate_per_s: u64,
@@ -75,23 +74,18 @@ impl<W: Deref<Target = Wire>> Carrier<W> {
         Rc::new(carrier)
     }
 
-    /// The wire.
-    pub fn wire(&self) -> &Wire {
-        &self.wire
-    }
-
     /// Until when the next bytes are waited for, from the next read on.
-    pub fn read_by(&self, due: Instant) {
+    pub(super) fn read_by(&self, due: Instant) {
         self.read_due.set(due);
     }
 
     /// Whether a read's deadline has passed, or its wait was interrupted, since it was last asked.
-    pub fn has_expired(&self) -> bool {
+    pub(super) fn has_expired(&self) -> bool {
         self.expired.take()
     }
 
     /// The flood that was noticed, once.
-    pub fn take_flood(&self) -> Option<Flood> {
+    pub(super) fn take_flood(&self) -> Option<Flood> {
         let flood = self.flood.take();
         if flood.is_some() {
             *self.meter.borrow_mut() = None;
@@ -100,7 +94,7 @@ impl<W: Deref<Target = Wire>> Carrier<W> {
     }
 
     /// Whether the peer is in the middle of a frame.
-    pub fn is_amid(&self) -> bool {
+    pub(super) fn is_amid(&self) -> bool {
         self.meter.borrow().as_ref().is_some_and(Meter::is_amid)
     }
 
@@ -117,7 +111,7 @@ impl<W: Deref<Target = Wire>> Carrier<W> {
     ///
     /// # Errors
     /// It could not leave, or not in time.
-    pub fn push(&self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+    pub(super) fn push(&self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         let out = &mut *self.out.borrow_mut();
         loop {
             if let Some(sending) = &mut out.sending {
@@ -148,12 +142,9 @@ impl<W: Deref<Target = Wire>> Carrier<W> {
 }
 
 /// A carrier as `h2` has it.
-pub struct Io<W>(pub Rc<Carrier<W>>);
+pub(super) struct Io<'w>(pub(super) Rc<Carrier<'w>>);
 
-/// Nothing in it is pinned.
-impl<W> Unpin for Io<W> {}
-
-impl<W: Deref<Target = Wire>> AsyncRead for Io<W> {
+impl AsyncRead for Io<'_> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let carrier = &*self.0;
         if carrier.flood.get().is_some() {
@@ -184,7 +175,7 @@ impl<W: Deref<Target = Wire>> AsyncRead for Io<W> {
     }
 }
 
-impl<W: Deref<Target = Wire>> AsyncWrite for Io<W> {
+impl AsyncWrite for Io<'_> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let carrier = &*self.0;
         if carrier.out.borrow().collected.len() >= COLLECTED_MAX {

@@ -2,7 +2,7 @@
 //!
 //! `h2` keeps it until all of it is in frames, which may take as long as the peer's windows have it; its drop says
 //! that it is, or that its stream was reset. So who sent it knows when there may be more, and a connection how much
-//! it holds. Called by `server_stream.rs`.
+//! it holds. Called by `stream.rs`.
 
 use crate::ring::Payload;
 use bytes::Buf;
@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 
 /// Whether a piece has left.
 #[derive(Debug, Default)]
-pub struct Left {
+pub(super) struct Left {
     /// Whether all of it went into frames; `None`: it is not over yet.
     all: Cell<Option<bool>>,
     waker: RefCell<Option<Waker>>,
@@ -21,12 +21,12 @@ pub struct Left {
 
 impl Left {
     /// Whether all of it went into frames, if it is over.
-    pub fn is_all(&self) -> Option<bool> {
+    pub(super) fn is_all(&self) -> Option<bool> {
         self.all.get()
     }
 
     /// The same, waiting for it.
-    pub fn poll(&self, cx: &Context<'_>) -> Poll<bool> {
+    pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<bool> {
         match self.all.get() {
             Some(all) => Poll::Ready(all),
             None => {
@@ -40,7 +40,7 @@ impl Left {
 }
 
 /// A part of a payload.
-pub struct Piece {
+pub(super) struct Piece {
     payload: Payload,
     at: usize,
     end: usize,
@@ -53,7 +53,7 @@ pub struct Piece {
 
 impl Piece {
     /// `range` of `payload`, which counts in `held` as long as it lives.
-    pub fn new(
+    pub(super) fn new(
         payload: Payload,
         range: Range<usize>,
         held: &Rc<Cell<usize>>,
@@ -65,7 +65,7 @@ impl Piece {
     }
 
     /// Nothing, to end a stream with.
-    pub fn empty(held: &Rc<Cell<usize>>) -> Self {
+    pub(super) fn empty(held: &Rc<Cell<usize>>) -> Self {
         Self::new(Payload::Static(b""), 0..0, held, None)
     }
 }

@@ -3,7 +3,7 @@
 //! What of a piece is payload is moved together where it lies, so that it goes as one, and is copied once, into
 //! what the connection sends. Small ones that the windows have room for are the connection's as soon as they are
 //! handed over; for others whoever sends waits until they are in frames, so that a client that does not read holds
-//! up its backend and memory stays bounded. Called by `server_stream.rs`.
+//! up its backend and memory stays bounded. Called by `stream.rs`.
 
 use super::leaving::{Away, Waits};
 use super::piece::{Left, Piece};

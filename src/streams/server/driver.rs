@@ -6,7 +6,7 @@
 use super::answering::Answering;
 use super::carrier::{Carrier, Io};
 use super::piece::Piece;
-use super::server_stream::ServerStream;
+use super::stream::ServerStream;
 use crate::http1::{Fields, Method};
 use crate::http2::{Asked, Flood, Malformed, Meter, RequestFields, write_request_head};
 use crate::ring::{Chunk, Fault, Ring};
@@ -182,13 +182,11 @@ impl Shared {
     }
 }
 
-type Io1<'a> = Io<&'a Wire>;
-
 /// The preface and the settings; `None`: the client did not come so far.
 async fn handshake<'a>(
-    carrier: &Rc<Carrier<&'a Wire>>,
+    carrier: &Rc<Carrier<'a>>,
     settings: &ServerSettings,
-) -> Option<Connection<Io1<'a>, Piece>> {
+) -> Option<Connection<Io<'a>, Piece>> {
     let mut builder = Builder::new();
     builder
         .max_concurrent_streams(settings.max_streams)
@@ -214,8 +212,8 @@ async fn handshake<'a>(
 
 /// What drives one connection.
 struct Driver<'a> {
-    connection: Connection<Io1<'a>, Piece>,
-    carrier: Rc<Carrier<&'a Wire>>,
+    connection: Connection<Io<'a>, Piece>,
+    carrier: Rc<Carrier<'a>>,
     shared: Rc<Shared>,
     settings: &'a ServerSettings,
     serves: &'a dyn Serves,
@@ -233,7 +231,8 @@ impl Driver<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         self.shared.heed(cx);
         loop {
-            self.carrier.read_by(self.due());
+            let due = self.due();
+            self.carrier.read_by(due);
             let accepted = if self.shared.running.get() < self.settings.max_streams as usize {
                 self.connection.poll_accept(cx)
             } else {
@@ -242,7 +241,11 @@ impl Driver<'_> {
             };
             match accepted {
                 Poll::Ready(Some(Ok((request, respond)))) => self.open(request, respond),
-                Poll::Ready(Some(Err(_)) | None) => return self.poll_end(cx),
+                Poll::Ready(Some(Err(error))) => {
+                    self.tell(&error);
+                    return self.poll_end(cx);
+                }
+                Poll::Ready(None) => return self.poll_end(cx),
                 Poll::Pending if self.look_after() => {}
                 Poll::Pending => break,
             }
@@ -251,6 +254,14 @@ impl Driver<'_> {
             Poll::Ready(Err(Fault::TimedOut)) => Poll::Ready(Ended::Stuck),
             Poll::Ready(Err(Fault::Os(_))) => Poll::Ready(Ended::Well),
             Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// `h2` ends a flood that it notices itself.
+    fn tell(&mut self, error: &h2::Error) {
+        let is_flood = error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM);
+        if is_flood && !std::mem::replace(&mut self.over, true) {
+            self.serves.flooded(Flood::Frames);
         }
     }
 

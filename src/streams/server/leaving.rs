@@ -1,4 +1,4 @@
-//! Bytes that were handed to `h2`, on their way out, for who sent them. Called by `server_stream.rs`.
+//! Bytes that were handed to `h2`, on their way out, for who sent them. Called by `stream.rs`.
 
 use super::piece::Left;
 use crate::ring::{Fault, Ring, Sent, Sleep};
@@ -14,7 +14,7 @@ const fn sent(outcome: Result<(), Fault>) -> Sent {
 }
 
 /// All of it is the connection's to send, and nobody need wait. It takes no memory, so a box of it does not either.
-pub struct Away;
+pub(super) struct Away;
 
 impl Leaving for Away {
     fn quiet(&mut self) {}
@@ -35,7 +35,7 @@ impl Leaving for Away {
 }
 
 /// It waits for the peer's windows, or for its turn.
-pub struct Waits {
+pub(super) struct Waits {
     state: State,
     ring: Ring,
     due: Instant,
@@ -49,12 +49,12 @@ enum State {
 
 impl Waits {
     /// Until `left` says that it has left, which must happen before `due`.
-    pub fn new(ring: &Ring, left: Rc<Left>, due: Instant) -> Self {
+    pub(super) fn new(ring: &Ring, left: Rc<Left>, due: Instant) -> Self {
         Self { state: State::Under(left), ring: ring.clone(), due, timer: None }
     }
 
     /// It has failed already.
-    pub fn failed(ring: &Ring, fault: Fault) -> Self {
+    pub(super) fn failed(ring: &Ring, fault: Fault) -> Self {
         Self { state: State::Failed(fault), ring: ring.clone(), due: Instant::NEVER, timer: None }
     }
 
