@@ -10,6 +10,7 @@
 //! | `goodbye.rs` | drains, reloads, idle connections |
 //! | `websocket.rs` | WebSocket by extended CONNECT |
 //! | `clients.rs` | clients of others: curl, h2load |
+#![allow(unreachable_pub)]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
 mod clients;
