@@ -25,6 +25,7 @@
 //! | [`log`] | the structured log, the access log |
 //! | [`mesh`] | mailboxes and doorbells between cores |
 //! | [`wire`] | what a connection's bytes go over: a socket, or a layer above one |
+//! | [`streams`] | HTTP/2 connections, driven over a wire |
 //! | [`upstream`] | a shard's connections to backends |
 //! | [`proxy`] | the life of one downstream connection |
 //! | [`shard`] | a pinned core: executor, accept loops, mailbox loop |
@@ -51,6 +52,7 @@ pub mod ring;
 pub mod route;
 pub mod serve;
 pub mod shard;
+pub mod streams;
 pub mod sys;
 pub mod time;
 pub mod topology;
