@@ -12,6 +12,7 @@
 //! | [`config`] ★ | TOML text to a checked `Config` |
 //! | [`http1`] ★ | heads, framing, chunked coding, head rewriting |
 //! | [`trace`] ★ | trace contexts and request ids |
+//! | [`http2`] ★ | HTTP/2 fields and DATA as HTTP/1.1 and back, floods measured |
 //! | [`health`] ★ | check rules: what state a backend is in, and why |
 //! | [`balance`] ★ | views, snapshots, reports; the policies that pick |
 //! | [`route`] ★ | listener + host + path → pool |
@@ -43,6 +44,7 @@ pub mod exchange;
 pub mod fleet;
 pub mod health;
 pub mod http1;
+pub mod http2;
 pub mod limit;
 pub mod log;
 pub mod mesh;
