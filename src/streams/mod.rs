@@ -8,8 +8,10 @@
 //! | file | what |
 //! |---|---|
 //! | `io.rs` | a wire as `h2` wants it |
-//! | `client.rs`, `client/` | connections to backends |
+//! | `client/` | connections to backends |
 
+mod client;
 mod io;
 
+pub use client::{ClientConnection, ClientStream, Driver, Fate, NotEstablished, STREAMS_MAX};
 pub use io::Io;

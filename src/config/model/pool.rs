@@ -176,6 +176,8 @@ impl Default for Timeouts {
 /// `[pool.NAME.upstream]`: connections to the backends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upstream {
+    /// What the backends are spoken to in.
+    pub protocol: Protocol,
     /// Idle connections kept to one backend, over all shards.
     pub idle_per_backend: usize,
     /// How long one is kept; a backend's own `Keep-Alive` may shorten it.
@@ -186,7 +188,32 @@ pub struct Upstream {
 
 impl Default for Upstream {
     fn default() -> Self {
-        Self { idle_per_backend: 256, idle_timeout: Micros::from_s(4), max_connections: 0 }
+        Self {
+            protocol: Protocol::default(),
+            idle_per_backend: 256,
+            idle_timeout: Micros::from_s(4),
+            max_connections: 0,
+        }
+    }
+}
+
+/// `upstream.protocol`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1: an exchange has a connection to itself.
+    #[default]
+    Http1,
+    /// HTTP/2: exchanges share connections. Without TLS it is spoken with prior knowledge.
+    H2,
+}
+
+impl Protocol {
+    /// Its word in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Http1 => "http1",
+            Self::H2 => "h2",
+        }
     }
 }
 
