@@ -26,6 +26,7 @@
 //! | [`log`] | the structured log, the access log |
 //! | [`mesh`] | mailboxes and doorbells between cores |
 //! | [`wire`] | what a connection's bytes go over: a socket, or a layer above one |
+//! | [`tls`] | TLS: certificates, who is believed, and rustls driven over the ring |
 //! | [`streams`] | HTTP/2 connections, driven over a wire |
 //! | [`upstream`] | a shard's connections to backends |
 //! | [`proxy`] | the life of one downstream connection |
@@ -57,6 +58,7 @@ pub mod shard;
 pub mod streams;
 pub mod sys;
 pub mod time;
+pub mod tls;
 pub mod topology;
 pub mod trace;
 pub mod upstream;

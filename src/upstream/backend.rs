@@ -8,7 +8,7 @@ use super::shared::Shared;
 use crate::balance::{Admitted, BackendId, Outcome, Traffic};
 use crate::config::{Destination, Protocol};
 use crate::time::{Instant, Micros};
-use crate::topology::BackendPlan;
+use crate::topology::{BackendPlan, BackendTls};
 use std::cell::{Cell, RefCell};
 
 /// Doublings of the second for which an unreachable backend is left alone.
@@ -21,6 +21,8 @@ pub struct Backend {
     pub(super) to: Destination,
     /// What it is spoken to in.
     pub(super) protocol: Cell<Protocol>,
+    /// How connections to it are sealed.
+    tls: RefCell<Option<BackendTls>>,
     pub(super) idle: RefCell<IdleConnections>,
     /// Its HTTP/2 connections.
     pub(super) shared: Shared,
@@ -42,6 +44,7 @@ impl Backend {
             name: plan.name.as_str().into(),
             to: plan.address.clone(),
             protocol: Cell::new(protocol),
+            tls: RefCell::new(plan.tls.clone()),
             idle: RefCell::new(IdleConnections::new(idle_max)),
             shared: Shared::default(),
             open: Cell::new(0),
@@ -60,6 +63,19 @@ impl Backend {
     /// Its name in the pool.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How connections to it are sealed; `None`: they are not.
+    pub(super) fn tls(&self) -> Option<BackendTls> {
+        self.tls.borrow().clone()
+    }
+
+    /// How connections to it are sealed from now on. If that is not as before, idle ones are of no use any more.
+    pub(super) fn set_tls(&self, tls: Option<&BackendTls>) {
+        if self.tls.borrow().as_ref() != tls {
+            *self.tls.borrow_mut() = tls.cloned();
+            self.close_idle();
+        }
     }
 
     /// What control said that it gets.
@@ -97,7 +113,7 @@ impl Backend {
     pub(super) fn close_oldest_idle(&self) {
         match self.protocol.get() {
             Protocol::Http1 => self.idle.borrow_mut().close_oldest(),
-            Protocol::H2 => self.shared.close_oldest(),
+            Protocol::Http2 => self.shared.close_oldest(),
         }
     }
 

@@ -10,6 +10,7 @@ mod connection;
 mod idle;
 mod lingering;
 mod pool;
+mod sealing;
 mod shared;
 mod unreachable;
 
@@ -19,6 +20,7 @@ pub use pool::{Pool, PoolRules};
 
 use crate::balance::{BackendId, Outcome, Traffic, View};
 use crate::config::Protocol;
+use crate::metrics::Handshake;
 use crate::ring::{Fault, Ring};
 use crate::time::{Instant, Micros};
 use crate::topology::{BackendPlan, PoolPlan, Topology};
@@ -27,6 +29,7 @@ use connection::Place;
 use http::uri::Scheme;
 use lingering::Lingering;
 use pool::share;
+use sealing::Sealing;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -36,6 +39,9 @@ use unreachable::{Unreachable, is_ours};
 
 /// The errno of a connect for which there is no place under `max_connections`, or in this host.
 pub const FULL: i32 = libc::ENOBUFS;
+
+/// The errno of a connect after which no TLS handshake succeeded.
+pub const UNSEALED: i32 = libc::EPROTO;
 
 /// Pools that one request may go through, each being the fallback of the one before. The configuration
 /// has no circles; this bounds what a fault of ours could do.
@@ -74,6 +80,8 @@ pub struct Upstreams {
     unreachable: RefCell<Unreachable>,
     /// Backends whose outcomes changed since the last report.
     unreported: RefCell<Vec<Rc<Backend>>>,
+    /// TLS handshakes with backends.
+    sealing: Sealing,
     /// Connections to all backends, and how many there may be before idle ones are closed for a new one.
     open: Rc<Cell<usize>>,
     open_max: Cell<usize>,
@@ -93,6 +101,7 @@ impl Upstreams {
             lingering: RefCell::default(),
             unreachable: RefCell::default(),
             unreported: RefCell::default(),
+            sealing: Sealing::default(),
             open: Rc::default(),
             open_max: Cell::new(usize::MAX),
         })
@@ -153,6 +162,7 @@ impl Upstreams {
         let member = |backend: &Arc<BackendPlan>| match before.iter().find(|old| old.id() == backend.id) {
             Some(old) => {
                 old.change(plan.upstream.protocol, share(plan.upstream.idle_per_backend, self.shards));
+                old.set_tls(backend.tls.as_ref());
                 old.clone()
             }
             None => self.enter(plan, backend),
@@ -251,7 +261,7 @@ impl Upstreams {
                 let idle = picked.backend.idle.borrow_mut().pop(self.ring.now());
                 idle.map(|connection| connection.reused(picked))
             }
-            Protocol::H2 => self.stream(picked),
+            Protocol::Http2 => self.stream(picked),
         }
     }
 
@@ -263,7 +273,7 @@ impl Upstreams {
     /// The connect's errno, the pool's connect timeout, or [`FULL`] when this shard has its share of
     /// `max_connections` already.
     pub async fn connect(self: &Rc<Self>, picked: &Picked, latest: Instant) -> Result<Connection, Fault> {
-        if picked.backend.protocol.get() == Protocol::H2 {
+        if picked.backend.protocol.get() == Protocol::Http2 {
             return self.stream_of_new(picked, latest).await;
         }
         let place = self.place(picked)?;
@@ -298,10 +308,28 @@ impl Upstreams {
         Ok(Place::take(picked, &self.open))
     }
 
-    /// Connects to `picked` by `due`.
+    /// A connection to `picked`, sealed if its pool's are, and the scheme of what goes over it.
     async fn dial(&self, picked: &Picked, due: Instant) -> Result<(Wire, Scheme), Fault> {
         let stream = self.ring.connect(&picked.backend.to, due).await?;
-        Ok((stream.into(), Scheme::HTTP))
+        let Some(tls) = picked.backend.tls() else { return Ok((stream.into(), Scheme::HTTP)) };
+        // In a box: who has no TLS has not its future either.
+        let sealed = Box::pin(self.sealing.seal(&self.ring, stream, &tls, due, picked)).await?;
+        Ok((Wire::Layered(Box::new(sealed)), Scheme::HTTPS))
+    }
+
+    /// The ring has turned.
+    pub fn begin_turn(&self) {
+        self.sealing.turns.begin();
+    }
+
+    /// Whether a handshake waits for the ring's next turn.
+    pub fn wait_for_turn(&self) -> bool {
+        self.sealing.turns.are_waited_for()
+    }
+
+    /// What handshakes with backends have come to since the last call.
+    pub fn take_handshakes(&self) -> Vec<Handshake> {
+        self.sealing.come_to.take()
     }
 
     /// Keeps a connection for the next exchange, if its backend still gets any. `timeout`: what the

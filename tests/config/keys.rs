@@ -54,13 +54,11 @@ const NOT_BUILT: &[(&str, &str, &str, Option<&str>)] = &[
     ("[[listener]]", "proxy_protocol", "\"required\"", Some("\"off\"")),
     ("[[listener]]", "requests_per_s_per_client", "1", Some("0")),
     ("[[listener]]", "limit_key", "\"header:X\"", Some("\"client\"")),
-    ("[[listener]]", "tls", "{}", None),
     ("[[route]]", "timeouts", "{}", None),
     ("[pool.app]", "hash_on", "\"path\"", Some("\"client\"")),
     ("[pool.app]", "max_in_flight", "1", Some("0")),
     ("[pool.app]", "max_queue", "1", Some("0")),
     ("[pool.app]", "queue_timeout", "\"2s\"", Some("\"1000ms\"")),
-    ("[pool.app]", "tls", "{}", None),
     ("[pool.app]", "adaptive_limit", "{}", None),
     ("[pool.app]", "sticky", "{}", None),
     ("[pool.app.upstream]", "max_age", "\"1s\"", Some("\"0h\"")),
@@ -100,7 +98,6 @@ fn words_that_are_not_built_yet_are_faults_with_those_that_are() {
         ("[pool.app]", "policy = \"maglev\"", "pool.app.policy", "\"ip_hash\" or \"random_two\""),
         ("[pool.app]", "policy = \"peak_ewma\"", "pool.app.policy", "\"ip_hash\" or \"random_two\""),
         ("[pool.app]", "health.type = \"grpc\"", "pool.app.health.type", "use \"tcp\" or \"http\""),
-        ("[pool.app.upstream]", "protocol = \"h2\"", "pool.app.upstream.protocol", "use \"http1\""),
     ] {
         let text = with_line(header, line);
         let at = text.lines().position(|l| l == line).unwrap() + 1;

@@ -1,8 +1,8 @@
 //! Which connections exchanges share, how many there are, and when they are closed.
 
 use crate::backend::H2Backend;
-use crate::harness::{Client, Load, Weir, wait_until};
 use crate::h2_pool;
+use crate::harness::{Client, Load, Weir, wait_until};
 use h2::server::Builder;
 use http::Response;
 use std::sync::Arc;

@@ -101,7 +101,8 @@ fn bodies_of_every_length_and_framing_pass_both_ways() {
     for len in [0, 1, 100, 16_384, 65_535, 65_536, 70_000, 1 << 20, 5 << 20] {
         let body = pattern(len);
         let mut client = weir.client();
-        let mut request = format!("POST /l HTTP/1.1\r\nHost: h\r\nContent-Length: {len}\r\n\r\n").into_bytes();
+        let mut request =
+            format!("POST /l HTTP/1.1\r\nHost: h\r\nContent-Length: {len}\r\n\r\n").into_bytes();
         request.extend_from_slice(&body);
         let answer = ask_while_reading(&mut client, request);
         assert!(answer == body, "{len} bytes, with a length: {}", answer.len());

@@ -1,5 +1,6 @@
 //! What a pool is: its backends, and what is done about them. Defaults as everywhere in the model.
 
+use super::tls::{PoolTls, Protocol};
 use crate::time::Micros;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,6 +31,8 @@ pub struct Pool {
     /// Where requests go when no backend of this pool is usable, an index into [`Config::pools`]. Never
     /// leads back to this pool.
     pub fallback: Option<usize>,
+    /// `[pool.NAME.tls]`; `None`: connections to the backends begin with requests.
+    pub tls: Option<PoolTls>,
 }
 
 /// `[pool.NAME.retry]`: what is tried again, and how often.
@@ -176,7 +179,8 @@ impl Default for Timeouts {
 /// `[pool.NAME.upstream]`: connections to the backends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upstream {
-    /// What the backends are spoken to in.
+    /// What is spoken with the backends: in HTTP/2 exchanges share connections. Without TLS it begins at once (prior
+    /// knowledge, RFC 9113 §3.3).
     pub protocol: Protocol,
     /// Idle connections kept to one backend, over all shards.
     pub idle_per_backend: usize,
@@ -189,30 +193,10 @@ pub struct Upstream {
 impl Default for Upstream {
     fn default() -> Self {
         Self {
-            protocol: Protocol::default(),
+            protocol: Protocol::Http1,
             idle_per_backend: 256,
             idle_timeout: Micros::from_s(4),
             max_connections: 0,
-        }
-    }
-}
-
-/// `upstream.protocol`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Protocol {
-    /// HTTP/1.1: an exchange has a connection to itself.
-    #[default]
-    Http1,
-    /// HTTP/2: exchanges share connections. Without TLS it is spoken with prior knowledge.
-    H2,
-}
-
-impl Protocol {
-    /// Its word in the configuration.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Http1 => "http1",
-            Self::H2 => "h2",
         }
     }
 }
