@@ -27,7 +27,7 @@
 //! | [`mesh`] | mailboxes and doorbells between cores |
 //! | [`wire`] | what a connection's bytes go over: a socket, or a layer above one |
 //! | [`tls`] | TLS: certificates, who is believed, and rustls driven over the ring |
-//! | [`streams`] | HTTP/2 connections, driven over a wire |
+//! | [`streams`] | HTTP/2 connections: each stream a layer that speaks HTTP/1.1 |
 //! | [`upstream`] | a shard's connections to backends |
 //! | [`proxy`] | the life of one downstream connection |
 //! | [`shard`] | a pinned core: executor, accept loops, mailbox loop |

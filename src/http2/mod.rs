@@ -14,12 +14,15 @@
 //! | `request.rs` | a client's request as an HTTP/1.1 head |
 //! | `answer.rs` | an HTTP/1.1 answer's head as fields |
 //! | `client.rs` | heads on the way to a backend, and back |
+//! | `frames.rs`, `meter.rs` | what a connection's frames cost, and when it is a flood |
 
 mod answer;
 mod client;
 mod decoding;
 mod encoding;
 mod fields;
+mod frames;
+mod meter;
 mod request;
 
 #[cfg(test)]
@@ -32,4 +35,5 @@ pub use client::{
 pub use decoding::{Decoded, Decoding};
 pub use encoding::{BadData, Encoding};
 pub use fields::{fields_of_lines, is_for_one_connection, write_line};
+pub use meter::{Flood, Meter};
 pub use request::{Malformed, RequestFields, write_request_head};
