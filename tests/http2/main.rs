@@ -7,6 +7,7 @@
 //! | `upstream.rs` | what passes to HTTP/2 backends and back |
 //! | `shared.rs` | which connections exchanges share, and how many |
 //! | `endings.rs` | backends that go away, refuse, misbehave |
+#![allow(unreachable_pub)]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "../harness/mod.rs"]

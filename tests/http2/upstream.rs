@@ -128,7 +128,7 @@ fn ask_while_reading(client: &mut Client, request: Vec<u8>) -> Vec<u8> {
         // It began before all of the request had been sent.
         *client = Client::connect(client_address(client));
     }
-    answer.body.data
+    answer.body
 }
 
 fn client_address(client: &Client) -> std::net::SocketAddr {
@@ -155,7 +155,7 @@ fn trailers_pass_both_ways() {
          3\r\nabc\r\n0\r\nX-Sum: 42\r\n\r\n",
     );
     assert_eq!((answer.status, answer.text().as_str()), (200, "abc"));
-    let trailers = &answer.body.trailers;
+    let trailers = &answer.trailers;
     assert_eq!((trailers.get("Grpc-Status"), trailers.get("X-Got")), (Some("0"), Some("42")));
 }
 
@@ -176,7 +176,7 @@ fn grpc_is_asked_for_trailers_and_keeps_them_beside_a_length() {
         "POST /s/m HTTP/1.1\r\nHost: h\r\nContent-Type: application/grpc+proto\r\nContent-Length: 0\r\n\r\n",
     );
     assert_eq!(backend.last().headers()["te"], "trailers");
-    assert_eq!((answer.text().as_str(), answer.body.trailers.get("Grpc-Status")), ("abc", Some("7")));
+    assert_eq!((answer.text().as_str(), answer.trailers.get("Grpc-Status")), ("abc", Some("7")));
 }
 
 #[test]
