@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 /// A request and the way to answer it.
@@ -39,7 +39,7 @@ struct Shared {
     /// Streams open now, and the most that there were at once, for each connection.
     streams: Mutex<Vec<(usize, usize)>>,
     received: Mutex<Vec<Parts>>,
-    going: Notify,
+    going: watch::Sender<usize>,
 }
 
 /// A server on loopback.
@@ -117,7 +117,7 @@ impl H2Backend {
 
     /// Has all connections say that they go away, and end with the streams that they have.
     pub fn go_away(&self) {
-        self.shared.going.notify_waiters();
+        self.shared.going.send_modify(|times| *times += 1);
     }
 
     /// The address as weir's configuration has it.
@@ -253,9 +253,10 @@ async fn serve(
     handler: &Handler,
     shared: &Arc<Shared>,
 ) {
+    let mut going = shared.going.subscribe();
     loop {
         let accepted = tokio::select! {
-            () = shared.going.notified() => {
+            _ = going.changed() => {
                 connection.graceful_shutdown();
                 continue;
             }

@@ -254,7 +254,7 @@ fn a_websocket_is_an_extended_connect_where_the_backend_takes_one() {
     let head = String::from_utf8(client.wire.head().unwrap().unwrap()).unwrap();
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     // The example of RFC 6455 §1.3.
-    assert!(head.contains("Sec-Websocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{head}");
+    assert!(head.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{head}");
     let request = backend.last();
     assert_eq!((request.method().as_str(), request.uri().path()), ("CONNECT", "/chat"));
     assert!(!request.headers().contains_key("sec-websocket-key"));
