@@ -31,7 +31,13 @@ fn a_request_says_the_same_in_http_2() {
     for (case, head, method, uri, body) in [
         ("origin form", "GET /a?b HTTP/1.1\r\nHost: h:1\r\n\r\n", "GET", "http://h:1/a?b", "Nothing"),
         ("a body", "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 7\r\n\r\n", "PUT", "http://h/", "Length(7)"),
-        ("no body", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", "POST", "http://h/", "Nothing"),
+        (
+            "no body",
+            "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
+            "POST",
+            "http://h/",
+            "Nothing",
+        ),
         ("asterisk", "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", "OPTIONS", "http://h*", "Nothing"),
         ("a word of its own", "PURGE /x HTTP/1.1\r\nHost: h\r\n\r\n", "PURGE", "http://h/x", "Nothing"),
         ("IPv6", "GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", "GET", "http://[::1]:80/", "Nothing"),
@@ -42,7 +48,9 @@ fn a_request_says_the_same_in_http_2() {
         assert_eq!(read.request.method(), method, "{case}");
         let uri_read = read.request.uri();
         let shown = match (uri_read.scheme(), uri_read.authority()) {
-            (Some(scheme), Some(authority)) => format!("{scheme}://{authority}{}", uri_read.path_and_query().unwrap()),
+            (Some(scheme), Some(authority)) => {
+                format!("{scheme}://{authority}{}", uri_read.path_and_query().unwrap())
+            }
             _ => uri_read.to_string(),
         };
         assert_eq!(shown, uri, "{case}");
@@ -82,8 +90,9 @@ fn a_websocket_is_asked_for_where_it_may_be_and_any_other_upgrade_is_not() {
     let websocket = head("Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n");
     let allowed = Terms { extended_connect: true, ..PLAIN };
     let mut scratch = Fields::default();
-    let read_on =
-        |head: &str, terms: &Terms, scratch: &mut Fields| read_backend_request(head.as_bytes(), terms, scratch);
+    let read_on = |head: &str, terms: &Terms, scratch: &mut Fields| {
+        read_backend_request(head.as_bytes(), terms, scratch)
+    };
     let read = read_on(&websocket, &allowed, &mut scratch).unwrap();
     assert_eq!(read.request.method(), "CONNECT");
     // RFC 6455 §1.3
