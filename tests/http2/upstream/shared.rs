@@ -1,7 +1,7 @@
 //! Which connections exchanges share, how many there are, and when they are closed.
 
-use crate::backend::H2Backend;
-use crate::h2_pool;
+use super::backend::H2Backend;
+use super::h2_pool;
 use crate::harness::{Client, Load, Weir, wait_until};
 use h2::server::Builder;
 use http::Response;

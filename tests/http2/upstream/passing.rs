@@ -1,8 +1,8 @@
 //! What passes to HTTP/2 backends and back: heads, bodies, trailers, interim responses, both ways at once.
 
-use crate::backend::{H2Backend, send};
+use super::backend::{H2Backend, send};
+use super::{h2_pool, in_front_of, pattern};
 use crate::harness::{Client, Weir, wait_until};
-use crate::{h2_pool, in_front_of, pattern};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! HTTP/2 backends that go away, refuse, fall silent or talk nonsense: each costs its exchanges at most.
 
-use crate::backend::H2Backend;
-use crate::frames;
+use super::backend::H2Backend;
+use super::frames;
+use super::{h2_pool, in_front_of};
 use crate::harness::{Backend, Client, Load, Response, Weir, answers, wait_until};
-use crate::{h2_pool, in_front_of};
 use h2::Reason;
 use http::Response as Head;
 use std::sync::Arc;
@@ -173,7 +173,7 @@ fn a_backend_that_falls_silent_costs_its_exchanges_and_the_next_get_another_conn
 
 #[test]
 fn backends_that_restart_under_load_lose_no_get() {
-    let answer = |exchange: crate::backend::Exchange| async move {
+    let answer = |exchange: super::backend::Exchange| async move {
         tokio::time::sleep(Duration::from_millis(1)).await;
         exchange.answer(Head::new(()), "ok").await;
     };
