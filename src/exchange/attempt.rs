@@ -212,6 +212,7 @@ mod tests {
             truncated: true,
             response_timeout: true,
             statuses: vec![500, 503],
+            grpc: vec![],
         };
         Retry { attempts, on, ..Retry::default() }
     }

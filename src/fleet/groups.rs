@@ -8,7 +8,7 @@
 //! from now on takes nobody out by being new: who was up is up until it has failed `fall` times. No socket and no clock here:
 //! `prober` has the tasks, `probe` the checks, `health` the judgement.
 
-use super::check::{BadCheck, Prepared};
+use super::check::{BadCheck, Carrier, Prepared};
 use super::roster::{Member, Roster};
 use super::status::Will;
 use crate::balance::BackendId;
@@ -247,7 +247,7 @@ fn checked(before: Before, last: Option<&Group>, series: &Series, rule: Rule, no
 }
 
 fn series(member: &Member, health: &Health) -> Result<(Series, Prepared), BadCheck> {
-    let prepared = Prepared::new(&health.check, &member.written)?;
+    let prepared = Prepared::new(health, &member.written, Carrier::default())?;
     let host = prepared.names_backend(health).then(|| member.written.clone());
     let address = at_port(&member.address, health.port);
     Ok((Series { address, health: health.clone(), host }, prepared))

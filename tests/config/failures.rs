@@ -13,6 +13,7 @@ const NONE: RetryOn = RetryOn {
     truncated: false,
     response_timeout: false,
     statuses: Vec::new(),
+    grpc: Vec::new(),
 };
 
 #[test]

@@ -6,10 +6,12 @@
 //! reference to a pool is its index in [`Config::pools`], so nothing can dangle.
 
 mod error_pages;
+mod grpc;
 mod pool;
 mod records;
 
 pub use error_pages::{Answers, ErrorPage, ErrorPages, PageBody};
+pub use grpc::GrpcStatus;
 pub use pool::*;
 pub use records::*;
 
