@@ -207,18 +207,15 @@ mod tests {
 
     #[test]
     fn a_failure_says_what_the_server_said() {
-        let none = GrpcAnswer { http_status: 200, content_type: Some(b"application/grpc"), ..GrpcAnswer::default() };
+        let none =
+            GrpcAnswer { http_status: 200, content_type: Some(b"application/grpc"), ..GrpcAnswer::default() };
         for (case, answer, said) in [
             (
                 "no such method",
                 GrpcAnswer { status: Some(b"12"), message: Some(b"Method%20not%20found!"), ..none },
                 "gRPC status unimplemented: Method not found!",
             ),
-            (
-                "no such service",
-                GrpcAnswer { status: Some(b"5"), ..none },
-                "gRPC status not-found",
-            ),
+            ("no such service", GrpcAnswer { status: Some(b"5"), ..none }, "gRPC status not-found"),
             (
                 "no more than a line of it",
                 GrpcAnswer { status: Some(b"14"), message: Some(b"a%0Ab%zz%"), ..none },

@@ -14,9 +14,7 @@ mod tests_http2;
 
 use crate::config::Destination;
 use crate::fleet::{Passes, Prepared, Question};
-use crate::health::{
-    GRPC_ANSWER_MAX, GrpcAnswer, ProbeFailure, body_contains, judge_grpc, status_matches,
-};
+use crate::health::{GRPC_ANSWER_MAX, GrpcAnswer, ProbeFailure, body_contains, judge_grpc, status_matches};
 use crate::time::Micros;
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -31,6 +29,7 @@ use std::io;
 use std::rc::{Rc, Weak};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 /// How much of an answer's body is searched for `body_contains`.
@@ -73,18 +72,17 @@ impl Question {
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let (tasks, stream) = (Tasks::default(), TokioIo::new(stream));
-        let request: Request<Full<Bytes>> =
-            self.request.clone().map(|body| Full::new(Bytes::from(body)));
+        let request: Request<Full<Bytes>> = self.request.clone().map(|body| Full::new(Bytes::from(body)));
         // The sender lives until the answer is judged: a connection ends without one.
         if self.carrier.http2 {
             let (mut sender, connection) =
                 conn::http2::handshake(tasks.handle(), stream).await.map_err(failure)?;
-            tasks.spawn(connection);
-            self.judge(sender.send_request(request).await.map_err(failure)?).await
+            let ended = tasks.spawn(connection);
+            self.judge(answered(sender.send_request(request).await, ended).await?).await
         } else {
             let (mut sender, connection) = conn::http1::handshake(stream).await.map_err(failure)?;
-            tasks.spawn(connection);
-            self.judge(sender.send_request(request).await.map_err(failure)?).await
+            let ended = tasks.spawn(connection);
+            self.judge(answered(sender.send_request(request).await, ended).await?).await
         }
     }
 
@@ -114,8 +112,30 @@ impl Tasks {
         Handle(Rc::downgrade(&self.0))
     }
 
-    fn spawn(&self, task: impl Future + 'static) {
-        self.handle().execute(task);
+    /// Drives a connection; how it ended.
+    fn spawn(&self, connection: impl Future<Output = hyper::Result<()>> + 'static) -> Ended {
+        let (sender, ended) = oneshot::channel();
+        self.handle().execute(async move { sender.send(connection.await) });
+        ended
+    }
+}
+
+/// How a connection ended, once it has.
+type Ended = oneshot::Receiver<hyper::Result<()>>;
+
+/// The answer; what is known of it if there is none. A request that was given up because its connection ended knows
+/// nothing of why.
+async fn answered(
+    response: hyper::Result<Response<Incoming>>,
+    ended: Ended,
+) -> Result<Response<Incoming>, ProbeFailure> {
+    match response {
+        Ok(response) => Ok(response),
+        Err(error) if error.is_canceled() => Err(match ended.await {
+            Ok(Err(cause)) => failure(cause),
+            Ok(Ok(())) | Err(_) => failure(error),
+        }),
+        Err(error) => Err(failure(error)),
     }
 }
 

@@ -71,13 +71,9 @@ fn an_answer_is_judged_by_its_status_and_body() {
 fn nobody_there_and_nobody_answering_are_told_apart_and_take_no_longer_than_the_timeout() {
     let limit = Micros::from_ms(50);
     for check in [Check::Tcp, Check::Http(http_check())] {
-        assert_eq!(
-            run(&check, &tcp(closed_port()), Micros::from_s(10)),
-            Err(ProbeFailure::ConnectRefused)
-        );
+        assert_eq!(run(&check, &tcp(closed_port()), Micros::from_s(10)), Err(ProbeFailure::ConnectRefused));
     }
-    let missing =
-        run(&Check::Tcp, &Destination::Unix("/nonexistent/weir.sock".into()), Micros::from_s(10));
+    let missing = run(&Check::Tcp, &Destination::Unix("/nonexistent/weir.sock".into()), Micros::from_s(10));
     assert!(matches!(missing, Err(ProbeFailure::ConnectFailed(_))), "{missing:?}");
     let hanging = FakeBackend::start(Answer::Hang);
     assert_eq!(run(&Check::Tcp, &tcp(hanging.address), Micros::from_s(10)), Ok(()));
@@ -139,10 +135,7 @@ fn a_unix_socket_is_checked_like_an_address() {
         stream.write_all(b"HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n").unwrap();
         read
     });
-    assert_eq!(
-        run(&Check::Http(http_check()), &Destination::Unix(path.clone()), Micros::from_s(10)),
-        Ok(())
-    );
+    assert_eq!(run(&Check::Http(http_check()), &Destination::Unix(path.clone()), Micros::from_s(10)), Ok(()));
     assert!(served.join().unwrap() > 0);
     std::fs::remove_file(path).unwrap();
 }
