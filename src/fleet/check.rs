@@ -3,11 +3,15 @@
 //! Here: [`Prepared`], made once for a backend and sent again and again. Not here: sending it (`control`'s
 //! probe), when (`groups`), and what follows (`health`).
 
-use crate::config::{BackendAddress, Check, GrpcCheck, Health, HttpCheck};
+use crate::config::{BackendAddress, Check, GrpcCheck, Health, HttpCheck, Protocol};
 use crate::health::{GRPC_HEALTH_PATH, grpc_question};
 use http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, TE, USER_AGENT};
 use http::uri::{PathAndQuery, Scheme};
 use http::{Method, Request, Uri};
+use rustls::ClientConfig;
+use rustls::client::Resumption;
+use rustls::pki_types::ServerName;
+use std::sync::Arc;
 
 /// Why a check's request cannot be sent.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +47,32 @@ pub(crate) struct Question {
 pub(crate) struct Carrier {
     /// It is HTTP/2's, with prior knowledge where there is no TLS to ask.
     pub(crate) http2: bool,
+    /// It is sealed.
+    pub(crate) tls: Option<Sealed>,
+}
+
+/// How a check's connection is sealed.
+#[derive(Clone, Debug)]
+pub(crate) struct Sealed {
+    /// The pool's rules.
+    pub(crate) config: Arc<ClientConfig>,
+    /// Whom the backend's certificate must name.
+    pub(crate) server_name: ServerName<'static>,
+}
+
+impl Carrier {
+    /// Makes the rules ready for checks: each shakes hands in full, or a session that goes on would hide that the
+    /// backend's certificate has run out; and asks for the one protocol that it is about to speak.
+    fn ready(mut self) -> Self {
+        if let Some(sealed) = &mut self.tls {
+            let mut config = ClientConfig::clone(&sealed.config);
+            config.resumption = Resumption::disabled();
+            let protocol = if self.http2 { Protocol::Http2 } else { Protocol::Http1 };
+            config.alpn_protocols = vec![protocol.alpn().as_bytes().to_vec()];
+            sealed.config = Arc::new(config);
+        }
+        self
+    }
 }
 
 /// Which answer passes.
@@ -69,7 +99,7 @@ impl Prepared {
                 (grpc_request(check, health, backend, &carrier)?, Passes::Serving, carrier)
             }
         };
-        Ok(Self::Request(Box::new(Question { request, passes, carrier })))
+        Ok(Self::Request(Box::new(Question { request, passes, carrier: carrier.ready() })))
     }
 
     /// Whether the request differs by the backend's address as it is written: in its Host.
@@ -119,12 +149,13 @@ fn grpc_request(
 }
 
 /// The request as HTTP/2 has it: the host stands in the target, and nothing is said of the connection.
-fn absolute(mut request: Request<Vec<u8>>, _: &Carrier) -> Result<Request<Vec<u8>>, BadCheck> {
+fn absolute(mut request: Request<Vec<u8>>, carrier: &Carrier) -> Result<Request<Vec<u8>>, BadCheck> {
     let host = request.headers_mut().remove(HOST);
     request.headers_mut().remove(CONNECTION);
     let host = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
     let path = request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
-    let uri = Uri::builder().scheme(Scheme::HTTP).authority(host).path_and_query(path);
+    let scheme = if carrier.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
+    let uri = Uri::builder().scheme(scheme).authority(host).path_and_query(path);
     *request.uri_mut() = uri.build().map_err(|_| BadCheck { key: "host", value: host.to_owned() })?;
     Ok(request)
 }

@@ -1,8 +1,8 @@
 //! One health check of one address: connect, perhaps shake hands, and one request and as much of its answer as
 //! is needed to judge.
 //!
-//! Here: [`Prepared`], the check made ready, and [`Prepared::run`]. Not here: when to check and what
-//! follows from it (`prober`, `health`). Each check has a connection of its own: that it can be made is
+//! Here: [`Prepared`], the check made ready, and [`Prepared::run`]; the words for what TLS says are in
+//! `unsealed.rs`. Not here: when to check and what follows from it (`prober`, `health`). Each check has a connection of its own: that it can be made is
 //! half of what is asked.
 
 #[cfg(test)]
@@ -11,6 +11,10 @@ mod tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests_http2;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests_tls;
+mod unsealed;
 
 use crate::config::Destination;
 use crate::fleet::{Passes, Prepared, Question};
@@ -31,6 +35,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+use unsealed::{is_of_tls, unsealed};
 
 /// How much of an answer's body is searched for `body_contains`.
 const BODY_MAX: usize = 64 << 10;
@@ -61,6 +67,13 @@ impl Prepared {
             _ => ProbeFailure::ConnectFailed(cause.to_string()),
         })?;
         let Self::Request(question) = self else { return Ok(()) };
+        let Some(sealed) = &question.carrier.tls else { return question.put(stream).await };
+        let connector = TlsConnector::from(sealed.config.clone());
+        let connected = connector.connect(sealed.server_name.clone(), stream).await;
+        let stream = connected.map_err(|cause| unsealed(&cause))?;
+        if question.carrier.http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+            return Err(ProbeFailure::Tls("the backend does not offer HTTP/2 (h2 by ALPN)".to_owned()));
+        }
         question.put(stream).await
     }
 }
@@ -191,6 +204,9 @@ async fn find(mut body: Incoming, needle: &str) -> Result<(), ProbeFailure> {
 
 fn failure(error: hyper::Error) -> ProbeFailure {
     let io = io_of(&error);
+    if let Some(cause) = io.filter(|cause| is_of_tls(cause)) {
+        return unsealed(cause);
+    }
     match io.map(io::Error::kind) {
         Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => ProbeFailure::Reset,
         Some(io::ErrorKind::UnexpectedEof) => ProbeFailure::Closed,

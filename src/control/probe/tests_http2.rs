@@ -179,7 +179,7 @@ fn a_grpc_check_asks_what_the_protocol_says() {
 
 #[test]
 fn an_http_check_over_http2_asks_and_judges_as_over_http1() {
-    let http2 = Carrier { http2: true };
+    let http2 = Carrier { http2: true, tls: None };
     let ok = Reply { status: 204, ..Reply::default() };
     let backend = Http2Backend::start(ok.clone());
     let check = HttpCheck { path: "/up?deep=1".into(), method: "OPTIONS".into(), ..http_check() };
@@ -226,7 +226,7 @@ fn a_server_that_does_not_speak_http2_fails_and_the_reason_says_so() {
     });
     let hanging = FakeBackend::start(Answer::Hang);
     for check in [grpc(""), Check::Http(http_check())] {
-        let http2 = || Carrier { http2: true };
+        let http2 = || Carrier { http2: true, tls: None };
         let found = run_over(http2(), &check, &tcp(address), LONG).unwrap_err();
         assert!(found.to_string().contains("not HTTP/2"), "{found}");
         let limit = Micros::from_ms(50);

@@ -32,6 +32,7 @@ use super::ids::Ids;
 use crate::balance::{BackendId, Traffic};
 use crate::config::{self, Config};
 use crate::topology::{ListenerPlan, PoolPlan, Topology};
+use rustls::ClientConfig;
 use std::sync::Arc;
 
 /// Shards that are alive, each with the generation that it was told last.
@@ -46,12 +47,21 @@ pub(crate) struct Pool {
     plan: Arc<PoolPlan>,
 }
 
+impl Pool {
+    /// How connections to its backends are sealed; `None`: they are not.
+    pub(crate) fn tls(&self) -> Option<&Arc<ClientConfig>> {
+        self.plan.tls.as_ref()
+    }
+}
+
 /// All there is.
 pub(crate) struct Roster {
     config: Arc<Config>,
     names: Addresses,
     pools: Vec<Pool>,
     listeners: Vec<Arc<ListenerPlan>>,
+    /// By pool.
+    sealing: Vec<Option<Arc<ClientConfig>>>,
     ids: Ids,
     /// By number: the places of the pool and of the backend in it.
     places: Vec<Option<(usize, usize)>>,
@@ -77,6 +87,7 @@ impl Roster {
             names: Addresses::new(),
             pools: Vec::new(),
             listeners: Vec::new(),
+            sealing: Vec::new(),
             ids: Ids::default(),
             places: Vec::new(),
             topology: Arc::default(),
@@ -101,6 +112,11 @@ impl Roster {
     /// The listeners, in the configuration's order.
     pub(crate) fn listeners(&self) -> &[Arc<ListenerPlan>] {
         &self.listeners
+    }
+
+    /// How connections to the backends are sealed, by pool.
+    pub(crate) fn sealing(&self) -> &[Option<Arc<ClientConfig>>] {
+        &self.sealing
     }
 
     /// The pools, in the configuration's order.
