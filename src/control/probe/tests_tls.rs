@@ -151,7 +151,7 @@ fn a_certificate_that_is_not_believed_fails_the_check_and_the_reason_says_why() 
         (
             "of another",
             server(&known, &["other.internal", "*.example.org"], &[]),
-            "TLS: the backend's certificate is for DnsName(\"other.internal\"), DnsName(\"*.example.org\"), not for app.internal (tls.server_name)",
+            "TLS: the backend's certificate is for other.internal, *.example.org, not for app.internal (tls.server_name)",
         ),
         (
             "no protocol in common",

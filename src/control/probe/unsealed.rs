@@ -60,12 +60,13 @@ fn certificate(cause: &CertificateError) -> String {
             )
         }
         CertificateError::NotValidYet => "the backend's certificate is not valid yet".to_owned(),
-        CertificateError::UnknownIssuer => {
+        // The latter: an authority of the same name has another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "the backend's certificate is issued by nobody in the pool's tls.ca (the system's, without one)"
                 .to_owned()
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
-            let names = presented.iter().take(NAMES_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let names = presented.iter().take(NAMES_MAX).map(bare).collect::<Vec<_>>().join(", ");
             let more = if presented.len() > NAMES_MAX { ", …" } else { "" };
             let whose = if names.is_empty() { "nobody".to_owned() } else { format!("{names}{more}") };
             format!(
@@ -77,6 +78,11 @@ fn certificate(cause: &CertificateError) -> String {
         CertificateError::Revoked => "the backend's certificate has been revoked".to_owned(),
         other => format!("the backend's certificate is not valid: {other}"),
     }
+}
+
+/// A name as it stands in the certificate: it comes as `DnsName("app.internal")`.
+fn bare(presented: &String) -> &str {
+    presented.split('"').nth(1).unwrap_or(presented)
 }
 
 fn in_days(days: u64) -> String {
