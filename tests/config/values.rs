@@ -183,7 +183,7 @@ fn faults_of_checks_are_found() {
         pool_with(&format!("[[pool.app.backend]]\naddress = \"unix:/x\"\n[pool.app.health]\n{rest}"))
     };
     for (text, key, wrong, remedy) in [
-        ("type = \"udp\"", "type", "not known", "\"tcp\" or \"http\""),
+        ("type = \"udp\"", "type", "not known", "\"http\" or \"grpc\""),
         ("type = \"tcp\"\npath = \"/\"", "path", "only connects", "type = \"http\""),
         ("type = \"tcp\"\nservice = \"a\"", "service", "part of gRPC's", "type = \"grpc\""),
         ("service = \"a\"", "service", "part of gRPC's", "type = \"grpc\""),
