@@ -3,7 +3,7 @@
 //! Here: [`Prepared`], made once for a backend and sent again and again. Not here: sending it (`control`'s
 //! probe), when (`groups`), and what follows (`health`).
 
-use crate::config::{BackendAddress, Check, GrpcCheck, Health, HttpCheck, Protocol};
+use crate::config::{BackendAddress, Check, GrpcCheck, Health, HttpCheck};
 use crate::health::{GRPC_HEALTH_PATH, grpc_question};
 use http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, TE, USER_AGENT};
 use http::uri::{PathAndQuery, Scheme};
@@ -67,8 +67,7 @@ impl Carrier {
         if let Some(sealed) = &mut self.tls {
             let mut config = ClientConfig::clone(&sealed.config);
             config.resumption = Resumption::disabled();
-            let protocol = if self.http2 { Protocol::Http2 } else { Protocol::Http1 };
-            config.alpn_protocols = vec![protocol.alpn().as_bytes().to_vec()];
+            config.alpn_protocols = vec![if self.http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
             sealed.config = Arc::new(config);
         }
         self
