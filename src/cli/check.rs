@@ -86,7 +86,19 @@ fn of_clients(listener: &config::Listener) -> String {
     let trusted = if trusted.is_empty() { "nobody".to_owned() } else { trusted.join(" ") };
     let via = listener.via.as_ref().map_or("no Via".to_owned(), |via| format!("Via {via}"));
     let ids = listener.request_id.as_ref().map_or(String::new(), |field| format!(", ids in {field}"));
-    format!("http, forwarded {forwarded}, {via}, trusts {trusted}{ids}")
+    let last = lasting(listener.max_age, listener.max_requests);
+    format!("http, forwarded {forwarded}, {via}, trusts {trusted}{ids}{last}")
+}
+
+/// How long connections go on, behind what else is said; nothing if that has no limit.
+fn lasting(max_age: Micros, max_requests: u32) -> String {
+    let requests = if max_requests == 1 { "1 request".to_owned() } else { format!("{max_requests} requests") };
+    match (max_age.is_zero(), max_requests) {
+        (true, 0) => String::new(),
+        (false, 0) => format!(", connections last {max_age}"),
+        (true, _) => format!(", connections last {requests}"),
+        (false, _) => format!(", connections last {max_age} or {requests}"),
+    }
 }
 
 /// Which traces are sampled, and where they go.
@@ -138,7 +150,8 @@ fn host_shown(host: &Option<HostPattern>) -> String {
 
 fn pool(pool: &Pool) -> Vec<String> {
     let checked = pool.health.as_ref().map_or("not checked".to_owned(), health);
-    vec![pool.name.clone(), pool.policy.word().to_owned(), checked]
+    let last = lasting(pool.upstream.max_age, pool.upstream.max_requests);
+    vec![pool.name.clone(), pool.policy.word().to_owned(), format!("{checked}{last}")]
 }
 
 fn health(health: &Health) -> String {
@@ -337,6 +350,8 @@ pool = "app"
 request_id = "X-Request-Id"
 max_connections = 900
 max_connections_per_client = 20
+max_age = "1h"
+max_requests = 1000
 [[listener]]
 name = "local"
 address = "unix:/run/weir.sock"
@@ -358,6 +373,7 @@ panic_below = 0.3
 fallback = "api"
 [pool.app.upstream]
 max_connections = 50
+max_age = "90s"
 [pool.app.eject]
 latency_factor = 5
 [pool.app.retry]
@@ -386,13 +402,14 @@ path = "/up"
         let squeezed: Vec<String> =
             summary.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         for expected in [
-            "web 127.0.0.1:8080 http, forwarded append, Via weir, trusts nobody, ids in X-Request-Id",
+            "web 127.0.0.1:8080 http, forwarded append, Via weir, trusts nobody, ids in X-Request-Id, \
+             connections last 1h or 1000 requests",
             "1 % of traces, and those that a trusted proxy samples told to http://otel:4318/v1/traces",
             "local unix:/run/weir.sock http, forwarded off, no Via, trusts 10.0.0.0/8 fd00::1/128 unix:",
             "web *.example.org /api to api",
             "web all else to app",
             "local any host any path to api",
-            "app ip_hash not checked",
+            "app ip_hash not checked, connections last 90s",
             "api least_conn checked by GET /up every 2s, up after 2 passed, down after 3 failed",
             "a 10.0.0.1:80 weight 1",
             "app.internal:80 app.internal:80 weight 3, backup",

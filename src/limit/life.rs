@@ -7,8 +7,8 @@
 
 use crate::time::{Instant, Micros};
 
-/// Requests that a limit may name: as many as [`Life`] counts.
-pub const REQUESTS_MAX: u32 = (1 << COUNT_BITS) - 1;
+/// Requests that are counted; the configuration allows no larger limit.
+const REQUESTS_MAX: u32 = (1 << COUNT_BITS) - 1;
 
 /// Bits of [`Life::count`] that count; those above them are the draw.
 const COUNT_BITS: u32 = 24;
@@ -24,7 +24,7 @@ const TICK_BITS: u32 = 14;
 pub struct LifeLimits {
     /// `max_age`
     pub max_age: Micros,
-    /// `max_requests`, at most [`REQUESTS_MAX`].
+    /// `max_requests`
     pub max_requests: u32,
 }
 
@@ -65,7 +65,7 @@ impl Life {
         Self { born: ticks(now), count: (draw as u32) << COUNT_BITS }
     }
 
-    /// It carries one request more. Beyond [`REQUESTS_MAX`] nothing is counted.
+    /// It carries one request more.
     #[inline]
     pub const fn count(&mut self) {
         if self.requests() < REQUESTS_MAX {

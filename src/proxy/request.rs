@@ -241,7 +241,7 @@ pub(super) fn take_request(client: &mut Client, rules: &ListenerRules) -> Result
             return Err(Refused::request(&bad, out));
         }
     };
-    let client = ClientAddress::new(upward.client.or(peer.address()));
+    let client = upward.client.map_or(peer.as_client(), |named| ClientAddress::new(Some(named)));
     begin(client.get(), marker.marks(), fields, upward.body_len as u64);
     // The router is of the same topology as the pools.
     let pool = rules.pool(&service.upstreams, upward.pool).ok_or_else(Refused::no_backend)?;

@@ -4,6 +4,7 @@ use super::Upstreams;
 use super::backend::{Backend, Failure};
 use super::pool::{Pool, log2_of};
 use crate::balance::BackendId;
+use crate::limit::Life;
 use crate::time::Micros;
 use crate::wire::Wire;
 use std::cell::Cell;
@@ -68,13 +69,14 @@ pub struct Connection {
     /// What it goes over.
     pub stream: Wire,
     place: Place,
+    pub(super) life: Life,
     reused: bool,
     ends: bool,
 }
 
 impl Connection {
-    pub(super) fn new(stream: Wire, place: Place) -> Self {
-        Self { stream, place, reused: false, ends: false }
+    pub(super) fn new(stream: Wire, place: Place, life: Life) -> Self {
+        Self { stream, place, life, reused: false, ends: false }
     }
 
     /// It serves no further exchange: the backend would take the next request for the rest of this one.
