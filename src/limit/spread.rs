@@ -14,6 +14,9 @@ const ENOUGH: usize = 256;
 /// Of its own connections, how large a part the gap must exceed.
 const GAP_SHARE: usize = 8;
 
+/// Whatever the turnover, of so many accepts each is looked at in each window: what that costs is next to nothing.
+const LOOKS_MIN: usize = 16;
+
 /// For how long accepts are counted.
 const WINDOW: Micros = Micros::from_s(1);
 
@@ -31,14 +34,15 @@ pub struct Turnover {
 }
 
 impl Turnover {
-    /// One more was accepted; there are `own` now, with it. Whether connections last, and are few enough to look
-    /// for a shard that has fewer: of those that came within about a second at least half are still there.
+    /// One more was accepted; there are `own` now, with it. Whether to look for a shard that has fewer: there are
+    /// not too many, and they last, since at least half of those that came within about a second are still there;
+    /// or only a few have come.
     pub fn accepted(&mut self, own: usize, now: Instant) -> bool {
         if now.since(self.since) >= WINDOW {
             *self = Self { since: now, accepted: 0 };
         }
         self.accepted += 1;
-        own <= ENOUGH && self.accepted <= 2 * own
+        own <= ENOUGH && self.accepted <= LOOKS_MIN.max(2 * own)
     }
 }
 
@@ -72,7 +76,7 @@ mod tests {
         let at = |ms: u64| Instant::from_us(10_000_000 + ms * 1_000);
         // Three at a time that last 10 ms: a few a second are looked at.
         let looked = (0..1_000).filter(|ms| turnover.accepted(3, at(*ms))).count();
-        assert_eq!(looked, 6);
+        assert_eq!(looked, LOOKS_MIN);
         // All of these stay.
         let mut turnover = Turnover::default();
         assert_eq!((1..=1_000).filter(|own| turnover.accepted(*own, at(0))).count(), ENOUGH);

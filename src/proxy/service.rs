@@ -194,7 +194,7 @@ impl ListenerService {
     }
 
     /// It is in the topology no more: its connections end with their next answer.
-    pub(super) fn is_leaving(&self) -> bool {
+    pub fn is_leaving(&self) -> bool {
         self.leaving.get()
     }
 

@@ -7,7 +7,8 @@
 //! it, here or in the kernel. Loops come and go with their listeners. Sockets that a successor process
 //! accepts on as well are let go without a word to the kernel: what is done to a socket is done to both.
 
-use crate::limit::{Exceeded, OncePerSecond};
+use crate::limit::{Exceeded, OncePerSecond, Place, Turnover};
+use crate::mesh::Neighbours;
 use crate::proxy::{ListenerService, Service, serve};
 use crate::ring::{Acceptor, Fault, Stream, give_way};
 use crate::sys::socket::{ignore_new, is_waited_at};
@@ -58,10 +59,10 @@ enum Closing {
     HandedOver,
 }
 
-struct Door {
+pub(super) struct Door {
     acceptor: RefCell<Acceptor>,
     socket: Arc<OwnedFd>,
-    listener: Rc<ListenerService>,
+    pub(super) listener: Rc<ListenerService>,
     closing: Cell<Closing>,
     /// When it was last looked how long who is accepted has waited, and how long that was.
     delay: Cell<(Instant, Option<Micros>)>,
@@ -69,12 +70,16 @@ struct Door {
 
 /// A shard's accept loops.
 pub(super) struct Accepting {
-    service: Rc<Service>,
+    pub(super) service: Rc<Service>,
     /// Those whose loops still run.
-    doors: RefCell<Vec<Rc<Door>>>,
+    pub(super) doors: RefCell<Vec<Rc<Door>>>,
     connections_max: usize,
     /// When it was last looked who could make room.
     looked: Cell<Instant>,
+    pub(super) neighbours: Neighbours,
+    pub(super) turnover: RefCell<Turnover>,
+    /// What the neighbours were told last.
+    pub(super) told: Cell<usize>,
     said: Said,
 }
 
@@ -90,12 +95,15 @@ struct Said {
 
 impl Accepting {
     /// Without a loop yet.
-    pub(super) fn new(service: &Rc<Service>, connections_max: usize) -> Rc<Self> {
+    pub(super) fn new(service: &Rc<Service>, connections_max: usize, neighbours: Neighbours) -> Rc<Self> {
         Rc::new(Self {
             service: service.clone(),
             doors: RefCell::default(),
             connections_max,
             looked: Cell::default(),
+            neighbours,
+            turnover: RefCell::default(),
+            told: Cell::default(),
             said: Said::default(),
         })
     }
@@ -206,10 +214,10 @@ impl Accepting {
         self.service.stats.borrow_mut().accepted(delay);
         let peer = stream.peer();
         match door.listener.admit(peer) {
-            Ok(place) => {
-                let listener = door.listener.clone();
-                self.service.ring.spawn(serve(self.service.clone(), listener, stream.into(), peer, place));
-            }
+            Ok(place) => match self.lighter(door) {
+                Some(shard) => self.hand(shard, door, stream, peer, place),
+                None => self.begin(&door.listener, stream, peer, place),
+            },
             Err(exceeded) => {
                 stream.reset_on_close();
                 drop(stream);
@@ -217,6 +225,18 @@ impl Accepting {
             }
         }
         self.heed_room(door);
+    }
+
+    /// Serves a connection here.
+    pub(super) fn begin(
+        &self,
+        listener: &Rc<ListenerService>,
+        stream: Stream,
+        peer: Option<IpAddr>,
+        place: Option<Box<Place>>,
+    ) {
+        self.service.ring.spawn(serve(self.service.clone(), listener.clone(), stream.into(), peer, place));
+        self.tell_neighbours();
     }
 
     /// Where one is accepted at a time, takes some of those that wait as well: a turn may be long.
@@ -346,7 +366,7 @@ impl Door {
         delay
     }
 
-    fn is_closing(&self) -> bool {
+    pub(super) fn is_closing(&self) -> bool {
         self.closing.get() != Closing::No
     }
 
