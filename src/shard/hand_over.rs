@@ -21,7 +21,7 @@ impl Accepting {
         if self.neighbours.is_alone() {
             return None;
         }
-        let own = self.service.connections.get() + 1;
+        let own = self.service.connections.get() + self.neighbours.expected() + 1;
         let lasting = self.turnover.borrow_mut().accepted(own, self.service.ring.now());
         let ends = self.service.stage.get() != Stage::Serving || door.is_closing() || door.listener.is_leaving();
         if !lasting || ends {
@@ -82,7 +82,7 @@ impl Accepting {
 
     /// Whether one of another shard is still on its way.
     pub(super) fn is_expecting(&self) -> bool {
-        self.neighbours.is_expecting()
+        self.neighbours.expected() > 0
     }
 
     /// Says how many connections there are, if that has changed.
