@@ -92,7 +92,8 @@ fn of_clients(listener: &config::Listener) -> String {
 
 /// How long connections go on, behind what else is said; nothing if that has no limit.
 fn lasting(max_age: Micros, max_requests: u32) -> String {
-    let requests = if max_requests == 1 { "1 request".to_owned() } else { format!("{max_requests} requests") };
+    let requests =
+        if max_requests == 1 { "1 request".to_owned() } else { format!("{max_requests} requests") };
     match (max_age.is_zero(), max_requests) {
         (true, 0) => String::new(),
         (false, 0) => format!(", connections last {max_age}"),

@@ -135,7 +135,9 @@ impl Neighbours {
             self.loads[shard].leaving.store(true, Ordering::SeqCst);
         }
         match refused {
-            Refused::Full(ToShard::Connection(back)) | Refused::Closed(ToShard::Connection(back)) => Err(back),
+            Refused::Full(ToShard::Connection(back)) | Refused::Closed(ToShard::Connection(back)) => {
+                Err(back)
+            }
             // What comes back is what was sent.
             Refused::Full(_) | Refused::Closed(_) => Ok(()),
         }
@@ -165,7 +167,14 @@ mod tests {
     fn connection() -> Box<HandedOver> {
         let (socket, _) = std::os::unix::net::UnixStream::pair().unwrap();
         let socket = socket.into();
-        Box::new(HandedOver { listener: ListenerKey(1), socket, peer: None, place: None, from: 0, returned: false })
+        Box::new(HandedOver {
+            listener: ListenerKey(1),
+            socket,
+            peer: None,
+            place: None,
+            from: 0,
+            returned: false,
+        })
     }
 
     #[test]
@@ -209,8 +218,7 @@ mod tests {
             }
         });
         // Each shard but the last is claimed by three others, the last by four.
-        let expected: Vec<usize> =
-            shards.iter().map(Neighbours::expected).collect();
+        let expected: Vec<usize> = shards.iter().map(Neighbours::expected).collect();
         assert_eq!(expected, [100; 5]);
     }
 }

@@ -136,7 +136,11 @@ impl Totals {
         shard.accept_pauses += part.accept_pauses;
         shard.evicted += part.evicted;
         shard.lived_out.iter_mut().zip(part.lived_out).for_each(|(all, count)| *all += count);
-        shard.upstream_lived_out.iter_mut().zip(part.upstream_lived_out).for_each(|(all, count)| *all += count);
+        shard
+            .upstream_lived_out
+            .iter_mut()
+            .zip(part.upstream_lived_out)
+            .for_each(|(all, count)| *all += count);
         shard.handed_over += part.handed_over;
         shard.not_kept += part.not_kept;
         shard.connections = part.connections;

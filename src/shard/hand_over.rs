@@ -23,7 +23,8 @@ impl Accepting {
         }
         let own = self.service.connections.get() + self.neighbours.expected() + 1;
         let lasting = self.turnover.borrow_mut().accepted(own, self.service.ring.now());
-        let ends = self.service.stage.get() != Stage::Serving || door.is_closing() || door.listener.is_leaving();
+        let ends =
+            self.service.stage.get() != Stage::Serving || door.is_closing() || door.listener.is_leaving();
         if !lasting || ends {
             return None;
         }
@@ -71,7 +72,10 @@ impl Accepting {
         self.neighbours.claim_back(to);
         let sent = self.neighbours.send(to, Box::new(HandedOver { returned: true, ..connection }));
         if sent.is_err() {
-            tracing::warn!(shard = to, "a connection cannot be sent back to the shard that accepted it, and is closed");
+            tracing::warn!(
+                shard = to,
+                "a connection cannot be sent back to the shard that accepted it, and is closed"
+            );
         }
     }
 

@@ -182,10 +182,7 @@ fn rules(plan: &PoolPlan, shards: usize) -> PoolRules {
         timeouts: plan.timeouts,
         retry: plan.retry.clone(),
         idle_timeout: plan.upstream.idle_timeout,
-        life_limits: LifeLimits {
-            max_age: plan.upstream.max_age,
-            max_requests: plan.upstream.max_requests,
-        },
+        life_limits: LifeLimits { max_age: plan.upstream.max_age, max_requests: plan.upstream.max_requests },
         open_max: match plan.upstream.max_connections {
             0 => usize::MAX,
             total => share(total, shards),

@@ -79,19 +79,23 @@ fn connections_that_do_not_last_are_served_where_they_are_accepted() {
 #[test]
 fn a_connection_that_is_handed_over_keeps_its_place_under_the_limits_and_its_address() {
     let backend = Backend::http(answers::text("ok"));
-    let limited = pool_of(EIGHT_SHARDS, &[(&backend, "")], "").replace("pool = \"app\"\n", "pool = \"app\"\nmax_connections = 24\n");
+    let limited = pool_of(EIGHT_SHARDS, &[(&backend, "")], "")
+        .replace("pool = \"app\"\n", "pool = \"app\"\nmax_connections = 24\n");
     let weir = Weir::start(&limited);
     let held = clients(&weir, 24);
     spread(&weir, 24);
     assert!(handed_over(&weir) > 0.0);
-    let refused = |weir: &Weir| weir.metric("weir_connections_refused_total", &[("cause", "max_connections")]);
+    let refused =
+        |weir: &Weir| weir.metric("weir_connections_refused_total", &[("cause", "max_connections")]);
     // Its connect may fail already.
     drop(std::net::TcpStream::connect(weir.address("web")));
     wait_until("one more is refused", || refused(&weir) == 1.0);
     drop(held);
     spread(&weir, 0);
     clients(&weir, 24);
-    assert!(backend.received().iter().all(|request| request.fields.get("X-Forwarded-For") == Some("127.0.0.1")));
+    assert!(
+        backend.received().iter().all(|request| request.fields.get("X-Forwarded-For") == Some("127.0.0.1"))
+    );
 }
 
 #[test]
@@ -130,10 +134,8 @@ fn a_drain_among_connections_that_are_being_handed_over_loses_none() {
 #[test]
 fn a_takeover_among_connections_that_are_being_handed_over_loses_none() {
     let backend = Backend::http(answers::text("ok"));
-    let configuration = pool_of(EIGHT_SHARDS, &[(&backend, "")], "").replace(
-        "pool = \"app\"\n[pool",
-        "pool = \"app\"\nmax_requests = 5\n[pool",
-    );
+    let configuration = pool_of(EIGHT_SHARDS, &[(&backend, "")], "")
+        .replace("pool = \"app\"\n[pool", "pool = \"app\"\nmax_requests = 5\n[pool");
     let mut old = Weir::start(&configuration);
     let request = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
     let pause = Duration::from_millis(20);
