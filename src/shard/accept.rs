@@ -7,6 +7,7 @@
 //! it, here or in the kernel. Loops come and go with their listeners. Sockets that a successor process
 //! accepts on as well are let go without a word to the kernel: what is done to a socket is done to both.
 
+use super::securing::Securing;
 use crate::limit::{Exceeded, OncePerSecond, Place, Turnover};
 use crate::mesh::Neighbours;
 use crate::proxy::{ListenerService, Service, serve};
@@ -80,6 +81,7 @@ pub(super) struct Accepting {
     pub(super) turnover: RefCell<Turnover>,
     /// What the neighbours were told last.
     pub(super) told: Cell<usize>,
+    securing: Rc<Securing>,
     said: Said,
 }
 
@@ -104,6 +106,7 @@ impl Accepting {
             neighbours,
             turnover: RefCell::default(),
             told: Cell::default(),
+            securing: Rc::default(),
             said: Said::default(),
         })
     }
@@ -218,16 +221,12 @@ impl Accepting {
                 Some(shard) => self.hand(shard, door, stream, peer, place),
                 None => self.begin(&door.listener, stream, peer, place),
             },
-            Err(exceeded) => {
-                stream.reset_on_close();
-                drop(stream);
-                self.say_refused(door, exceeded, peer);
-            }
+            Err(exceeded) => self.refuse(&door.listener, stream, exceeded, peer),
         }
         self.heed_room(door);
     }
 
-    /// Serves a connection here.
+    /// Serves a connection here, once it is sealed where its listener has TLS.
     pub(super) fn begin(
         &self,
         listener: &Rc<ListenerService>,
@@ -235,8 +234,25 @@ impl Accepting {
         peer: Option<IpAddr>,
         place: Option<Box<Place>>,
     ) {
-        self.service.ring.spawn(serve(self.service.clone(), listener.clone(), stream.into(), peer, place));
+        match listener.tls() {
+            None => {
+                let served = serve(self.service.clone(), listener.clone(), stream.into(), peer, place);
+                self.service.ring.spawn(served);
+            }
+            Some(config) => match listener.admit_handshake(self.service.handshakes.get()) {
+                Ok(()) => {
+                    self.securing.begin(&self.service, listener.clone(), stream, config, peer, place);
+                }
+                Err(exceeded) => self.refuse(listener, stream, exceeded, peer),
+            },
+        }
         self.tell_neighbours();
+    }
+
+    fn refuse(&self, listener: &ListenerService, stream: Stream, exceeded: Exceeded, peer: Option<IpAddr>) {
+        stream.reset_on_close();
+        drop(stream);
+        self.say_refused(listener, exceeded, peer);
     }
 
     /// Where one is accepted at a time, takes some of those that wait as well: a turn may be long.
@@ -332,10 +348,10 @@ impl Accepting {
         true
     }
 
-    fn say_refused(&self, door: &Door, exceeded: Exceeded, peer: Option<IpAddr>) {
+    fn say_refused(&self, listener: &ListenerService, exceeded: Exceeded, peer: Option<IpAddr>) {
         let once = &self.said.refused[exceeded as usize];
         if let Some(times) = once.count(self.service.ring.now()) {
-            let (listener, limit) = (door.listener.name(), exceeded.label());
+            let (listener, limit) = (listener.name(), exceeded.label());
             let peer = peer.map_or_else(|| "unix".to_owned(), |address| address.to_canonical().to_string());
             tracing::warn!(
                 listener,

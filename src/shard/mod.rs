@@ -5,6 +5,7 @@
 
 mod accept;
 mod hand_over;
+mod securing;
 mod shift;
 mod start;
 
