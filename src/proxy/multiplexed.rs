@@ -85,6 +85,7 @@ impl Client {
 
 impl Serves for Client {
     fn serve(&self, stream: Wire) {
+        self.count_request();
         let (service, listener) = (self.service.clone(), self.listener.clone());
         self.service.ring.spawn(serve_stream(service, listener, stream, self.peer.address()));
     }

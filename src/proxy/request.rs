@@ -252,7 +252,7 @@ pub(super) fn take_request(client: &mut Client, rules: &ListenerRules) -> Result
             return Err(Refused::request(&bad, out).for_grpc(grpc));
         }
     };
-    let client = ClientAddress::new(upward.client.or(peer.address()));
+    let client = upward.client.map_or(peer.as_client(), |named| ClientAddress::new(Some(named)));
     begin(client.get(), marker.marks(), fields, upward.body_len as u64);
     // The router is of the same topology as the pools.
     let for_grpc = |refused: Refused| refused.for_grpc(upward.facts.grpc);
