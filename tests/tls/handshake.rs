@@ -189,7 +189,7 @@ fn the_access_log_says_what_was_settled() {
     let lines = || std::fs::read_to_string(&log).unwrap_or_default();
     for (versions, expected) in [
         (&[&TLS12][..], "web TLSv1.2 TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 localhost\n"),
-        (&[&TLS13], "web TLSv1.3 TLS13_AES_256_GCM_SHA384 localhost\n"),
+        (&[&TLS13], "web TLSv1.3 TLS_AES_256_GCM_SHA384 localhost\n"),
     ] {
         let mut client = seal::client(weir.address("web"), &authority.client(versions, None));
         assert_eq!(client.get("/").status, 200);
