@@ -1,6 +1,7 @@
 //! One downstream connection: request after request until either side has enough.
 
 use super::exchange::After;
+use super::multiplexed::is_multiplexed;
 use super::peer::Peer;
 use super::refusal::{Ending, Refused};
 use super::request::{Input, Outgoing, take_request};
@@ -93,8 +94,8 @@ impl Client {
         place: Option<Box<Place>>,
     ) -> Self {
         let peer = Peer::new(address);
-        // A stream is no connection: it has no socket that is its alone.
-        if stream.number().is_some() {
+        // A stream is no connection.
+        if !is_multiplexed(&stream) {
             service.connections.set(service.connections.get() + 1);
         }
         let seat = service.seats.take(stream.number().unwrap_or(NO_SOCKET));
@@ -214,7 +215,7 @@ impl Drop for Client {
         // It has one only if the connection was cut off in the middle of an exchange.
         self.record_ended(Ended::Lost(Refusal::Stopped));
         self.service.seats.leave(self.seat);
-        if self.stream.number().is_some() {
+        if !is_multiplexed(&self.stream) {
             self.service.connections.set(self.service.connections.get() - 1);
         }
     }
