@@ -1,6 +1,7 @@
 //! One downstream connection: request after request until either side has enough.
 
 use super::exchange::After;
+use super::multiplexed::is_multiplexed;
 use super::peer::Peer;
 use super::refusal::{Ending, Refused};
 use super::request::{Input, Outgoing, take_request};
@@ -100,8 +101,8 @@ impl Client {
         place: Option<Box<Place>>,
     ) -> Self {
         let peer = Peer::new(address);
-        // A stream is no connection: it has no socket that is its alone.
-        if stream.number().is_some() {
+        // A stream is no connection.
+        if !is_multiplexed(&stream) {
             service.connections.set(service.connections.get() + 1);
         }
         let seat = service.seats.take(stream.number().unwrap_or(NO_SOCKET));
@@ -266,7 +267,7 @@ impl Drop for Client {
             self.service.stats.borrow_mut().lived_out(over);
         }
         self.service.seats.leave(self.seat);
-        if self.stream.number().is_some() {
+        if !is_multiplexed(&self.stream) {
             self.service.connections.set(self.service.connections.get() - 1);
         }
     }
