@@ -6,7 +6,7 @@
 use super::{WRONG, load, records, say, tell, warn};
 use crate::config::{
     self, Answers, Check, Config, Eject, Forwarded, Health, HostPattern, ListenAddress, OnShardLoss, Pool,
-    Retry, Route, Runtime,
+    Protocol, Retry, Route, Runtime,
 };
 use crate::ring::{self, RingRefused};
 use crate::serve::Account;
@@ -138,7 +138,8 @@ fn host_shown(host: &Option<HostPattern>) -> String {
 
 fn pool(pool: &Pool) -> Vec<String> {
     let checked = pool.health.as_ref().map_or("not checked".to_owned(), health);
-    vec![pool.name.clone(), pool.policy.word().to_owned(), checked]
+    let spoken = if pool.upstream.protocol == Protocol::Http2 { "HTTP/2" } else { "" };
+    vec![pool.name.clone(), pool.policy.word().to_owned(), checked, spoken.to_owned()]
 }
 
 fn health(health: &Health) -> String {
@@ -378,6 +379,24 @@ address = "unix:/run/api.sock"
 type = "http"
 path = "/up"
 "#;
+
+    #[test]
+    fn a_pool_that_speaks_http_2_says_so_and_what_it_may_take_is_counted() {
+        let config = |upstream: &str| {
+            let text = format!(
+                "[[listener]]\naddress = \"127.0.0.1:1\"\npool = \"app\"\n[pool.app.upstream]\n{upstream}\n\
+                 [[pool.app.backend]]\naddress = \"127.0.0.1:2\"\n"
+            );
+            config::parse(&text, "weir.toml").unwrap().config
+        };
+        let (plain, h2) = (config(""), config("protocol = \"h2\""));
+        assert!(
+            summary(&h2, &[0]).lines().any(|line| line.contains("least_conn") && line.ends_with("HTTP/2"))
+        );
+        assert!(!summary(&plain, &[0]).contains("HTTP/2"));
+        let more = config::worst_case_memory_bytes(&h2, 1) - config::worst_case_memory_bytes(&plain, 1);
+        assert!(more >= plain.runtime.max_connections as u64 * (128 << 10));
+    }
 
     #[test]
     fn the_summary_shows_every_part_as_weir_understands_it() {
