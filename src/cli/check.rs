@@ -6,7 +6,7 @@
 use super::{WRONG, load, records, say, seals, tell, warn};
 use crate::config::{
     self, Answers, Check, Config, Eject, Forwarded, Health, HostPattern, ListenAddress, OnShardLoss, Pool,
-    Retry, Route, Runtime,
+    Protocol, Retry, Route, Runtime,
 };
 use crate::ring::{self, RingRefused};
 use crate::serve::Account;
@@ -166,7 +166,8 @@ fn host_shown(host: &Option<HostPattern>) -> String {
 fn pool(pool: &Pool) -> Vec<String> {
     let checked = pool.health.as_ref().map_or("not checked".to_owned(), health);
     let last = lasting(pool.upstream.max_age, pool.upstream.max_requests);
-    vec![pool.name.clone(), pool.policy.word().to_owned(), format!("{checked}{last}")]
+    let spoken = if pool.upstream.protocol == Protocol::Http2 { "HTTP/2" } else { "" };
+    vec![pool.name.clone(), pool.policy.word().to_owned(), format!("{checked}{last}"), spoken.to_owned()]
 }
 
 fn health(health: &Health) -> String {

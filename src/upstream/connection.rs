@@ -112,7 +112,7 @@ impl Connection {
 
     /// Whether it serves no further exchange; a stream never does.
     pub(super) fn ends(&self) -> bool {
-        self.ends || matches!(*self.held, Held::Stream(_))
+        self.ends || self.is_shared()
     }
 
     /// How long it has lived; `None`: it is a stream, whose connection's life is not its own.
@@ -149,6 +149,11 @@ impl Connection {
             Held::Whole { .. } => self.reused,
             Held::Stream(fate) => fate.is_untouched() || self.reused && fate.is_its_connections(),
         }
+    }
+
+    /// Whether it is a stream, which the backend may refuse before it has begun with the request.
+    pub fn is_shared(&self) -> bool {
+        matches!(*self.held, Held::Stream(_))
     }
 
     /// Whose connection it is.

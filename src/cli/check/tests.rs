@@ -218,3 +218,21 @@ impl Drop for Certificates {
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
+
+#[test]
+fn a_pool_that_speaks_http_2_says_so_and_what_it_may_take_is_counted() {
+    let config = |upstream: &str| {
+        let text = format!(
+            "[[listener]]\naddress = \"127.0.0.1:1\"\npool = \"app\"\n[pool.app.upstream]\n{upstream}\n\
+             [[pool.app.backend]]\naddress = \"127.0.0.1:2\"\n"
+        );
+        config::parse(&text, "weir.toml").unwrap().config
+    };
+    let (plain, h2) = (config(""), config("protocol = \"h2\""));
+    assert!(
+        summary(&h2, &[0]).lines().any(|line| line.contains("least_conn") && line.ends_with("HTTP/2"))
+    );
+    assert!(!summary(&plain, &[0]).contains("HTTP/2"));
+    let more = config::worst_case_memory_bytes(&h2, 1) - config::worst_case_memory_bytes(&plain, 1);
+    assert!(more >= plain.runtime.max_connections as u64 * (128 << 10));
+}
