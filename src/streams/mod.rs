@@ -7,8 +7,14 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `io.rs` | a wire as `h2` wants it |
+//! | `client/` | connections to backends |
 //! | `server/` | connections of clients |
 
+mod client;
+mod io;
 mod server;
 
+pub use client::{ClientConnection, ClientStream, Driver, Fate, NotEstablished, STREAMS_MAX};
+pub use io::Io;
 pub use server::{Ended, ServerSettings, Serves, serve};

@@ -95,11 +95,12 @@ pub enum TlsVersion {
 }
 
 /// What is spoken inside TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
-    /// "h2"
+    /// "h2"; exchanges share a connection. Without TLS it is spoken with prior knowledge.
     Http2,
-    /// "http/1.1"
+    /// "http/1.1"; an exchange has a connection to itself.
+    #[default]
     Http1,
 }
 
@@ -109,6 +110,14 @@ impl Protocol {
         match self {
             Self::Http2 => "h2",
             Self::Http1 => "http/1.1",
+        }
+    }
+
+    /// Its word in `upstream.protocol`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Http2 => "h2",
+            Self::Http1 => "http1",
         }
     }
 }
