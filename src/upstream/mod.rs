@@ -19,8 +19,8 @@ pub use connection::{Connection, InFlight, Picked};
 pub use pool::{Pool, PoolRules};
 
 use crate::balance::{BackendId, Outcome, Traffic, View};
-use crate::metrics::Handshake;
 use crate::config::Protocol;
+use crate::metrics::Handshake;
 use crate::ring::{Fault, Ring};
 use crate::time::{Instant, Micros};
 use crate::topology::{BackendPlan, PoolPlan, Topology};
