@@ -1,7 +1,7 @@
 //! weir between a client and servers of gRPC's own library.
 
 use crate::harness::{Program, Weir, free_port, require, wait_up_to};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// The name that the servers' certificates have.
-pub const NAME: &str = "app.internal";
+const NAME: &str = "app.internal";
 
 /// Longest that a scenario may take: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -60,6 +60,8 @@ impl Seal {
         std::fs::create_dir_all(&dir).unwrap();
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Another name than what it issues, which would look as if it had signed itself.
+        params.distinguished_name.push(DnType::CommonName, "weir's tests");
         let key = KeyPair::generate().unwrap();
         let authority = params.self_signed(&key).unwrap();
         let issuer = Issuer::new(params, key);
