@@ -274,3 +274,6 @@ fn encoding(
         Some(_) | None => Ok(Encoding::Chunks),
     }
 }
+
+#[cfg(test)]
+mod tests;

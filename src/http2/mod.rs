@@ -13,8 +13,8 @@
 //! | `decoding.rs` | an HTTP/1.1 body as DATA and trailers |
 //! | `request.rs` | a client's request as an HTTP/1.1 head |
 //! | `answer.rs` | an HTTP/1.1 answer's head as fields |
-//! | `frames.rs`, `meter.rs` | what a connection's frames cost, and when it is a flood |
 //! | `client.rs` | heads on the way to a backend, and back |
+//! | `frames.rs`, `meter.rs` | what a connection's frames cost, and when it is a flood |
 
 mod answer;
 mod client;

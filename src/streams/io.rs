@@ -22,7 +22,7 @@ const UNSENT_MAX: usize = 64 << 10;
 const SPARE_MAX: usize = 16 << 10;
 
 /// A wire, read from and written to.
-pub struct Io {
+pub(super) struct Io {
     ring: Ring,
     wire: Wire,
     /// Received, and not read to its end.
@@ -35,7 +35,7 @@ pub struct Io {
 
 impl Io {
     /// Over this wire.
-    pub fn new(ring: &Ring, wire: Wire) -> Self {
+    pub(super) fn new(ring: &Ring, wire: Wire) -> Self {
         Self {
             ring: ring.clone(),
             wire,
@@ -48,7 +48,7 @@ impl Io {
     }
 
     /// When something came last.
-    pub fn heard(&self) -> Rc<Cell<Instant>> {
+    pub(super) fn heard(&self) -> Rc<Cell<Instant>> {
         self.heard.clone()
     }
 

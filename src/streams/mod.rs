@@ -7,7 +7,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `io.rs` | a wire as `h2` wants it |
+//! | `io.rs` | a wire as `h2` wants it, towards backends |
 //! | `client/` | connections to backends |
 //! | `server/` | connections of clients |
 
@@ -16,5 +16,4 @@ mod io;
 mod server;
 
 pub use client::{ClientConnection, ClientStream, Driver, Fate, NotEstablished, STREAMS_MAX};
-pub use io::Io;
 pub use server::{Ended, ServerSettings, Serves, serve};

@@ -19,10 +19,10 @@ pub struct Backend {
     id: BackendId,
     name: Box<str>,
     pub(super) to: Destination,
-    /// How connections to it are sealed.
-    tls: RefCell<Option<BackendTls>>,
     /// What it is spoken to in.
     pub(super) protocol: Cell<Protocol>,
+    /// How connections to it are sealed.
+    tls: RefCell<Option<BackendTls>>,
     pub(super) idle: RefCell<IdleConnections>,
     /// Its HTTP/2 connections.
     pub(super) shared: Shared,
@@ -43,8 +43,8 @@ impl Backend {
             id: plan.id,
             name: plan.name.as_str().into(),
             to: plan.address.clone(),
-            tls: RefCell::new(plan.tls.clone()),
             protocol: Cell::new(protocol),
+            tls: RefCell::new(plan.tls.clone()),
             idle: RefCell::new(IdleConnections::new(idle_max)),
             shared: Shared::default(),
             open: Cell::new(0),
@@ -74,7 +74,7 @@ impl Backend {
     pub(super) fn set_tls(&self, tls: Option<&BackendTls>) {
         if self.tls.borrow().as_ref() != tls {
             *self.tls.borrow_mut() = tls.cloned();
-            self.idle.borrow_mut().close_all();
+            self.close_idle();
         }
     }
 

@@ -126,14 +126,13 @@ impl Connection {
         self.made
     }
 
-    /// Whether a failure of its exchange may be no more than that of a connection that has served before: one that
-    /// died, or a stream of one that died or had no room for it.
+    /// Whether a failure of its exchange may be no more than that of a connection that has served before, and died;
+    /// or the backend has refused a stream, which another connection may have room for.
     pub fn is_reused(&self) -> bool {
-        self.reused
-            && match &*self.held {
-                Held::Whole { .. } => true,
-                Held::Stream(fate) => fate.is_its_connections(),
-            }
+        match &*self.held {
+            Held::Whole { .. } => self.reused,
+            Held::Stream(fate) => fate.is_untouched() || self.reused && fate.is_its_connections(),
+        }
     }
 
     /// Whose connection it is.

@@ -279,9 +279,9 @@ impl Upstreams {
         let place = self.place(picked)?;
         let due = self.ring.now().deadline(picked.pool.rules().timeouts.connect);
         match self.dial(picked, due.min(latest)).await {
-            Ok((wire, _)) => {
+            Ok((stream, _)) => {
                 picked.backend.reached();
-                Ok(Connection::new(wire, picked, place))
+                Ok(Connection::new(stream, picked, place))
             }
             Err(Fault::Os(errno)) if is_ours(errno) => Err(Fault::Os(FULL)),
             // It did not have the time that a connect has.
@@ -291,15 +291,6 @@ impl Upstreams {
                 Err(fault)
             }
         }
-    }
-
-    /// Connects to `picked` by `due`; sealed, if its pool's connections are.
-    async fn dial(&self, picked: &Picked, due: Instant) -> Result<(Wire, Scheme), Fault> {
-        let stream = self.ring.connect(&picked.backend.to, due).await?;
-        let Some(tls) = picked.backend.tls() else { return Ok((stream.into(), Scheme::HTTP)) };
-        // In a box: who has no TLS has not its future either.
-        let sealed = Box::pin(self.sealing.seal(&self.ring, stream, &tls, due, picked)).await?;
-        Ok((Wire::Layered(Box::new(sealed)), Scheme::HTTPS))
     }
 
     /// A place for one more connection to `picked`. It counts before the connection stands: connects under way do.
@@ -315,6 +306,15 @@ impl Upstreams {
             self.close_an_idle();
         }
         Ok(Place::take(picked, &self.open))
+    }
+
+    /// A connection to `picked`, sealed if its pool's are, and the scheme of what goes over it.
+    async fn dial(&self, picked: &Picked, due: Instant) -> Result<(Wire, Scheme), Fault> {
+        let stream = self.ring.connect(&picked.backend.to, due).await?;
+        let Some(tls) = picked.backend.tls() else { return Ok((stream.into(), Scheme::HTTP)) };
+        // In a box: who has no TLS has not its future either.
+        let sealed = Box::pin(self.sealing.seal(&self.ring, stream, &tls, due, picked)).await?;
+        Ok((Wire::Layered(Box::new(sealed)), Scheme::HTTPS))
     }
 
     /// The ring has turned.

@@ -183,7 +183,8 @@ impl Default for Timeouts {
 /// `[pool.NAME.upstream]`: connections to the backends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upstream {
-    /// What the backends are spoken to in.
+    /// What is spoken with the backends: in HTTP/2 exchanges share connections. Without TLS it begins at once (prior
+    /// knowledge, RFC 9113 §3.3).
     pub protocol: Protocol,
     /// Idle connections kept to one backend, over all shards.
     pub idle_per_backend: usize,
@@ -196,7 +197,7 @@ pub struct Upstream {
 impl Default for Upstream {
     fn default() -> Self {
         Self {
-            protocol: Protocol::default(),
+            protocol: Protocol::Http1,
             idle_per_backend: 256,
             idle_timeout: Micros::from_s(4),
             max_connections: 0,

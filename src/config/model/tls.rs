@@ -94,13 +94,12 @@ pub enum TlsVersion {
     Tls13,
 }
 
-/// What is spoken inside TLS.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What is spoken over a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// "h2"; exchanges share a connection. Without TLS it is spoken with prior knowledge.
+    /// "h2"
     Http2,
-    /// "http/1.1"; an exchange has a connection to itself.
-    #[default]
+    /// "http/1.1"
     Http1,
 }
 
@@ -110,14 +109,6 @@ impl Protocol {
         match self {
             Self::Http2 => "h2",
             Self::Http1 => "http/1.1",
-        }
-    }
-
-    /// Its word in `upstream.protocol`.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Http2 => "h2",
-            Self::Http1 => "http1",
         }
     }
 }

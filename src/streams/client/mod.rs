@@ -75,7 +75,7 @@ impl NotEstablished {
     pub fn fault(&self) -> Fault {
         match self {
             Self::TimedOut => Fault::TimedOut,
-            Self::Refused(_) => Fault::Os(libc::EPROTO),
+            Self::Refused(_) => Fault::Os(libc::EPROTONOSUPPORT),
             Self::Closed => Fault::Os(libc::ECONNRESET),
         }
     }

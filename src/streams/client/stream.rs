@@ -16,6 +16,7 @@ use crate::time::{Instant, Micros};
 use crate::wire::{Layer, Leaving, Secured};
 use bytes::Buf;
 use h2::client::ResponseFuture;
+use h2::ext::Protocol;
 use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
 use std::cell::RefCell;
@@ -100,11 +101,14 @@ impl ClientStream {
 pub struct Fate(Rc<State>);
 
 impl Fate {
-    /// Whether the stream was lost with its connection, or the backend had no room for it. That says nothing of the
-    /// exchange.
+    /// The backend has not begun with its request.
+    pub fn is_untouched(&self) -> bool {
+        self.0.ways.borrow().lost.is_some_and(|lost| lost.untouched)
+    }
+
+    /// Whether the stream was lost with its connection. That says nothing of its exchange.
     pub fn is_its_connections(&self) -> bool {
-        let lost = self.0.ways.borrow().lost;
-        lost.is_some_and(|lost| lost.untouched || self.0.connection.is_retired())
+        self.0.ways.borrow().lost.is_some() && self.0.connection.is_retired()
     }
 }
 
@@ -140,7 +144,7 @@ impl State {
     fn begin(&self, ways: &mut Ways, bytes: &[u8]) {
         let terms = self.connection.terms();
         let read = read_backend_request(bytes, &terms, &mut self.connection.scratch.borrow_mut());
-        let BackendRequest { len, request, mut body, expects } = match read {
+        let BackendRequest { len, mut request, mut body, expects } = match read {
             Ok(read) => read,
             Err(why) => {
                 ways.down = Down::Instead(why.answer());
@@ -148,6 +152,9 @@ impl State {
                 return;
             }
         };
+        if matches!(expects, Expects::WebSocket(_)) {
+            request.extensions_mut().insert(Protocol::from_static("websocket"));
+        }
         ways.sent_at = self.connection.ring.now();
         let (response, stream) = match self.connection.request(request, body.is_done()) {
             Ok(opened) => opened,
@@ -383,7 +390,7 @@ impl Drop for ClientStream {
         let State { connection, ways, .. } = &*self.0;
         let mut ways = ways.borrow_mut();
         let unanswered = matches!(ways.down, Down::Head(..));
-        let silent = connection.heard.get() < ways.sent_at;
+        let silent = connection.heard.get() <= ways.sent_at;
         if unanswered && silent && connection.ring.now().since(ways.sent_at) >= SILENCE {
             // Whoever comes next does not wait for what may be dead.
             connection.retire();
