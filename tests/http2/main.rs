@@ -12,6 +12,7 @@
 //! | `websocket.rs` | WebSocket by extended CONNECT |
 //! | `clients.rs` | clients of others: curl, h2load |
 //! | `upstream/` | HTTP/2 to backends |
+#![allow(unreachable_pub)]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
 mod clients;

@@ -33,6 +33,13 @@ struct Out {
     spare: Vec<u8>,
 }
 
+/// What of a send wakes who waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heeds {
+    Failure,
+    End,
+}
+
 /// A connection's bytes, both ways.
 pub(super) struct Carrier<'w> {
     ring: Ring,
@@ -107,16 +114,28 @@ impl<'w> Carrier<'w> {
         *self.unread.borrow_mut() = Some(chunk);
     }
 
-    /// Sends what was collected. Ready when nothing is on its way and nothing is collected.
+    /// Sends what was collected. Ready when nothing is on its way; but only if that fails does it wake anybody,
+    /// unless there is more that waits for it.
     ///
     /// # Errors
     /// It could not leave, or not in time.
     pub(super) fn push(&self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        self.send(cx, Heeds::Failure)
+    }
+
+    /// The same, and waits until all has left.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn drain(&self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        self.send(cx, Heeds::End)
+    }
+
+    fn send(&self, cx: &mut Context<'_>, heeds: Heeds) -> Poll<Result<(), Fault>> {
         let out = &mut *self.out.borrow_mut();
         loop {
             if let Some(sending) = &mut out.sending {
-                // It wakes nobody when all goes well, unless there is more that waits for it.
-                let sent = if out.collected.is_empty() {
+                let sent = if out.collected.is_empty() && heeds == Heeds::Failure {
                     ready!(sending.poll_failed(cx))
                 } else {
                     ready!(Pin::new(sending).poll(cx))
@@ -202,7 +221,7 @@ impl AsyncWrite for Io<'_> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.0.push(cx)).map_err(io_error)?;
+        ready!(self.0.drain(cx)).map_err(io_error)?;
         self.0.wire.shutdown_write();
         Poll::Ready(Ok(()))
     }
