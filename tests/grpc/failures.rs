@@ -80,3 +80,24 @@ fn servers_that_restart_under_load_lose_no_call_that_may_be_tried_again() {
     let told: Value = serde_json::from_str(told.trim().lines().last().unwrap()).unwrap();
     assert!(told["calls"].as_u64().unwrap() > 200, "{told}");
 }
+
+const EJECTS: &str = "policy = \"round_robin\"\n[pool.app.retry]\nattempts = 0\n[pool.app.eject]\n\
+                      consecutive_failures = 3\nerror_share = 0.0\nbase_time = \"1h\"";
+
+#[test]
+fn a_server_whose_calls_fail_is_ejected_and_one_that_only_refuses_is_not() {
+    for (status, name, ejected) in [(14, "UNAVAILABLE", true), (5, "NOT_FOUND", false)] {
+        let Some(scene) = Scene::start(None, 2, EJECTS) else { return };
+        for server in [0, 1] {
+            scene.set(server, &format!("{{\"failing\": {status}}}"));
+        }
+        for _ in 0..8 {
+            scene.run(&["fails", name, "was told to fail"]);
+        }
+        let out = || scene.weir.metric("weir_backend_state", &[("state", "ejected")]);
+        if ejected {
+            wait_until("one of the two is ejected", || out() == 1.0);
+        }
+        assert_eq!(out(), if ejected { 1.0 } else { 0.0 }, "{name}");
+    }
+}

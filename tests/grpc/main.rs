@@ -9,7 +9,7 @@
 //! | `checks.rs` | the health protocol as a check |
 //!
 //! The library comes from a registry (`grpcio`); where it is missing the tests are skipped with a line.
-#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, unreachable_pub)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "../harness/mod.rs"]
 mod harness;
