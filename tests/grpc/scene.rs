@@ -15,7 +15,7 @@ const NAME: &str = "app.internal";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A Python that has gRPC and its health protocol; `None`: there is none here.
-pub fn python() -> Option<PathBuf> {
+pub(crate) fn python() -> Option<PathBuf> {
     let python = match std::env::var_os("WEIR_GRPC_PYTHON") {
         Some(python) => PathBuf::from(python),
         // Where the gate puts it.
@@ -48,12 +48,12 @@ fn program(python: &Path, file: &str) -> Command {
 
 /// An authority's certificate, and one that it has issued for [`NAME`] and for loopback: files in a folder that
 /// goes with this.
-pub struct Seal {
+pub(crate) struct Seal {
     dir: PathBuf,
 }
 
 impl Seal {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("weir-grpc-{}-{number}", std::process::id()));
@@ -94,16 +94,16 @@ impl Drop for Seal {
 }
 
 /// A server of gRPC's own library. Killed when dropped.
-pub struct Server {
+pub(crate) struct Server {
     python: PathBuf,
-    pub port: u16,
+    pub(crate) port: u16,
     arguments: Vec<String>,
     program: Program,
 }
 
 impl Server {
     /// Starts one and waits until it listens.
-    pub fn start(python: &Path, name: &str, seal: Option<&Seal>) -> Self {
+    pub(crate) fn start(python: &Path, name: &str, seal: Option<&Seal>) -> Self {
         let port = free_port();
         let files = seal.map(|seal| [seal.file("cert.pem"), seal.file("key.pem")]);
         let arguments = [port.to_string(), name.to_owned()].into_iter().chain(files.into_iter().flatten());
@@ -119,24 +119,24 @@ impl Server {
     }
 
     /// Kills it, as a crash does, and starts it again on the same port.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.kill();
         self.program = Self::launch(&self.python, &self.arguments);
     }
 
     /// Kills it.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.program.signal(nix::sys::signal::Signal::SIGKILL);
         self.program.wait_exit(PATIENCE);
     }
 
     /// Tells it, in its own ear, how to be from now on.
-    pub fn set(&self, wish: &str, seal: Option<&Seal>) {
+    pub(crate) fn set(&self, wish: &str, seal: Option<&Seal>) {
         run(&self.python, self.port, seal, &["control", "Set", wish]);
     }
 
     /// What it has seen so far.
-    pub fn seen(&self, seal: Option<&Seal>) -> Value {
+    pub(crate) fn seen(&self, seal: Option<&Seal>) -> Value {
         let told = run(&self.python, self.port, seal, &["control", "Seen"]);
         serde_json::from_str(&told).unwrap()
     }
@@ -159,16 +159,16 @@ fn client(python: &Path, port: u16, seal: Option<&Seal>, arguments: &[&str]) -> 
 }
 
 /// weir before one or more servers, all of it in the clear or all of it over TLS.
-pub struct Scene {
-    pub weir: Weir,
-    pub servers: Vec<Server>,
-    pub seal: Option<Seal>,
+pub(crate) struct Scene {
+    pub(crate) weir: Weir,
+    pub(crate) servers: Vec<Server>,
+    pub(crate) seal: Option<Seal>,
     python: PathBuf,
 }
 
 impl Scene {
     /// `lines`: of the pool, where sections may follow. `None`: the library is missing here.
-    pub fn start(seal: Option<Seal>, servers: usize, lines: &str) -> Option<Self> {
+    pub(crate) fn start(seal: Option<Seal>, servers: usize, lines: &str) -> Option<Self> {
         let python = python()?;
         let start = |number: usize| Server::start(&python, &number.to_string(), seal.as_ref());
         let servers: Vec<Server> = (0..servers).map(start).collect();
@@ -194,33 +194,33 @@ impl Scene {
     }
 
     /// Runs a scenario of the client's through weir; what it has written.
-    pub fn run(&self, arguments: &[&str]) -> String {
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
         run(&self.python, self.weir.port("web"), self.seal.as_ref(), arguments)
     }
 
     /// Begins one, with stdin held open.
-    pub fn begin(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn begin(&self, arguments: &[&str]) -> Command {
         client(&self.python, self.weir.port("web"), self.seal.as_ref(), arguments)
     }
 
     /// What a server has seen.
-    pub fn seen(&self, server: usize) -> Value {
+    pub(crate) fn seen(&self, server: usize) -> Value {
         self.servers[server].seen(self.seal.as_ref())
     }
 
     /// Tells a server how to be.
-    pub fn set(&self, server: usize, wish: &str) {
+    pub(crate) fn set(&self, server: usize, wish: &str) {
         self.servers[server].set(wish, self.seal.as_ref());
     }
 
     /// Kills a server and starts it again.
-    pub fn restart(&mut self, server: usize) {
+    pub(crate) fn restart(&mut self, server: usize) {
         self.servers[server].restart();
     }
 }
 
 /// In the clear, and over TLS on both sides.
-pub fn either_way(lines: &str, scenario: impl Fn(&Scene)) {
+pub(crate) fn either_way(lines: &str, scenario: impl Fn(&Scene)) {
     for seal in [None, Some(Seal::new())] {
         let Some(scene) = Scene::start(seal, 1, lines) else { return };
         scenario(&scene);
