@@ -1,0 +1,58 @@
+"""Judges an HTTP/2 server: every case of h2spec's lists, by a client of its own.
+
+    python3 tests/judges/http2 127.0.0.1:8080 [--tls] [--only TEXT] [--list]
+
+A line a case: "ok", "FAILED" or "skipped", which case, what was seen. A line of sums. Exit code 1: one failed.
+The server answers GET, HEAD and POST of "/" with a body of at least 5 octets.
+"""
+
+import argparse
+import concurrent.futures
+import ssl
+import sys
+
+import frames
+import generic
+import messages
+from case import CASES, judge
+from client import Server
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("server", help="ADDRESS:PORT of the server")
+    parser.add_argument("--name", default="localhost", help="the host in :authority, and the name of TLS's SNI")
+    parser.add_argument("--tls", action="store_true", help="over TLS, chosen by ALPN")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only cases in whose name this is")
+    parser.add_argument("--list", action="store_true", help="print the cases' names and do nothing")
+    return parser.parse_args()
+
+
+def main():
+    given = arguments()
+    chosen = [case for case in CASES if given.only in name(case)]
+    if given.list:
+        print(*map(name, chosen), sep="\n")
+        return 0
+    tls = None
+    if given.tls:
+        # Who the server is is judged elsewhere.
+        tls = ssl._create_unverified_context()
+        tls.set_alpn_protocols(["h2"])
+    host, _, port = given.server.rpartition(":")
+    server = Server((host, int(port)), given.name, tls)
+    verdicts = {"ok": 0, "FAILED": 0, "skipped": 0}
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for case, (verdict, seen) in zip(chosen, pool.map(lambda case: judge(case, server), chosen)):
+            verdicts[verdict] += 1
+            print(f"{verdict:7} {name(case)}{' | ' if seen else ''}{seen}", flush=True)
+    print(f"{len(chosen)} cases: {verdicts['ok']} ok, {verdicts['FAILED']} failed, {verdicts['skipped']} skipped")
+    return 1 if verdicts["FAILED"] or not verdicts["ok"] else 0
+
+
+def name(case):
+    return f"{case.suite} {case.section}: {case.behaviour}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
