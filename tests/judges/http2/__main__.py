@@ -1,9 +1,10 @@
-"""Judges an HTTP/2 server: every case of h2spec's lists, by a client of its own.
+"""Judges an HTTP/2 server: every case of h2spec's lists, and what a proxy must refuse, by a client of its own.
 
-    python3 tests/judges/http2 127.0.0.1:8080 [--tls] [--only TEXT] [--list]
+    python3 tests/judges/http2 127.0.0.1:8080 --origin 127.0.0.1:9000 [--tls] [--only TEXT] [--list]
 
 A line a case: "ok", "FAILED" or "skipped", which case, what was seen. A line of sums. Exit code 1: one failed.
-The server answers GET, HEAD and POST of "/" with a body of at least 5 octets.
+The server is a proxy to the origin, which is here. Without --origin it may be any server that answers GET, HEAD
+and POST of "/" with a body of at least 5 octets; the cases of proxies are skipped then.
 """
 
 import argparse
@@ -14,13 +15,18 @@ import sys
 import frames
 import generic
 import messages
+import proxy
 from case import CASES, judge
 from client import Server
+from origin import Origin
+
+assert all((generic, frames, messages, proxy)), "they fill CASES"
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("server", help="ADDRESS:PORT of the server")
+    parser.add_argument("--origin", help="ADDRESS:PORT on which to be the server's origin")
     parser.add_argument("--name", default="localhost", help="the host in :authority, and the name of TLS's SNI")
     parser.add_argument("--tls", action="store_true", help="over TLS, chosen by ALPN")
     parser.add_argument("--only", default="", metavar="TEXT", help="only cases in whose name this is")
@@ -39,8 +45,8 @@ def main():
         # Who the server is is judged elsewhere.
         tls = ssl._create_unverified_context()
         tls.set_alpn_protocols(["h2"])
-    host, _, port = given.server.rpartition(":")
-    server = Server((host, int(port)), given.name, tls)
+    origin = given.origin and Origin(address(given.origin))
+    server = Server(address(given.server), given.name, tls, origin)
     verdicts = {"ok": 0, "FAILED": 0, "skipped": 0}
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         for case, (verdict, seen) in zip(chosen, pool.map(lambda case: judge(case, server), chosen)):
@@ -48,6 +54,11 @@ def main():
             print(f"{verdict:7} {name(case)}{' | ' if seen else ''}{seen}", flush=True)
     print(f"{len(chosen)} cases: {verdicts['ok']} ok, {verdicts['FAILED']} failed, {verdicts['skipped']} skipped")
     return 1 if verdicts["FAILED"] or not verdicts["ok"] else 0
+
+
+def address(text):
+    host, _, port = text.rpartition(":")
+    return host, int(port)
 
 
 def name(case):

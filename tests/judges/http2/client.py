@@ -370,8 +370,8 @@ Response = collections.namedtuple("Response", "status fields body trailers inter
 class Server:
     """Where the server under test is."""
 
-    def __init__(self, address, name, tls=None):
-        self.address, self.name, self.tls = address, name, tls
+    def __init__(self, address, name, tls=None, origin=None):
+        self.address, self.name, self.tls, self.origin = address, name, tls, origin
         self.authority = f"{name}:{address[1]}"
 
     def connect(self, greet=True):

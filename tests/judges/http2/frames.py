@@ -20,7 +20,6 @@ from client import (
     PING,
     PRIORITIZED,
     PRIORITY,
-    PUSH_PROMISE,
     RST_STREAM,
     SETTINGS,
     WINDOW_UPDATE,
@@ -498,9 +497,3 @@ def _(to):
     to.reset(1, 0xFF)
     to.ping()
     to.expect_pong(or_closed=True)
-
-
-@case("8.2", "PUSH_PROMISE ends the connection")
-def _(to):
-    to.send_frame(PUSH_PROMISE, END_HEADERS, 1, b"\0\0\0\3" + to.encode(to.request()))
-    to.expect_connection_error("PROTOCOL_ERROR")

@@ -4,7 +4,7 @@ The sections are those of h2spec's lists "http2" (it numbers as RFC 7540 does) a
 """
 
 from case import Suite
-from client import HEADER_TABLE_SIZE
+from client import END_HEADERS, HEADER_TABLE_SIZE, PUSH_PROMISE
 
 case = Suite("http2")
 
@@ -72,6 +72,12 @@ for behaviour, pieces in [("DATA", [b"test"]), ("several DATA", [b"test", b"test
         for number, piece in enumerate(pieces, 1):
             to.data(1, piece, end=number == len(pieces))
         to.expect_stream_error("PROTOCOL_ERROR")
+
+
+@case("8.2", "PUSH_PROMISE ends the connection")
+def _(to):
+    to.send_frame(PUSH_PROMISE, END_HEADERS, 1, b"\0\0\0\3" + to.encode(to.request()))
+    to.expect_connection_error("PROTOCOL_ERROR")
 
 
 case_of_hpack = Suite("hpack")
