@@ -25,6 +25,7 @@
 //! | [`log`] | the structured log, the access log |
 //! | [`mesh`] | mailboxes and doorbells between cores |
 //! | [`wire`] | what a connection's bytes go over: a socket, or a layer above one |
+//! | [`tls`] | TLS: certificates, who is believed, and rustls driven over the ring |
 //! | [`upstream`] | a shard's connections to backends |
 //! | [`proxy`] | the life of one downstream connection |
 //! | [`shard`] | a pinned core: executor, accept loops, mailbox loop |
@@ -53,6 +54,7 @@ pub mod serve;
 pub mod shard;
 pub mod sys;
 pub mod time;
+pub mod tls;
 pub mod topology;
 pub mod trace;
 pub mod upstream;

@@ -6,8 +6,9 @@
 use super::fault::Wrong;
 use super::model::{BackendAddress, HostPattern, ListenAddress};
 use super::values::quoted;
+use rustls::pki_types::ServerName;
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// The bytes of a Unix socket's path: `sun_path` has 108 with the closing zero (unix(7)).
@@ -223,16 +224,25 @@ const TAKEN: [&str; 36] = [
 
 /// The name of the field with a request's id (RFC 9110 §5.1): a token; "" is none.
 pub(super) fn id_field(text: &str) -> Result<Option<String>, Wrong> {
-    const FORM: &str = "write one such as \"X-Request-Id\", or \"\" for none";
+    own_field(text, "id", "write one such as \"X-Request-Id\", or \"\" for none")
+}
+
+/// The name of the field with the subject of a client's certificate, as there.
+pub(super) fn subject_field(text: &str) -> Result<Option<String>, Wrong> {
+    own_field(text, "subject", "write one such as \"X-Client-Subject\", or \"\" for none")
+}
+
+/// The name of a field that weir writes, `what` in it.
+fn own_field(text: &str, what: &str, form: &str) -> Result<Option<String>, Wrong> {
     if !is_token(text) {
-        return Err(Wrong::new(format!("{} is not a name that a field can have", quoted(text)), FORM));
+        return Err(Wrong::new(format!("{} is not a name that a field can have", quoted(text)), form));
     }
     // Some who read heads make variables of names and see no difference.
     let name: String =
         text.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
     if TAKEN.iter().any(|taken| taken.eq_ignore_ascii_case(&name)) || name.starts_with("x-forwarded-") {
-        let what = format!("{} has a meaning of its own, so no id can stand in it", quoted(text));
-        let remedy = format!("{FORM}; it cannot be X-Forwarded-*, {}", TAKEN.join(", "));
+        let what = format!("{} has a meaning of its own, so no {what} can stand in it", quoted(text));
+        let remedy = format!("{form}; it cannot be X-Forwarded-*, {}", TAKEN.join(", "));
         return Err(Wrong::new(what, remedy));
     }
     Ok((!text.is_empty()).then(|| text.to_owned()))
@@ -252,6 +262,18 @@ pub(super) fn account(text: &str) -> Result<String, Wrong> {
         return Err(Wrong::new(what, "write one such as \"weir\", or its number"));
     }
     Ok(text.to_owned())
+}
+
+/// Whom a backend's certificate names: a host name, or an IP address.
+pub(super) fn server_name(text: &str) -> Result<String, Wrong> {
+    if text.parse::<IpAddr>().is_err() {
+        host_name(text)?;
+        if looks_numeric(text) || ServerName::try_from(text).is_err() {
+            let what = format!("{} is neither a host name nor an IP address", quoted(text));
+            return Err(Wrong::new(what, "write the name that the backends' certificate has"));
+        }
+    }
+    Ok(text.to_ascii_lowercase())
 }
 
 /// A DNS server: an IP address, with a port where that is not 53. A name would have to be looked up.

@@ -7,6 +7,7 @@
 //! reaction.
 
 use super::ReadFile;
+use super::model::Written;
 use std::cell::RefCell;
 use std::fmt;
 use std::path::Path;
@@ -124,6 +125,11 @@ impl<'a> Report<'a> {
     /// Records what is probably not meant.
     pub(super) fn warn(&self, place: &Place, wrong: Wrong) {
         self.warnings.borrow_mut().push((place.offset, self.fault(place, wrong)));
+    }
+
+    /// A place, for what is found wrong with it later.
+    pub(super) fn written(&self, place: &Place) -> Written {
+        Written { file: self.file.into(), line: self.line(place.offset), key: place.key.as_str().into() }
     }
 
     /// The line of an offset, from 1.

@@ -10,6 +10,7 @@ use super::network::TrustedProxies;
 use super::read::{ListenAddresses, claim_address};
 use super::reference::{Claims, find};
 use super::section::{Later, Off, Section};
+use super::tls;
 use super::values::{self, A_YEAR, quoted};
 use crate::time::Micros;
 use std::net::SocketAddr;
@@ -21,7 +22,6 @@ const LISTENER_LATER: &[Later] = &[
     ("proxy_protocol", Off::Text("off")),
     ("requests_per_s_per_client", Off::Number(0.0)),
     ("limit_key", Off::Text("client")),
-    ("tls", Off::Never),
 ];
 
 /// The sizes that a `max_body` and a rate may have: all that a `Content-Length` can say.
@@ -97,6 +97,8 @@ fn listener(
         }
     }
     s.choice("protocol", &[("http", ())], &["tcp"], ());
+    let request_id = s.text("request_id", address::id_field).flatten();
+    let tls = s.section("tls").and_then(|section| tls::listener(section, request_id.as_deref()));
     let listener = Listener {
         name: name.unwrap_or_default(),
         address: address.unwrap_or(ListenAddress::Tcp(SocketAddr::from(([0; 4], 0)))),
@@ -112,10 +114,11 @@ fn listener(
         trusted_proxies: trusted_proxies(&mut s),
         via: s.text("via", address::pseudonym).unwrap_or_else(|| Some("weir".to_owned())),
         on_half_close: s.choice("on_half_close", HALF_CLOSE, &[], OnHalfClose::default()),
-        request_id: s.text("request_id", address::id_field).flatten(),
+        request_id,
         max_connections: s.integer("max_connections", ANY_COUNT, 0) as usize,
         max_connections_per_client: s.integer("max_connections_per_client", ANY_COUNT, 0) as usize,
         error_pages: s.section("error_pages").map_or_else(ErrorPages::default, error_pages),
+        tls,
     };
     s.finish(LISTENER_LATER);
     listener

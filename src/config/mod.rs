@@ -26,6 +26,7 @@ mod records;
 mod reference;
 mod section;
 mod template;
+mod tls;
 mod values;
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::health;
 use super::model::{Backend, BackendAddress, Policy, Pool, Retry, Runtime, Timeouts, Upstream};
 use super::reference::{Claims, find};
 use super::section::{Entry, Later, Off, Section};
+use super::tls;
 use super::values::{self, A_YEAR, quoted};
 use crate::time::Micros;
 use std::net::SocketAddr;
@@ -20,7 +21,6 @@ const POOL_LATER: &[Later] = &[
     ("max_in_flight", Off::Number(0.0)),
     ("max_queue", Off::Number(0.0)),
     ("queue_timeout", Off::Length(Micros::from_s(1))),
-    ("tls", Off::Never),
     ("adaptive_limit", Off::Never),
     ("sticky", Off::Never),
 ];
@@ -68,6 +68,7 @@ fn pool(name: &str, mut s: Section<'_>, names: &[String], runtime: &Runtime) -> 
     let upstream = s.section("upstream").map_or_else(Upstream::default, upstream);
     let backends = backends(&mut s);
     let health = s.section("health").map(|section| health::health(section, &backends));
+    let tls = s.section("tls").and_then(|section| tls::pool(section, &backends));
     let retry = s.section("retry").map_or_else(Retry::default, |section| failure::retry(section, runtime));
     let eject = s.section("eject").map(|section| failure::eject(section, &backends));
     let pool = Pool {
@@ -82,6 +83,7 @@ fn pool(name: &str, mut s: Section<'_>, names: &[String], runtime: &Runtime) -> 
         slow_start: s.length("slow_start", Micros::ZERO..=Micros::from_s(24 * 3600), Micros::ZERO),
         panic_below: s.read("panic_below", values::share).unwrap_or(0.0),
         fallback: s.text("fallback", |name| find("pool", name, names)),
+        tls,
     };
     if pool.health.is_none() && pool.eject.is_none() {
         warn_of_no_failures(&s, &pool);

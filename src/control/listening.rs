@@ -10,7 +10,7 @@
 use crate::config::{Config, ListenAddress, Listener};
 use crate::route::Router;
 use crate::sys::socket::{ListenError, Sharing, listening, local_address, resize_queue, shares_address};
-use crate::topology::{ListenerKey, ListenerPlan};
+use crate::topology::{ListenerKey, ListenerPlan, Sealing};
 use std::io;
 use std::iter::StepBy;
 use std::ops::Range;
@@ -101,11 +101,18 @@ impl Listening {
     }
 
     /// What a process that begins with `config` serves on these sockets.
-    pub fn plans(&self, config: &Config) -> Vec<Arc<ListenerPlan>> {
+    pub fn plans(&self, config: &Config, sealing: &Sealing) -> Vec<Arc<ListenerPlan>> {
         let plan = |(place, rules): (usize, &Listener)| {
             let router = Arc::new(Router::new(config, place));
             let key = self.key_of(&rules.address)?;
-            Some(Arc::new(ListenerPlan { key, rules: rules.clone(), router, connections: Arc::default() }))
+            let tls = sealing.listeners.get(place).cloned().flatten();
+            Some(Arc::new(ListenerPlan {
+                key,
+                rules: rules.clone(),
+                router,
+                tls,
+                connections: Arc::default(),
+            }))
         };
         config.listeners.iter().enumerate().filter_map(plan).collect()
     }

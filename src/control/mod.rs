@@ -46,7 +46,7 @@ mod tests_reload;
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests_state;
 
-pub use desk::{Desk, NotReady, Transition, Watch};
+pub use desk::{Desk, NotReady, Secrets, Transition, Watch};
 pub use listening::{Group, Listening, spread};
 pub use names::{Found, LookUpFailed, Names};
 pub use resolve::{ResolveRefused, Unresolved};
@@ -111,6 +111,8 @@ pub struct Setup {
     pub source: Option<ConfigFile>,
     /// Where operators' changes are kept.
     pub state: Option<StateFile>,
+    /// Certificates, keys and tickets.
+    pub tls: Secrets,
     /// The listening sockets, which a successor may be given.
     pub listening: Rc<RefCell<Listening>>,
     /// Writes the records of exchanges.
@@ -199,6 +201,7 @@ async fn serve(
     beside.spawn_local(desk.clone().keep_history());
     beside.spawn_local(desk.clone().watch_hearts());
     beside.spawn_local(desk.clone().watch_file());
+    beside.spawn_local(desk.clone().rotate_ticket_keys());
     surface(desk.clone());
     loop {
         let taken = std::iter::from_fn(|| mail.try_recv())

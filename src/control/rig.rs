@@ -4,8 +4,8 @@
 //! Nothing here waits for a length of time: [`until`] waits for a condition, and gives up loudly.
 
 use super::{
-    Carried, ConfigFile, Desk, ExitReason, Listening, Setup, ShardLink, Signal, StateFile, World, look_up,
-    serve,
+    Carried, ConfigFile, Desk, ExitReason, Listening, Secrets, Setup, ShardLink, Signal, StateFile, World,
+    look_up, serve,
 };
 use crate::balance::{Admitted, BackendId, Outcome, Report, Snapshot, Traffic};
 use crate::config::Destination;
@@ -17,6 +17,7 @@ use crate::fleet::status::BackendStatus;
 use crate::mesh::{Pulse, Receiver, Sender, ToControl, ToShard, mailbox};
 use crate::metrics::{Phase, ShardStats};
 use crate::time::{Instant, Micros};
+use crate::tls::{Loaded, Loader, Tickets};
 use crate::topology::{ListenerKey, Topology};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::cell::RefCell;
@@ -284,11 +285,15 @@ pub(crate) fn with_begun<F: Future>(
 pub(crate) fn setup(config: Config, carried: Option<Carried>, shards: u16) -> (Setup, Vec<Arc<Pulse>>) {
     let found = look_up(&config, carried.as_ref()).unwrap();
     let listening = Listening::bind(&config.listeners, usize::from(shards), |_| Vec::new()).unwrap();
-    let (plans, shards) = (listening.plans(&config), listening.shards());
-    let world = World::of(Arc::new(config), found, plans, shards, carried, clock()).unwrap();
+    let tickets = Arc::new(Tickets::new(clock()));
+    let mut loader = Loader::new(tickets.clone());
+    let Loaded { sealing, certificates, .. } = loader.load(&config).unwrap();
+    let (plans, shards) = (listening.plans(&config, &sealing), listening.shards());
+    let world = World::of(Arc::new(config), found, plans, sealing.pools, shards, carried, clock()).unwrap();
     let listening = Rc::new(RefCell::new(listening));
+    let tls = Secrets { loader, tickets, certificates };
     let setup =
-        Setup { world, source: None, state: None, listening, journal: None, links: Vec::new(), clock };
+        Setup { world, source: None, state: None, tls, listening, journal: None, links: Vec::new(), clock };
     (setup, (0..shards).map(|_| Arc::default()).collect())
 }
 
@@ -408,6 +413,7 @@ pub(crate) fn pool(name: &str, addresses: &[SocketAddr], health: Option<Health>)
         slow_start: Micros::ZERO,
         panic_below: 0.0,
         fallback: None,
+        tls: None,
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Attempt {
 pub enum AttemptFailure {
     /// No connection: refused, reset, unreachable.
     Connect,
+    /// A connection, but the TLS handshake over it failed.
+    Tls,
     /// No connection in time.
     ConnectTimeout,
     /// As many connections to it as `upstream.max_connections` allows, all in use.
@@ -67,6 +69,7 @@ impl AttemptFailure {
     pub const fn phase(self) -> &'static str {
         match self {
             Self::Connect => "could not connect to a backend",
+            Self::Tls => "the TLS handshake with a backend failed",
             Self::ConnectTimeout => "connecting to a backend took too long",
             Self::Full => "all connections to the backends are in use",
             Self::NotSent => "the backend closed the connection while the request was sent",
@@ -84,7 +87,12 @@ impl AttemptFailure {
     /// The status that the client gets for it.
     pub const fn status(self) -> u16 {
         match self {
-            Self::Connect | Self::NotSent | Self::NoResponse | Self::BadResponse | Self::Truncated => 502,
+            Self::Connect
+            | Self::Tls
+            | Self::NotSent
+            | Self::NoResponse
+            | Self::BadResponse
+            | Self::Truncated => 502,
             Self::Full => 503,
             Self::ConnectTimeout | Self::SendTimeout | Self::ResponseTimeout | Self::Stalled => 504,
             Self::Status(status) => status,
@@ -98,6 +106,8 @@ impl AttemptFailure {
         match self {
             // Refused, reset or unreachable: the one type that is true of all three.
             Self::Connect => "destination_unavailable",
+            // A certificate, an alert or something else: which it was the log says.
+            Self::Tls => "tls_protocol_error",
             Self::ConnectTimeout => "connection_timeout",
             Self::Full => "connection_limit_reached",
             Self::NotSent | Self::NoResponse => "connection_terminated",
@@ -113,7 +123,7 @@ impl AttemptFailure {
     /// The backend cannot have begun with the request.
     const fn is_untouched(self) -> bool {
         match self {
-            Self::Connect | Self::ConnectTimeout | Self::Full | Self::NotSent => true,
+            Self::Connect | Self::Tls | Self::ConnectTimeout | Self::Full | Self::NotSent => true,
             Self::NoResponse
             | Self::SendTimeout
             | Self::ResponseTimeout
@@ -131,6 +141,7 @@ impl AttemptFailure {
             Self::Status(status) => is_failure(status),
             Self::ClientGone => false,
             Self::Connect
+            | Self::Tls
             | Self::ConnectTimeout
             | Self::Full
             | Self::NotSent
@@ -146,7 +157,7 @@ impl AttemptFailure {
     /// Whether the pool's rule names it.
     fn is_named(self, retry: &Retry) -> bool {
         match self {
-            Self::Connect | Self::ConnectTimeout | Self::Full | Self::NotSent => retry.on.connect,
+            Self::Connect | Self::Tls | Self::ConnectTimeout | Self::Full | Self::NotSent => retry.on.connect,
             Self::NoResponse | Self::BadResponse => retry.on.no_response,
             Self::SendTimeout | Self::ResponseTimeout => retry.on.response_timeout,
             Self::Truncated | Self::Stalled => retry.on.truncated,
@@ -222,6 +233,7 @@ mod tests {
         let status = AttemptFailure::Status;
         for (case, failure, attempt, expected) in [
             ("no connection", AttemptFailure::Connect, post, Next::TryAnother),
+            ("no handshake", AttemptFailure::Tls, post, Next::TryAnother),
             ("slow connect", AttemptFailure::ConnectTimeout, post, Next::TryAnother),
             ("no free connection", AttemptFailure::Full, post, Next::TryAnother),
             ("nothing written", AttemptFailure::NotSent, post, Next::TryAnother),

@@ -20,13 +20,17 @@ pub struct MarkRules<'a> {
     pub sample: Option<Share>,
     /// The time, for ids that are made.
     pub unix_ms: u64,
+    /// The name of the field with the subject of the client's certificate, and that subject, if the client has shown
+    /// one and it was verified; `None`: no field says so.
+    pub subject: Option<(&'a str, Option<&'a str>)>,
 }
 
 impl MarkRules<'_> {
     /// The fields that are weir's alone.
     pub(super) fn names(&self) -> impl Iterator<Item = &[u8]> {
         let traces = self.sample.map(|_| b"traceparent".as_slice());
-        self.id_field.map(str::as_bytes).into_iter().chain(traces)
+        let subject = self.subject.map(|(name, _)| name.as_bytes());
+        self.id_field.map(str::as_bytes).into_iter().chain(traces).chain(subject)
     }
 }
 
@@ -76,6 +80,15 @@ impl Marker {
                 self.lines.extend_from_slice(part);
             }
             self.context = Some(context);
+        }
+        if let Some((name, subject)) = rules.subject {
+            // Whoever sends it, a trusted proxy too: it says what this connection's handshake has shown.
+            fields.take_out(bytes, name.as_bytes());
+            if let Some(subject) = subject {
+                for part in [name, ": ", subject, "\r\n"] {
+                    self.lines.extend_from_slice(part.as_bytes());
+                }
+            }
         }
     }
 

@@ -100,6 +100,7 @@ fn pool_keys(was: &Pool, is: &Pool, fallback: bool) -> impl Iterator<Item = &'st
         slow_start,
         panic_below,
         fallback: _,
+        tls,
     } = is;
     let keys = [
         ("policy", was.policy != *policy),
@@ -111,6 +112,7 @@ fn pool_keys(was: &Pool, is: &Pool, fallback: bool) -> impl Iterator<Item = &'st
         ("slow_start", was.slow_start != *slow_start),
         ("panic_below", was.panic_below != *panic_below),
         ("fallback", fallback),
+        ("tls", was.tls != *tls),
     ];
     keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key)
 }

@@ -20,6 +20,7 @@ use crate::health::{
 };
 use crate::time::{Instant, Micros};
 use crate::topology::{ListenerPlan, Topology};
+use rustls::ClientConfig;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -57,11 +58,12 @@ impl World {
         config: Arc<Config>,
         addresses: Addresses,
         listeners: Vec<Arc<ListenerPlan>>,
+        sealing: Vec<Option<Arc<ClientConfig>>>,
         shards: usize,
         carried: Option<Carried>,
         now: Instant,
     ) -> Result<Self, BadCheck> {
-        let next = Next { config: config.clone(), names: addresses, listeners };
+        let next = Next { config: config.clone(), names: addresses, listeners, sealing };
         let mut world = Self::new(next, shards, now)?;
         if let Some(carried) = carried {
             let (carried, forgotten) = merge(carried, &config.pools);

@@ -58,17 +58,20 @@ pub enum Exceeded {
     Listener,
     /// [`ConnectionLimits::per_client`]
     Client,
+    /// TLS handshakes under way on one shard.
+    Handshakes,
 }
 
 impl Exceeded {
-    /// Both, in the order of their numbers.
-    pub const ALL: [Self; 2] = [Self::Listener, Self::Client];
+    /// All, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Listener, Self::Client, Self::Handshakes];
 
     /// The key that says how many there may be: its word in metrics and logs.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Listener => "max_connections",
             Self::Client => "max_connections_per_client",
+            Self::Handshakes => "max_handshakes",
         }
     }
 }
@@ -131,7 +134,8 @@ impl ConnectionCounts {
         self.refused[exceeded as usize].load(Ordering::Relaxed)
     }
 
-    fn refuse(&self, exceeded: Exceeded) -> Exceeded {
+    /// A connection is refused for this limit: it is counted.
+    pub fn refuse(&self, exceeded: Exceeded) -> Exceeded {
         self.refused[exceeded as usize].fetch_add(1, Ordering::Relaxed);
         exceeded
     }

@@ -143,6 +143,10 @@ metrics! {
         "From a completion in the shard's ring to its handling: the longest that each may have waited for the shard's loop.";
     ACCEPT_DELAY: Histogram "weir_accept_delay_seconds" Seconds ["shard"]
         "From the end of a client's handshake to its accept, to the kernel's tick; what the first of a turn waited, for all of the turn.";
+    HANDSHAKES: Counter "weir_tls_handshakes_total" One ["side", "outcome"]
+        "TLS handshakes with clients and with backends, by what they came to: full and resumed are done, the others failed.";
+    HANDSHAKE_TIME: Histogram "weir_tls_handshake_seconds" Seconds ["shard"]
+        "From the accept to the end of a client's TLS handshake, waits for the client and for its turn included.";
     REQUESTS: Counter "weir_requests_total" One ["pool", "backend", "class"]
         "Answers of a backend that were passed on, by the status's class.";
     IN_FLIGHT: Gauge "weir_in_flight" One ["pool", "backend"]

@@ -26,6 +26,8 @@ pub use page::{
     page,
 };
 pub use reference::reference;
-pub use stats::{BackendRecord, BackendStats, Phase, Refusal, RingCounters, ShardStats, UpstreamFailure};
+pub use stats::{
+    BackendRecord, BackendStats, Handshake, Phase, Refusal, RingCounters, ShardStats, Side, UpstreamFailure,
+};
 pub use summary::Summary;
 pub use totals::{BackendTotals, ShardTotals, Totals};

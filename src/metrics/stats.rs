@@ -49,6 +49,8 @@ labelled! {
         Connect = "connect",
         /// No connection within `timeouts.connect`.
         ConnectTimeout = "connect_timeout",
+        /// The connection stood, and the TLS handshake over it failed.
+        Tls = "tls",
         /// The connection ended before a byte of the response.
         NoResponse = "no_response",
         /// No response within `timeouts.response`.
@@ -63,6 +65,43 @@ labelled! {
         Status = "status",
     }
 }
+
+labelled! {
+    /// With whom a TLS handshake is done.
+    Side {
+        /// A client.
+        Client = "client",
+        /// A backend.
+        Backend = "backend",
+    }
+}
+
+labelled! {
+    /// What a TLS handshake came to.
+    Handshake {
+        /// Done, from the beginning.
+        Full = "full",
+        /// Done, by resuming an earlier session.
+        Resumed = "resumed",
+        /// Not done within `head_timeout` (clients) or `timeouts.connect` (backends).
+        Timeout = "timeout",
+        /// The peer ended the connection before it was done.
+        Gone = "gone",
+        /// The client spoke plain HTTP.
+        NotTls = "not_tls",
+        /// The peer's certificate is not good, or it has none.
+        Certificate = "certificate",
+        /// Both sides have no version, cipher or protocol in common.
+        NothingInCommon = "nothing_in_common",
+        /// The peer refused, by an alert.
+        Refused = "refused",
+        /// What the peer said is not TLS, or against its rules.
+        Protocol = "protocol",
+    }
+}
+
+/// Handshakes by [`Side`] and [`Handshake`].
+pub(super) type Handshakes = [[u64; Handshake::ALL.len()]; Side::ALL.len()];
 
 labelled! {
     /// Why weir itself answered a request, or gave it up, instead of passing on a backend's answer.
@@ -177,6 +216,8 @@ pub struct ShardStats {
     pub(super) view_age: Series<u32>,
     pub(super) stall: Series<u32>,
     pub(super) accept_delay: Series<u32>,
+    pub(super) handshakes: Handshakes,
+    pub(super) handshake_time: Series<u32>,
     pub(super) accepted: u64,
     pub(super) accept_pauses: u64,
     pub(super) evicted: u64,
@@ -201,6 +242,8 @@ impl ShardStats {
             view_age: Series::default(),
             stall: Series::default(),
             accept_delay: Series::default(),
+            handshakes: Handshakes::default(),
+            handshake_time: Series::default(),
             accepted: 0,
             accept_pauses: 0,
             evicted: 0,
@@ -298,6 +341,14 @@ impl ShardStats {
         }
     }
 
+    /// A TLS handshake came to this, after so long.
+    pub fn shook_hands(&mut self, side: Side, came_to: Handshake, took: Micros) {
+        self.handshakes[side as usize][came_to as usize] += 1;
+        if side == Side::Client && matches!(came_to, Handshake::Full | Handshake::Resumed) {
+            self.handshake_time.record(took);
+        }
+    }
+
     /// Accepting was paused: out of descriptors, or at `max_connections`.
     pub fn accept_paused(&mut self) {
         self.accept_pauses += 1;
@@ -342,6 +393,8 @@ impl ShardStats {
         self.view_age.clear();
         self.stall.clear();
         self.accept_delay.clear();
+        self.handshakes = Handshakes::default();
+        self.handshake_time.clear();
         (self.accepted, self.accept_pauses, self.evicted, self.not_kept) = Default::default();
         (self.connections, self.idle_upstream, self.connections_max) = Default::default();
         self.ring = RingCounters::default();

@@ -5,7 +5,7 @@
 
 use super::Series;
 use super::interval::Interval;
-use super::stats::{BackendRecord, Phase, Refusal, RingCounters, ShardStats};
+use super::stats::{BackendRecord, Handshakes, Phase, Refusal, RingCounters, ShardStats};
 use crate::balance::BackendId;
 use hdrhistogram::Counter;
 use std::collections::BTreeMap;
@@ -76,6 +76,10 @@ pub struct ShardTotals {
     pub stall: Series<u64>,
     /// Handshake to accept: the longest that each accepted connection may have waited for it.
     pub accept_delay: Series<u64>,
+    /// TLS handshakes.
+    pub(super) handshakes: Handshakes,
+    /// How long those took that were done with clients.
+    pub handshake_time: Series<u64>,
     /// At each pick, the age of the shard's view of the others' counts.
     pub view_age: Series<u64>,
 }
@@ -135,6 +139,9 @@ impl Totals {
         shard.ring = part.ring;
         shard.stall.add(&part.stall);
         shard.accept_delay.add(&part.accept_delay);
+        let counts = shard.handshakes.as_flattened_mut().iter_mut();
+        counts.zip(part.handshakes.as_flattened()).for_each(|(total, part)| *total += part);
+        shard.handshake_time.add(&part.handshake_time);
         shard.view_age.add(&part.view_age);
     }
 

@@ -146,6 +146,7 @@ impl Client {
         let connection = connected.map_err(|fault| match fault {
             Fault::TimedOut => AttemptFailure::ConnectTimeout,
             Fault::Os(upstream::FULL) => AttemptFailure::Full,
+            Fault::Os(upstream::UNSEALED) => AttemptFailure::Tls,
             Fault::Os(_) => AttemptFailure::Connect,
         })?;
         let took = service.now().since(asked);
@@ -176,6 +177,7 @@ pub(super) fn counted_as(failure: AttemptFailure) -> Option<UpstreamFailure> {
     Some(match failure {
         AttemptFailure::Full | AttemptFailure::ClientGone => return None,
         AttemptFailure::Connect => UpstreamFailure::Connect,
+        AttemptFailure::Tls => UpstreamFailure::Tls,
         AttemptFailure::ConnectTimeout => UpstreamFailure::ConnectTimeout,
         AttemptFailure::NotSent | AttemptFailure::NoResponse => UpstreamFailure::NoResponse,
         AttemptFailure::SendTimeout | AttemptFailure::ResponseTimeout => UpstreamFailure::ResponseTimeout,

@@ -185,7 +185,7 @@ impl Client {
         let lines = ledger.recording().lines.is_some();
         if (lines || rules.request_id.is_some()) && !ledger.has(self.seat) {
             let marker = &mut service.scratch.borrow_mut().marker;
-            marker.mark_unread(&service.marks_of(&rules));
+            marker.mark_unread(&service.marks_of(&rules, None));
             let fill = |draft: &mut Draft| {
                 if lines {
                     draft_line(draft, &self.listener.named(), self.input.bytes());

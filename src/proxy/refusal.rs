@@ -283,6 +283,7 @@ mod tests {
         ];
         let failures = [
             AttemptFailure::Connect,
+            AttemptFailure::Tls,
             AttemptFailure::ConnectTimeout,
             AttemptFailure::Full,
             AttemptFailure::NotSent,

@@ -188,12 +188,13 @@ impl Outgoing {
 /// # Errors
 /// Why it is refused.
 pub(super) fn take_request(client: &mut Client, rules: &ListenerRules) -> Result<Option<Outgoing>, Refused> {
-    let Client { service, input, peer, listener, seat, .. } = client;
+    let Client { service, stream, input, peer, listener, seat, .. } = client;
+    let secured = stream.secured();
     let service: &Service = service;
     let rewrite = RequestRewrite {
         forwarded: rules.forwarded,
         peer: peer.text(),
-        proto: b"http",
+        proto: if secured.is_some() { b"https" } else { b"http" },
         via: rules.via.as_ref(),
         // These are decided with the head.
         trusted: false,
@@ -207,7 +208,7 @@ pub(super) fn take_request(client: &mut Client, rules: &ListenerRules) -> Result
         max_body: rules.max_body,
         believed: peer.believed(rules),
         rewrite,
-        marks: service.marks_of(rules),
+        marks: service.marks_of(rules, secured),
     };
     let mut out = service.spare();
     let Scratch { fields, marker, .. } = &mut *service.scratch.borrow_mut();

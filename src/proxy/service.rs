@@ -14,8 +14,11 @@ use crate::ring::Ring;
 use crate::route::Router;
 use crate::sys::{clock, random};
 use crate::time::{Instant, Micros};
+use crate::tls::Turns;
 use crate::topology::{ListenerKey, ListenerPlan, Topology};
 use crate::upstream::{Pool, Upstreams};
+use crate::wire::Secured;
+use rustls::ServerConfig;
 use std::cell::{Cell, Ref, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -87,6 +90,8 @@ pub struct ListenerRules {
     pub on_half_close: OnHalfClose,
     /// The field that names each request; `None`: none does.
     pub(super) request_id: Option<String>,
+    /// The field with the subject of the client's certificate; `None`: none has it.
+    pub(super) client_subject: Option<String>,
     /// The pools that the router gives places among, if those are not the topology's any more.
     left_with: Option<Vec<Rc<Pool>>>,
 }
@@ -111,6 +116,7 @@ impl ListenerRules {
             edition,
             on_half_close: listener.on_half_close,
             request_id: listener.request_id.clone(),
+            client_subject: listener.tls.as_ref().and_then(|tls| tls.client_subject.clone()),
             left_with: None,
         }
     }
@@ -162,6 +168,16 @@ impl ListenerService {
         self.plan.borrow().rules.backlog as usize
     }
 
+    /// How its connections are sealed; `None`: they are not.
+    pub fn tls(&self) -> Option<Arc<ServerConfig>> {
+        self.plan.borrow().tls.clone()
+    }
+
+    /// When a handshake that begins at `now` must be done.
+    pub fn handshake_due(&self, now: Instant) -> Instant {
+        now.deadline(self.rules.borrow().head_timeout)
+    }
+
     /// A place for a connection of this peer under the listener's limits; `None`: there are none. A proxy that
     /// is trusted carries many clients and has as many connections as it wants, and so has a Unix socket's peer.
     ///
@@ -174,6 +190,19 @@ impl ListenerService {
             ConnectionLimits { all: rules.max_connections, per_client: rules.max_connections_per_client };
         let counted = peer.filter(|_| limits.per_client > 0 && !rules.trusted_proxies.trusts(peer));
         plan.connections.admit(limits, counted.map(ClientKey::of))
+    }
+
+    /// A place for one more handshake, when so many are under way on this shard.
+    ///
+    /// # Errors
+    /// There is none; it is counted.
+    pub fn admit_handshake(&self, under_way: usize) -> Result<(), Exceeded> {
+        let plan = self.plan.borrow();
+        let max = plan.rules.tls.as_ref().map_or(0, |tls| tls.max_handshakes);
+        if max > 0 && under_way >= max {
+            return Err(plan.connections.refuse(Exceeded::Handshakes));
+        }
+        Ok(())
     }
 
     /// What holds now.
@@ -225,8 +254,12 @@ pub struct Service {
     pub stats: RefCell<Box<ShardStats>>,
     /// Where the shard stands.
     pub stage: Cell<Stage>,
-    /// Downstream connections.
+    /// Downstream connections, those that still shake hands among them.
     pub connections: Cell<usize>,
+    /// TLS handshakes with clients under way.
+    pub handshakes: Cell<usize>,
+    /// Who of them may take a step.
+    pub turns: Turns,
     pub(super) seats: Seats,
     /// Bytes that exchanges keep so that they can be made again.
     pub(super) kept: Rc<Cell<usize>>,
@@ -261,6 +294,8 @@ impl Service {
             stats: RefCell::new(Box::new(ShardStats::new(0))),
             stage: Cell::new(Stage::Serving),
             connections: Cell::new(0),
+            handshakes: Cell::new(0),
+            turns: Turns::default(),
             seats: Seats::default(),
             kept: Rc::default(),
             requests: Rc::default(),
@@ -330,10 +365,16 @@ impl Service {
 
     /// What requests under these rules are marked with.
     #[inline]
-    pub(super) fn marks_of<'a>(&self, rules: &'a ListenerRules) -> MarkRules<'a> {
+    pub(super) fn marks_of<'a>(
+        &self,
+        rules: &'a ListenerRules,
+        secured: Option<&'a Secured>,
+    ) -> MarkRules<'a> {
         let id_field = rules.request_id.as_deref();
         let unix_ms = if id_field.is_some() { self.unix_ms() } else { 0 };
-        MarkRules { id_field, sample: self.ledger.recording().traces, unix_ms }
+        let subject = rules.client_subject.as_deref();
+        let subject = subject.map(|name| (name, secured.and_then(|known| known.client_subject.as_deref())));
+        MarkRules { id_field, sample: self.ledger.recording().traces, unix_ms, subject }
     }
 
     /// Unix time, as of this turn. The wall's clock is looked at once a second.

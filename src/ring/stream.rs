@@ -153,6 +153,17 @@ impl Stream {
         SendGathered::start(&self.inner, self.fd, chunks, due)
     }
 
+    /// Sends as much of `bytes` as the kernel takes now, and says how much that was. No send may be under way. A call
+    /// of its own, not an operation: it is for the last words of a connection that is dropped next, which must leave
+    /// before it is closed.
+    pub fn send_at_once(&self, bytes: &[u8]) -> usize {
+        if bytes.is_empty() {
+            return 0;
+        }
+        // SAFETY: the stream owns the descriptor and closes it only when it is dropped.
+        socket::send_at_once(unsafe { BorrowedFd::borrow_raw(self.fd) }, bytes)
+    }
+
     /// Says to the peer that nothing more will be sent. What was sent before must have left.
     ///
     /// A call of its own, not an operation: the ring hands a shutdown to a worker thread, which looks the

@@ -18,7 +18,7 @@ pub use takeover::TakeoverRefused;
 
 use crate::admin::{self, AdminListener, Token};
 use crate::config::{Config, ListenAddress, expand};
-use crate::control::{self, ConfigFile, Desk, Listening, ShardLink, StateFile, Supervisor};
+use crate::control::{self, ConfigFile, Desk, Listening, Secrets, ShardLink, StateFile, Supervisor};
 use crate::fleet::World;
 use crate::log;
 use crate::log::record::{Journal, Recorder};
@@ -27,6 +27,7 @@ use crate::ring::{RECOMMENDED, probe};
 use crate::shard::{self, Descriptors, ShardPlan};
 use crate::sys::{clock, cpu};
 use crate::time::Micros;
+use crate::tls::{Loader, Tickets};
 use activated::Activated;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -111,6 +112,14 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
     let (state, kept) = config.runtime.state_file.as_deref().map(StateFile::open).unzip();
     // Who is taken over from knows what the state file knows, and more.
     let carried = inherited.as_mut().and_then(Inheritance::carried).or(kept.flatten());
+    let tickets = Arc::new(Tickets::new(clock::now()));
+    if let Some(keys) = inherited.as_ref().map(Inheritance::ticket_keys) {
+        tickets.take_over(keys, clock::now());
+    }
+    // Before the privileges go: keys may be root's alone.
+    let mut loader = Loader::new(tickets.clone());
+    let sealed = loader.load(&config)?;
+    sealed.warnings.iter().for_each(|warning| tracing::warn!("configuration: {warning}"));
     let found = control::look_up(&config, carried.as_ref())?;
     let Opened { listening, admin, files, admin_files } = open(&config, cores.len(), &mut inherited)?;
     privileges::give_up(account.as_ref(), files.iter().chain(&admin_files))?;
@@ -123,7 +132,8 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
     let world = World::of(
         config.clone(),
         found,
-        listening.plans(&config),
+        listening.plans(&config, &sealed.sealing),
+        sealed.sealing.pools,
         listening.shards(),
         carried,
         clock::now(),
@@ -153,6 +163,7 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
         world,
         source,
         state,
+        tls: Secrets { loader, tickets, certificates: sealed.certificates },
         listening: listening.clone(),
         journal: Some(journal.clone()),
         links,

@@ -10,6 +10,7 @@ use crate::log::record::JournalRefused;
 use crate::ring::RingRefused;
 use crate::shard::ShardRefused;
 use crate::sys::socket::ListenError;
+use crate::tls::TlsRefused;
 use std::io;
 
 /// Why weir does not start; each says what to do about it.
@@ -30,6 +31,9 @@ pub enum StartError {
     /// Sockets were passed that are of no use.
     #[error(transparent)]
     Activated(#[from] ActivatedRefused),
+    /// Certificates and keys are of no use.
+    #[error(transparent)]
+    Tls(#[from] TlsRefused),
     /// A health check's request is no HTTP.
     #[error(transparent)]
     Check(#[from] BadCheck),

@@ -7,6 +7,7 @@
 //! it, here or in the kernel. Loops come and go with their listeners. Sockets that a successor process
 //! accepts on as well are let go without a word to the kernel: what is done to a socket is done to both.
 
+use super::securing::Securing;
 use crate::limit::{Exceeded, OncePerSecond};
 use crate::proxy::{ListenerService, Service, serve};
 use crate::ring::{Acceptor, Fault, Stream, give_way};
@@ -75,6 +76,7 @@ pub(super) struct Accepting {
     connections_max: usize,
     /// When it was last looked who could make room.
     looked: Cell<Instant>,
+    securing: Rc<Securing>,
     said: Said,
 }
 
@@ -96,6 +98,7 @@ impl Accepting {
             doors: RefCell::default(),
             connections_max,
             looked: Cell::default(),
+            securing: Rc::default(),
             said: Said::default(),
         })
     }
@@ -208,15 +211,26 @@ impl Accepting {
         match door.listener.admit(peer) {
             Ok(place) => {
                 let listener = door.listener.clone();
-                self.service.ring.spawn(serve(self.service.clone(), listener, stream.into(), peer, place));
+                match listener.tls() {
+                    None => {
+                        let wire = stream.into();
+                        self.service.ring.spawn(serve(self.service.clone(), listener, wire, peer, place));
+                    }
+                    Some(config) => match listener.admit_handshake(self.service.handshakes.get()) {
+                        Ok(()) => self.securing.begin(&self.service, listener, stream, config, peer, place),
+                        Err(exceeded) => self.refuse(door, stream, exceeded, peer),
+                    },
+                }
             }
-            Err(exceeded) => {
-                stream.reset_on_close();
-                drop(stream);
-                self.say_refused(door, exceeded, peer);
-            }
+            Err(exceeded) => self.refuse(door, stream, exceeded, peer),
         }
         self.heed_room(door);
+    }
+
+    fn refuse(&self, door: &Door, stream: Stream, exceeded: Exceeded, peer: Option<IpAddr>) {
+        stream.reset_on_close();
+        drop(stream);
+        self.say_refused(door, exceeded, peer);
     }
 
     /// Where one is accepted at a time, takes some of those that wait as well: a turn may be long.

@@ -4,6 +4,7 @@
 //! a connection (`proxy`), and what the messages decide (`control`). Started by `serve`.
 
 mod accept;
+mod securing;
 mod shift;
 mod start;
 

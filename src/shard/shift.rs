@@ -7,7 +7,7 @@ use super::ShardPlan;
 use super::accept::Accepting;
 use crate::balance::BackendId;
 use crate::mesh::{Doing, Injected, Pulse, Receiver, Refused, Sender, ToControl, ToShard};
-use crate::metrics::{RingCounters, ShardStats};
+use crate::metrics::{RingCounters, ShardStats, Side};
 use crate::proxy::{Service, Stage};
 use crate::ring::{HEARTBEAT, Shift};
 use crate::sys::clock;
@@ -138,6 +138,9 @@ impl ShardShift {
             buffers_in_use: self.service.ring.buffers_in_use() as u64,
             buffers: self.service.ring.buffers() as u64,
         };
+        for came_to in self.service.upstreams.take_handshakes() {
+            stats.shook_hands(Side::Backend, came_to, Micros::ZERO);
+        }
         stats.connections_max = u32::try_from(self.accepting.connections_max()).unwrap_or(u32::MAX);
         stats.set_connections(
             self.service.connections.get() as u32,
@@ -270,6 +273,8 @@ impl Shift for ShardShift {
         self.report(now);
         self.service.send_records(now, self.stopped.get());
         self.say();
+        self.service.turns.begin();
+        self.service.upstreams.begin_turn();
         if self.draining.get() {
             self.watch_drain(now);
         }
@@ -281,7 +286,8 @@ impl Shift for ShardShift {
     }
 
     fn may_sleep(&self) -> bool {
-        let may = self.mail.may_sleep() && !self.stopped.get();
+        let waits = self.service.turns.are_waited_for() || self.service.upstreams.wait_for_turn();
+        let may = self.mail.may_sleep() && !self.stopped.get() && !waits;
         if may {
             self.pulse.begin(Doing::Waiting);
         }

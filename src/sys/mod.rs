@@ -16,6 +16,7 @@ pub mod kernel;
 pub mod limits;
 pub mod notify;
 pub mod pipe;
+pub mod priority;
 pub mod privileges;
 pub mod process;
 pub mod random;

@@ -7,7 +7,7 @@ use crate::config::{Destination, ListenAddress};
 use crate::time::Micros;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, getsockname, getsockopt,
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, getsockname, getsockopt,
     listen, setsockopt, socket, sockopt,
 };
 use nix::sys::socket::{SockaddrIn, SockaddrIn6, SockaddrLike};
@@ -270,6 +270,13 @@ pub fn since_handshake(fd: BorrowedFd<'_>) -> Option<Micros> {
 /// The kernel's.
 pub fn bound_unsent(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
     Ok(setsockopt(&fd, sockopt::SndBuf, &bytes)?)
+}
+
+/// Sends as much of `bytes` as the kernel takes without waiting: how much that was.
+pub fn send_at_once(fd: BorrowedFd<'_>, bytes: &[u8]) -> usize {
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    // A connection that is broken is seen to be by whoever waits for its bytes.
+    nix::sys::socket::send(fd.as_raw_fd(), bytes, flags).unwrap_or(0)
 }
 
 /// Has the connection end in a reset when it is closed, whatever is still unsent (a Unix socket just ends).

@@ -12,7 +12,18 @@ use crate::limit::ConnectionCounts;
 use crate::route::Router;
 use crate::time::Micros;
 pub use crate::trace::Share;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ServerConfig};
 use std::sync::Arc;
+
+/// How the connections of a configuration are sealed, as `tls` has made it of what the configuration names.
+#[derive(Clone, Debug, Default)]
+pub struct Sealing {
+    /// By place among the listeners.
+    pub listeners: Vec<Option<Arc<ServerConfig>>>,
+    /// By place among the pools.
+    pub pools: Vec<Option<Arc<ClientConfig>>>,
+}
 
 /// Everything that is served.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +79,8 @@ pub struct PoolPlan {
     pub ejects: bool,
     /// Where requests go when none of its backends is usable: a place in [`Topology::pools`].
     pub fallback: Option<usize>,
+    /// How connections to its backends are sealed; `None`: they are not.
+    pub tls: Option<Arc<ClientConfig>>,
     /// Its backends; there may be none.
     pub backends: Vec<Arc<BackendPlan>>,
 }
@@ -87,6 +100,23 @@ pub struct BackendPlan {
     pub backup: bool,
     /// Which exchanges it gets until it is said otherwise, for a shard that did not know it.
     pub initial: Traffic,
+    /// How connections to it are sealed; `None`: they are not.
+    pub tls: Option<BackendTls>,
+}
+
+/// How connections to a backend are sealed.
+#[derive(Clone, Debug)]
+pub struct BackendTls {
+    /// The pool's rules, with the sessions of this backend alone: one backend cannot read another's tickets.
+    pub config: Arc<ClientConfig>,
+    /// Whom its certificate must name.
+    pub server_name: ServerName<'static>,
+}
+
+impl PartialEq for BackendTls {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.config, &other.config) && self.server_name == other.server_name
+    }
 }
 
 /// A listener's lasting number: it keeps it as long as its address stays.
@@ -103,6 +133,8 @@ pub struct ListenerPlan {
     pub rules: Listener,
     /// Its routes.
     pub router: Arc<Router>,
+    /// How its connections are sealed; `None`: they are not.
+    pub tls: Option<Arc<ServerConfig>>,
     /// Its connections, over all shards. They stay the listener's whatever else changes.
     pub connections: Arc<ConnectionCounts>,
 }

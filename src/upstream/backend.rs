@@ -7,7 +7,7 @@ use super::idle::IdleConnections;
 use crate::balance::{Admitted, BackendId, Outcome, Traffic};
 use crate::config::Destination;
 use crate::time::{Instant, Micros};
-use crate::topology::BackendPlan;
+use crate::topology::{BackendPlan, BackendTls};
 use std::cell::{Cell, RefCell};
 
 /// Doublings of the second for which an unreachable backend is left alone.
@@ -18,6 +18,8 @@ pub struct Backend {
     id: BackendId,
     name: Box<str>,
     pub(super) to: Destination,
+    /// How connections to it are sealed.
+    tls: RefCell<Option<BackendTls>>,
     pub(super) idle: RefCell<IdleConnections>,
     /// Connections of this shard to it, idle ones included.
     pub(super) open: Cell<usize>,
@@ -36,6 +38,7 @@ impl Backend {
             id: plan.id,
             name: plan.name.as_str().into(),
             to: plan.address.clone(),
+            tls: RefCell::new(plan.tls.clone()),
             idle: RefCell::new(IdleConnections::new(idle_max)),
             open: Cell::new(0),
             told: Cell::new(plan.initial),
@@ -53,6 +56,19 @@ impl Backend {
     /// Its name in the pool.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How connections to it are sealed; `None`: they are not.
+    pub(super) fn tls(&self) -> Option<BackendTls> {
+        self.tls.borrow().clone()
+    }
+
+    /// How connections to it are sealed from now on. If that is not as before, idle ones are of no use any more.
+    pub(super) fn set_tls(&self, tls: Option<&BackendTls>) {
+        if self.tls.borrow().as_ref() != tls {
+            *self.tls.borrow_mut() = tls.cloned();
+            self.idle.borrow_mut().close_all();
+        }
     }
 
     /// What control said that it gets.

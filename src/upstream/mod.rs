@@ -10,6 +10,7 @@ mod connection;
 mod idle;
 mod lingering;
 mod pool;
+mod sealing;
 mod unreachable;
 
 pub use backend::Backend;
@@ -17,11 +18,14 @@ pub use connection::{Connection, InFlight, Picked};
 pub use pool::{Pool, PoolRules};
 
 use crate::balance::{BackendId, Outcome, Traffic, View};
+use crate::metrics::Handshake;
 use crate::ring::{Fault, Ring};
 use crate::time::{Instant, Micros};
 use crate::topology::{BackendPlan, PoolPlan, Topology};
+use crate::wire::Wire;
 use lingering::Lingering;
 use pool::share;
+use sealing::Sealing;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -31,6 +35,9 @@ use unreachable::{Unreachable, is_ours};
 
 /// The errno of a connect for which there is no place under `max_connections`, or in this host.
 pub const FULL: i32 = libc::ENOBUFS;
+
+/// The errno of a connect after which no TLS handshake succeeded.
+pub const UNSEALED: i32 = libc::EPROTO;
 
 /// Pools that one request may go through, each being the fallback of the one before. The configuration
 /// has no circles; this bounds what a fault of ours could do.
@@ -69,6 +76,8 @@ pub struct Upstreams {
     unreachable: RefCell<Unreachable>,
     /// Backends whose outcomes changed since the last report.
     unreported: RefCell<Vec<Rc<Backend>>>,
+    /// TLS handshakes with backends.
+    sealing: Sealing,
     /// Connections to all backends, and how many there may be before idle ones are closed for a new one.
     open: Rc<Cell<usize>>,
     open_max: Cell<usize>,
@@ -88,6 +97,7 @@ impl Upstreams {
             lingering: RefCell::default(),
             unreachable: RefCell::default(),
             unreported: RefCell::default(),
+            sealing: Sealing::default(),
             open: Rc::default(),
             open_max: Cell::new(usize::MAX),
         })
@@ -148,6 +158,7 @@ impl Upstreams {
         let member = |backend: &Arc<BackendPlan>| match before.iter().find(|old| old.id() == backend.id) {
             Some(old) => {
                 old.idle.borrow_mut().set_max(share(plan.upstream.idle_per_backend, self.shards));
+                old.set_tls(backend.tls.as_ref());
                 old.clone()
             }
             None => self.enter(plan, backend),
@@ -264,10 +275,10 @@ impl Upstreams {
         // Counted before it stands: connects under way count.
         let place = connection::Place::take(picked, &self.open);
         let due = self.ring.now().deadline(rules.timeouts.connect);
-        match self.ring.connect(&picked.backend.to, due.min(latest)).await {
-            Ok(stream) => {
+        match self.wire_to(picked, due.min(latest)).await {
+            Ok(wire) => {
                 picked.backend.reached();
-                Ok(Connection::new(stream.into(), place))
+                Ok(Connection::new(wire, place))
             }
             Err(Fault::Os(errno)) if is_ours(errno) => Err(Fault::Os(FULL)),
             // It did not have the time that a connect has.
@@ -277,6 +288,30 @@ impl Upstreams {
                 Err(fault)
             }
         }
+    }
+
+    /// A connection to `picked`, sealed if its pool's are.
+    async fn wire_to(&self, picked: &Picked, due: Instant) -> Result<Wire, Fault> {
+        let stream = self.ring.connect(&picked.backend.to, due).await?;
+        let Some(tls) = picked.backend.tls() else { return Ok(stream.into()) };
+        // In a box: who has no TLS has not its future either.
+        let sealed = Box::pin(self.sealing.seal(&self.ring, stream, &tls, due, picked)).await?;
+        Ok(Wire::Layered(Box::new(sealed)))
+    }
+
+    /// The ring has turned.
+    pub fn begin_turn(&self) {
+        self.sealing.turns.begin();
+    }
+
+    /// Whether a handshake waits for the ring's next turn.
+    pub fn wait_for_turn(&self) -> bool {
+        self.sealing.turns.are_waited_for()
+    }
+
+    /// What handshakes with backends have come to since the last call.
+    pub fn take_handshakes(&self) -> Vec<Handshake> {
+        self.sealing.come_to.take()
     }
 
     /// Keeps a connection for the next exchange, if its backend still gets any. `timeout`: what the

@@ -18,7 +18,15 @@ const TRIALS: Traffic = Traffic { admitted: Admitted::Trials { gap: Micros::ZERO
 
 fn backend(id: u32, at: &Destination, initial: Traffic) -> Arc<BackendPlan> {
     let name = format!("{at:?}");
-    Arc::new(BackendPlan { id: BackendId(id), name, address: at.clone(), weight: 1, backup: false, initial })
+    Arc::new(BackendPlan {
+        id: BackendId(id),
+        name,
+        address: at.clone(),
+        weight: 1,
+        backup: false,
+        initial,
+        tls: None,
+    })
 }
 
 fn pool(name: &str, fallback: Option<usize>, backends: Vec<Arc<BackendPlan>>) -> PoolPlan {
@@ -31,6 +39,7 @@ fn pool(name: &str, fallback: Option<usize>, backends: Vec<Arc<BackendPlan>>) ->
         budget: Arc::new(Budget::new(1.0, 0)),
         ejects: true,
         fallback,
+        tls: None,
         backends,
     }
 }

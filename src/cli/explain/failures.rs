@@ -26,6 +26,23 @@ pub(super) fn failure(failure: UpstreamFailure) -> Explanation {
             "Start the backend, or mend pool.NAME.backend's address.",
             "Give the pool a check, so that it is not tried in vain: [pool.NAME.health].",
         ]),
+        UpstreamFailure::Tls => of(
+            "the TLS handshake with the backend failed",
+            "The connection stood, but the pool has [pool.NAME.tls] and no handshake succeeded: the backend's \
+             certificate is not from an authority in ca, has expired or does not name server_name; the backend speaks \
+             no TLS on this port, or no version and cipher that weir does; or it wants a client certificate. Nothing \
+             of the request was sent, so it is tried again on another backend; if none is left the client gets 502.",
+        )
+        .look(&[
+            BY_BACKEND,
+            ("weir_tls_handshakes_total{side=\"backend\"}", "what handshakes came to, by cause"),
+            ("the log", "\"no TLS handshake with a backend\", with the reason"),
+            ("openssl s_client -connect ADDRESS -servername NAME", "shows the certificate, and what is wrong"),
+        ])
+        .act(&[
+            "Certificate: name its authority in pool.NAME.tls.ca, or the name that it has in server_name.",
+            "No TLS there: remove [pool.NAME.tls], or give the port that speaks it.",
+        ]),
         UpstreamFailure::ConnectTimeout => of(
             "no connection to the backend within timeouts.connect",
             "Nobody answered for pool.NAME.timeouts.connect (1s). Its host is down, a firewall drops packets, or \

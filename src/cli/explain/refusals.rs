@@ -280,5 +280,22 @@ pub(super) fn limit(exceeded: Exceeded) -> Explanation {
             "If the peer is a proxy of yours, name it in listener.trusted_proxies: it is not counted then.",
             "Else raise listener.max_connections_per_client, and weir ctl reload.",
         ]),
+        Exceeded::Handshakes => of(
+            "as many clients shake hands as may at once",
+            "listener.tls.max_handshakes counts the TLS handshakes that are under way on a shard. One more is accepted \
+             and reset at once. Handshakes are taken one after the other, a little in each turn of the loop, so that \
+             those who are connected are served on; but each that waits has memory. A flood, or everybody \
+             connecting anew after an interruption.",
+        )
+        .look(&[
+            ("weir_connections_refused_total", "how many, by listener and cause"),
+            ("weir_tls_handshakes_total", "what handshakes came to"),
+            ("weir_tls_handshake_seconds", "how long they take, the wait for their turn included"),
+        ])
+        .act(&[
+            "If it is everybody coming back: they will, a second later. More shards take more at once.",
+            "Else raise listener.tls.max_handshakes, and weir ctl reload; limit each client by \
+             listener.max_connections_per_client.",
+        ]),
     }
 }

@@ -8,10 +8,12 @@
 mod error_pages;
 mod pool;
 mod records;
+mod tls;
 
 pub use error_pages::{Answers, ErrorPage, ErrorPages, PageBody};
 pub use pool::*;
 pub use records::*;
+pub use tls::*;
 
 use super::network::TrustedProxies;
 use crate::time::Micros;
@@ -223,6 +225,8 @@ pub struct Listener {
     pub max_connections_per_client: usize,
     /// What weir's own refusals look like, where they are not its own short text.
     pub error_pages: ErrorPages,
+    /// `[listener.tls]`; `None`: connections begin with requests.
+    pub tls: Option<ListenerTls>,
 }
 
 /// `listener.on_half_close`

@@ -1,5 +1,6 @@
 //! What a pool is: its backends, and what is done about them. Defaults as everywhere in the model.
 
+use super::tls::PoolTls;
 use crate::time::Micros;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,6 +31,8 @@ pub struct Pool {
     /// Where requests go when no backend of this pool is usable, an index into [`Config::pools`]. Never
     /// leads back to this pool.
     pub fallback: Option<usize>,
+    /// `[pool.NAME.tls]`; `None`: connections to the backends begin with requests.
+    pub tls: Option<PoolTls>,
 }
 
 /// `[pool.NAME.retry]`: what is tried again, and how often.

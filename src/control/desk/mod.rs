@@ -12,21 +12,26 @@
 //! | `shards` | shards that end, stall, are replaced |
 //! | `operate` | an operator's changes |
 //! | `reload` | another configuration; names that move |
+//! | `files` | files that are watched |
+//! | `secrets` | certificates, keys, tickets |
 //! | `logs` | the logs' files |
 //! | `pages` | what is told about it all |
 //! | `watch` | what is kept for whoever watches |
 
 mod carry_out;
+mod files;
 mod logs;
 mod operate;
 mod pages;
 mod reload;
+mod secrets;
 mod send;
 mod shards;
 mod statistics;
 mod watch;
 
 pub use pages::NotReady;
+pub use secrets::Secrets;
 pub use watch::{Transition, Watch};
 
 use super::collector::Collector;
@@ -81,6 +86,7 @@ struct Parts {
     /// more may still be on its way.
     last_key: Cell<u64>,
     found: UnboundedSender<(u64, Found)>,
+    secrets: secrets::Kept,
     listening: Rc<RefCell<Listening>>,
     journal: Option<Rc<Journal>>,
     shards: RefCell<Vec<Shard>>,
@@ -119,7 +125,7 @@ struct Parts {
 impl Desk {
     /// A desk for this world and these shards, before anything happened, and what names come to later.
     pub(super) fn new(setup: Setup) -> (Self, UnboundedReceiver<(u64, Found)>) {
-        let Setup { world, source, state, listening, journal, links, clock } = setup;
+        let Setup { world, source, state, tls, listening, journal, links, clock } = setup;
         let now = clock();
         let config = world.roster.config().clone();
         let (generation, backends) =
@@ -171,6 +177,7 @@ impl Desk {
             started_with: config,
             source,
             state,
+            secrets: tls.into(),
             listening,
             clock,
         };

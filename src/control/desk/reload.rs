@@ -5,6 +5,7 @@
 //! applied in one go. Names that move come the same way, with the same configuration.
 
 use super::Desk;
+use super::secrets::ListenerCertificates;
 use crate::config::{self, BackendAddress, Checked, Config, Listener};
 use crate::control::ConfigFile;
 use crate::control::listening::{Group, Opened};
@@ -20,17 +21,15 @@ use crate::log::record::Journal;
 use crate::route::Router;
 use crate::sys::{self, clock::unix_ms};
 use crate::time::Instant;
-use crate::topology::{ListenerKey, ListenerPlan, Topology};
+use crate::tls::Loaded;
+use crate::topology::{ListenerKey, ListenerPlan, Sealing, Topology};
 use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::task::{spawn_blocking, spawn_local};
-
-/// Between two looks at a file that is watched.
-const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// How long control keeps the sockets of a listener that was removed, once every shard knows: they finish
 /// the handshakes that have begun and empty the queues.
@@ -46,6 +45,8 @@ struct Prepared {
     routers: Vec<Arc<Router>>,
     /// By place among the listeners; `None`: its address is held already.
     opened: Vec<Option<Opened>>,
+    sealing: Sealing,
+    certificates: ListenerCertificates,
     /// Where the access log goes; `None`: where it goes already.
     sink: Option<Sink>,
 }
@@ -90,8 +91,12 @@ impl Desk {
 
     async fn try_to_reload(&self, began: Instant) -> Result<Reloaded, ReloadRefused> {
         let source = self.0.source.clone().ok_or(ReloadRefused::NoFile)?;
-        let (Checked { config, warnings }, hash) = blocking(move || read(&source)).await?;
-        let prepared = self.prepare(config).await?;
+        let (Checked { config, mut warnings }, hash) = blocking(move || read(&source)).await?;
+        let config = Arc::new(config);
+        let Loaded { sealing, certificates, warnings: of_files, read } =
+            self.load_secrets(config.clone()).await?;
+        warnings.extend(of_files);
+        let prepared = self.prepare(config, sealing, certificates).await?;
         if !self.is_serving() || self.0.promised.get() {
             return Err(ReloadRefused::ShuttingDown);
         }
@@ -103,6 +108,7 @@ impl Desk {
         let applying = self.now();
         let (words, gone) = self.apply(prepared)?;
         told.extend(words);
+        told.extend(read.iter().map(|file| format!("{} was read", file.display())));
         {
             let mut status = self.0.configuration.borrow_mut();
             status.hash.clone_from(&hash);
@@ -124,13 +130,17 @@ impl Desk {
     }
 
     /// Gets everything that a configuration needs.
-    async fn prepare(&self, config: Config) -> Result<Prepared, ReloadRefused> {
+    async fn prepare(
+        &self,
+        config: Arc<Config>,
+        sealing: Sealing,
+        certificates: ListenerCertificates,
+    ) -> Result<Prepared, ReloadRefused> {
         let known = self.0.world.borrow().roster.names().clone();
         let resolved = resolve(&config, &known, &self.0.names).await;
         let addresses = resolved.map_err(|refused| {
             ReloadRefused::Impossible(refused.0.iter().map(ToString::to_string).collect())
         })?;
-        let config = Arc::new(config);
         let held = self.routers_held(&config);
         let wanted = config.clone();
         let routers = blocking(move || {
@@ -145,7 +155,7 @@ impl Desk {
         let sink = blocking(move || {
             Journal::open(&old, &new).map_err(|refused| ReloadRefused::Impossible(vec![refused.to_string()]))
         });
-        Ok(Prepared { sink: sink.await?, config, addresses, routers, opened })
+        Ok(Prepared { sink: sink.await?, config, addresses, routers, opened, sealing, certificates })
     }
 
     /// The routers that can stay, by place among the new listeners.
@@ -193,7 +203,7 @@ impl Desk {
     /// Makes it hold, here and by messages to the shards. Returns what changed among the backends, and the
     /// listeners that are no more.
     fn apply(&self, prepared: Prepared) -> Result<(Vec<String>, Vec<Group>), ReloadRefused> {
-        let Prepared { config, mut addresses, routers, opened, sink } = prepared;
+        let Prepared { config, mut addresses, routers, opened, sealing, certificates, sink } = prepared;
         // A name may have moved while the others were looked up.
         for (name, found) in self.0.world.borrow().roster.names() {
             addresses.entry(name.clone()).and_modify(|known| known.clone_from(found));
@@ -203,20 +213,27 @@ impl Desk {
         let listeners = {
             let world = self.0.world.borrow();
             let held = world.roster.listeners();
-            let plan = |((key, rules), router): ((&ListenerKey, &Listener), Arc<Router>)| {
-                let before = held.iter().find(|plan| plan.key == *key);
-                let same = before.filter(|plan| plan.rules == *rules && Arc::ptr_eq(&plan.router, &router));
-                // It has the connections that it had.
-                let connections = || before.map(|plan| plan.connections.clone()).unwrap_or_default();
-                let new = || ListenerPlan {
-                    key: *key,
-                    rules: rules.clone(),
-                    router: router.clone(),
-                    connections: connections(),
+            let plan =
+                |(place, ((key, rules), router)): (usize, ((&ListenerKey, &Listener), Arc<Router>))| {
+                    let before = held.iter().find(|plan| plan.key == *key);
+                    let tls = sealing.listeners.get(place).cloned().flatten();
+                    let same = before.filter(|plan| {
+                        plan.rules == *rules
+                            && Arc::ptr_eq(&plan.router, &router)
+                            && plan.tls.as_ref().map(Arc::as_ptr) == tls.as_ref().map(Arc::as_ptr)
+                    });
+                    // It has the connections that it had.
+                    let connections = || before.map(|plan| plan.connections.clone()).unwrap_or_default();
+                    let new = || ListenerPlan {
+                        key: *key,
+                        rules: rules.clone(),
+                        router: router.clone(),
+                        tls: tls.clone(),
+                        connections: connections(),
+                    };
+                    same.cloned().unwrap_or_else(|| Arc::new(new()))
                 };
-                same.cloned().unwrap_or_else(|| Arc::new(new()))
-            };
-            keys.iter().zip(&config.listeners).zip(routers).map(plan).collect()
+            keys.iter().zip(&config.listeners).zip(routers).enumerate().map(plan).collect()
         };
         let runtime = &config.runtime;
         self.0.life.borrow_mut().set_lengths(runtime.shutdown_delay, runtime.grace);
@@ -226,7 +243,7 @@ impl Desk {
             // What a full mailbox does not take now goes out with all the rest.
             outbox.flush();
         }
-        let next = Next { config, names: addresses, listeners };
+        let next = Next { config, names: addresses, listeners, sealing: sealing.pools };
         let words = self.follow(next, before)?;
         let gone = self.0.listening.borrow_mut().retain(&keys);
         let listening = self.0.listening.borrow();
@@ -235,6 +252,7 @@ impl Desk {
         }
         drop(listening);
         self.follow_names();
+        self.follow_secrets(certificates);
         if let Some(journal) = &self.0.journal {
             journal.configure(&self.config(), sink);
         }
@@ -319,73 +337,34 @@ impl Desk {
     }
 
     fn moved(&self, name: &BackendAddress, addresses: Vec<ResolvedAddress>) {
-        let (config, mut names, listeners, before) = {
+        let (config, mut names, listeners, sealing, before) = {
             let world = self.0.world.borrow();
             let roster = &world.roster;
             let listeners = roster.listeners().to_vec();
-            (roster.config().clone(), roster.names().clone(), listeners, roster.topology().generation)
+            let sealing = roster.sealing().to_vec();
+            (
+                roster.config().clone(),
+                roster.names().clone(),
+                listeners,
+                sealing,
+                roster.topology().generation,
+            )
         };
         if names.get(name) == Some(&addresses) || self.0.promised.get() {
             return;
         }
         names.insert(name.clone(), addresses);
-        match self.follow(Next { config, names, listeners }, before) {
+        match self.follow(Next { config, names, listeners, sealing }, before) {
             Ok(words) => tracing::info!(%name, "the name's addresses changed: {}", in_a_line(&words)),
             // Checks have been made ready for this configuration before.
             Err(refused) => tracing::error!(%name, %refused, "the name's new addresses are not used"),
         }
         self.mark();
     }
-
-    /// Reloads whenever the file is another one, while `runtime.watch` says so.
-    pub(in crate::control) async fn watch_file(self) {
-        let Some(source) = self.0.source.clone() else { return };
-        let mut seen = self.0.configuration.borrow().hash.clone();
-        let (mut found, mut tried) = (None, None);
-        loop {
-            tokio::time::sleep(WATCH_EVERY).await;
-            if !self.config().runtime.watch {
-                // Once it is watched again, what is new is what differs from what holds.
-                seen.clone_from(&self.0.configuration.borrow().hash);
-                continue;
-            }
-            let stamp = stamp(&source);
-            let still = stamp == found;
-            found = stamp;
-            // What is written in pieces is whole once a look finds it as the last one did.
-            if !still || found.is_none() || found == tried {
-                continue;
-            }
-            tried = found;
-            let file = source.clone();
-            let Ok(hash) = blocking(move || text(&file).map(|text| ConfigFile::hash(&text))).await else {
-                continue;
-            };
-            if self.is_news(&hash, &seen) {
-                tracing::info!(file = %source.path.display(), "the configuration's file changed");
-                // What comes of it stands in the log.
-                let _ = self.reload().await;
-            }
-            seen = hash;
-        }
-    }
-
-    /// Whether a watched file with this hash, after one with the hash `seen`, is to be loaded. What holds
-    /// already is, once, if another file was refused since: that is over now, and the metrics are to say so.
-    fn is_news(&self, hash: &str, seen: &str) -> bool {
-        let status = self.0.configuration.borrow();
-        hash != seen && (hash != status.hash || status.last_reload.is_some())
-    }
-}
-
-/// What tells one writing of the file from another.
-fn stamp(source: &ConfigFile) -> Option<(SystemTime, u64)> {
-    let meta = fs::metadata(&source.path).ok()?;
-    Some((meta.modified().ok()?, meta.len()))
 }
 
 /// The file's text.
-fn text(source: &ConfigFile) -> Result<String, ReloadRefused> {
+pub(super) fn text(source: &ConfigFile) -> Result<String, ReloadRefused> {
     // Reading a pipe would wait for ever.
     let is_file = fs::metadata(&source.path).map(|meta| meta.is_file());
     let read = is_file.and_then(|is_file| match is_file {
@@ -409,7 +388,7 @@ fn read(source: &ConfigFile) -> Result<(Checked, String), ReloadRefused> {
 }
 
 /// On a thread for what takes long.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ReloadRefused> + Send + 'static,
 ) -> Result<T, ReloadRefused> {
     let joined = spawn_blocking(work).await;

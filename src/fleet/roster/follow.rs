@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::fleet::addresses::Addresses;
 use crate::fleet::status::Will;
 use crate::topology::ListenerPlan;
+use rustls::ClientConfig;
 use std::sync::Arc;
 
 /// What is to hold.
@@ -19,6 +20,8 @@ pub(crate) struct Next {
     pub(crate) names: Addresses,
     /// In the configuration's order; the last ones where nothing differs.
     pub(crate) listeners: Vec<Arc<ListenerPlan>>,
+    /// How connections to the backends are sealed, by pool.
+    pub(crate) sealing: Vec<Option<Arc<ClientConfig>>>,
 }
 
 impl Roster {
@@ -45,6 +48,7 @@ impl Roster {
             self.ids.leave(member.id, told.iter().copied());
         }
         (self.config, self.names, self.listeners) = (next.config, next.names, next.listeners);
+        self.sealing = next.sealing;
         self.plan(generation);
         words
     }

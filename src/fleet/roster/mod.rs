@@ -32,6 +32,7 @@ use super::ids::Ids;
 use crate::balance::{BackendId, Traffic};
 use crate::config::{self, Config};
 use crate::topology::{ListenerPlan, PoolPlan, Topology};
+use rustls::ClientConfig;
 use std::sync::Arc;
 
 /// Shards that are alive, each with the generation that it was told last.
@@ -52,6 +53,8 @@ pub(crate) struct Roster {
     names: Addresses,
     pools: Vec<Pool>,
     listeners: Vec<Arc<ListenerPlan>>,
+    /// By pool.
+    sealing: Vec<Option<Arc<ClientConfig>>>,
     ids: Ids,
     /// By number: the places of the pool and of the backend in it.
     places: Vec<Option<(usize, usize)>>,
@@ -77,6 +80,7 @@ impl Roster {
             names: Addresses::new(),
             pools: Vec::new(),
             listeners: Vec::new(),
+            sealing: Vec::new(),
             ids: Ids::default(),
             places: Vec::new(),
             topology: Arc::default(),
@@ -101,6 +105,11 @@ impl Roster {
     /// The listeners, in the configuration's order.
     pub(crate) fn listeners(&self) -> &[Arc<ListenerPlan>] {
         &self.listeners
+    }
+
+    /// How connections to the backends are sealed, by pool.
+    pub(crate) fn sealing(&self) -> &[Option<Arc<ClientConfig>>] {
+        &self.sealing
     }
 
     /// The pools, in the configuration's order.

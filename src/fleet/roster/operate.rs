@@ -83,6 +83,14 @@ impl Roster {
             return Err(ChangeRefused::Taken { pool: pool.to_owned(), name });
         }
         let (written, destination) = written;
+        let tls = self.config.pools.get(operated.pool).and_then(|pool| pool.tls.as_ref());
+        if tls.is_some_and(|tls| tls.name_of(&written).is_none()) {
+            return Err(ChangeRefused::Address {
+                address: address.to_owned(),
+                wrong: "it does not say whom the backend's certificate must name".to_owned(),
+                remedy: format!("give pool.{pool}.tls a server_name"),
+            });
+        }
         // One that an operator removed and brings back as it was is the configured one again.
         let configured = operated
             .removed

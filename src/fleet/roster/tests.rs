@@ -24,7 +24,7 @@ const TOLD: Told<'static> = &[(0, 1), (1, 1)];
 
 fn follow(roster: &mut Roster, text: &str) -> Vec<String> {
     let names = roster.names().clone();
-    roster.follow(Next { config: config(text), names, listeners: Vec::new() }, TOLD)
+    roster.follow(Next { config: config(text), names, listeners: Vec::new(), sealing: Vec::new() }, TOLD)
 }
 
 fn roster(text: &str) -> Roster {
@@ -142,7 +142,12 @@ fn a_names_addresses_are_backends_and_the_name_means_all_of_them() {
         Addresses::from([(written.clone(), ports.iter().map(one).collect())])
     };
     let mut roster = Roster::empty();
-    let next = |ports| Next { config: config.clone(), names: found(ports), listeners: Vec::new() };
+    let next = |ports| Next {
+        config: config.clone(),
+        names: found(ports),
+        listeners: Vec::new(),
+        sealing: Vec::new(),
+    };
     roster.follow(next(&[1, 2]), TOLD);
     assert_eq!(ids(&roster), [("n@127.0.0.1:1".into(), 0), ("n@127.0.0.1:2".into(), 1)]);
     let weights: Vec<u16> = roster.pools[0].members.iter().map(|member| member.weight).collect();

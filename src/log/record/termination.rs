@@ -141,7 +141,7 @@ impl Termination {
 
     fn of_failure(failure: UpstreamFailure) -> Self {
         match failure {
-            UpstreamFailure::Connect => Self::ServerConnect,
+            UpstreamFailure::Connect | UpstreamFailure::Tls => Self::ServerConnect,
             UpstreamFailure::ConnectTimeout => Self::ServerConnectTimeout,
             UpstreamFailure::NoResponse | UpstreamFailure::BadResponse | UpstreamFailure::Status => {
                 Self::ServerHead

@@ -3,6 +3,7 @@
 //! `metrics` is a room above `control` and cannot read its types; `admin` tells it over.
 
 use crate::balance::BackendId;
+use crate::limit::Exceeded;
 use crate::sys::process::Usage;
 use crate::time::Micros;
 
@@ -83,7 +84,7 @@ pub struct ListenerFacts<'a> {
     /// Its name.
     pub name: &'a str,
     /// Connections that were closed at once, by the key that says how many there may be.
-    pub refused: [(&'static str, u64); 2],
+    pub refused: [(&'static str, u64); Exceeded::ALL.len()],
 }
 
 /// What control knows about one shard.

@@ -19,7 +19,7 @@ pub use facts::{
 
 use super::declared as metric;
 use super::exposition::{Format, Level, Text};
-use super::stats::{CLASSES, Phase, UpstreamFailure};
+use super::stats::{CLASSES, Handshake, Phase, Side, UpstreamFailure};
 use super::totals::{BackendTotals, ShardTotals, Totals};
 use crate::time::Micros;
 use metric::Metric;
@@ -36,6 +36,7 @@ pub fn page(totals: &Totals, facts: &Facts<'_>, format: Format, level: Level) ->
     configuration(&mut text, &facts.config);
     shards(&mut text, totals);
     listeners(&mut text, facts);
+    handshakes(&mut text, totals);
     hearts(&mut text, facts);
     traffic(&mut text, &rows);
     refusals(&mut text, totals);
@@ -194,6 +195,19 @@ fn traffic(text: &mut Text, rows: &[Row<'_>]) {
     }
 }
 
+fn handshakes(text: &mut Text, totals: &Totals) {
+    let mut family = text.family(&metric::HANDSHAKES);
+    for side in Side::ALL {
+        for came_to in Handshake::ALL {
+            // Nobody speaks plain HTTP to a client.
+            if (*side, *came_to) != (Side::Backend, Handshake::NotTls) {
+                let of = |shard: &ShardTotals| shard.handshakes[*side as usize][*came_to as usize];
+                family.sample(&[side.label(), came_to.label()], totals.shards.iter().map(of).sum());
+            }
+        }
+    }
+}
+
 fn refusals(text: &mut Text, totals: &Totals) {
     let mut family = text.family(&metric::REFUSALS);
     for ((cause, status), count) in &totals.refusals {
@@ -253,9 +267,10 @@ fn pools(text: &mut Text, facts: &Facts<'_>) {
 
 fn latency(text: &mut Text, totals: &Totals, rows: &[Row<'_>]) {
     type Series = fn(&ShardTotals) -> &super::Series<u64>;
-    let per_shard: [(&'static Metric, Series); 3] = [
+    let per_shard: [(&'static Metric, Series); 4] = [
         (&metric::LOOP_STALL, |shard| &shard.stall),
         (&metric::ACCEPT_DELAY, |shard| &shard.accept_delay),
+        (&metric::HANDSHAKE_TIME, |shard| &shard.handshake_time),
         (&metric::VIEW_AGE, |shard| &shard.view_age),
     ];
     for (declared, series) in per_shard {

@@ -63,7 +63,8 @@ impl Incumbent for Predecessor {
         let listeners = groups.map(|group| offered(&group.address, group.sockets(), group.is_lent)).collect();
         let admin =
             admin.0.iter().map(|(address, socket)| offered(address, vec![socket.clone()], false)).collect();
-        let offer = Offer { listeners, admin, carried: self.desk.export() };
+        let ticket_keys = self.desk.hand_on_ticket_keys();
+        let offer = Offer { listeners, admin, carried: self.desk.export(), ticket_keys };
         if offer.descriptors().is_none() {
             return Err("it has more sockets than can be handed over; end it (SIGTERM) first".to_owned());
         }

@@ -17,6 +17,7 @@
 //! [`super::take`] read and write them.
 
 use crate::fleet::Carried;
+use crate::tls::HandedKeys;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +75,9 @@ pub(crate) struct Offer {
     /// After those.
     pub(crate) admin: Vec<Offered>,
     pub(crate) carried: Carried,
+    /// The keys of session tickets.
+    #[serde(default)]
+    pub(crate) ticket_keys: HandedKeys,
 }
 
 /// The sockets of one address.

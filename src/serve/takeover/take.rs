@@ -11,6 +11,7 @@ use crate::fleet::Carried;
 use crate::sys::handoff::{Peer, listens, own_uid, peer, receive_descriptors};
 use crate::sys::socket::local_address;
 use crate::time::Micros;
+use crate::tls::HandedKeys;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -76,6 +77,7 @@ pub(crate) struct Inheritance {
     admin: Vec<Handed>,
     taken: Vec<String>,
     carried: Option<Carried>,
+    ticket_keys: HandedKeys,
 }
 
 /// The sockets of one address.
@@ -164,8 +166,8 @@ impl Conversation {
             let what = format!("what it offers for {address} does not listen there");
             return Err(self.broke(STEP)(invalid(what)));
         }
-        let carried = Some(offer.carried);
-        Ok(Inheritance { old: self, listeners, admin, taken: Vec::new(), carried })
+        let (carried, ticket_keys) = (Some(offer.carried), offer.ticket_keys);
+        Ok(Inheritance { old: self, listeners, admin, taken: Vec::new(), carried, ticket_keys })
     }
 
     fn descriptors(&self, offer: &Offer) -> io::Result<Vec<OwnedFd>> {
@@ -252,6 +254,11 @@ impl Inheritance {
     /// What it knows; there only once.
     pub(crate) fn carried(&mut self) -> Option<Carried> {
         self.carried.take()
+    }
+
+    /// The keys of session tickets.
+    pub(crate) fn ticket_keys(&self) -> &HandedKeys {
+        &self.ticket_keys
     }
 
     /// The sockets of a listener; empty if it had none there.

@@ -8,6 +8,7 @@ use crate::config::ListenAddress;
 use crate::control::spread;
 use crate::fleet::{Carried, CarriedPool};
 use crate::sys::handoff::{Peer, connect_at_once};
+use crate::tls::HandedKeys;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -42,7 +43,10 @@ impl Incumbent for Process {
         let pool = CarriedPool { name: "app".into(), ..CarriedPool::default() };
         let offered = Offered { address: self.address.clone(), sockets: self.sockets.len(), lent: false };
         let carried = Carried { version: 1, pools: vec![pool], names: vec![] };
-        Ok((Offer { listeners: vec![offered], admin: vec![], carried }, self.sockets.clone()))
+        Ok((
+            Offer { listeners: vec![offered], admin: vec![], carried, ticket_keys: HandedKeys::default() },
+            self.sockets.clone(),
+        ))
     }
 
     fn promised(&self, promised: bool) {

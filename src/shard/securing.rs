@@ -1,0 +1,104 @@
+//! What stands between an accept and a connection that is served, where a listener has TLS: the handshake.
+//!
+//! Each has a task of its own, which ends with it: a connection that is served keeps only what `proxy` keeps of it.
+//! Handshakes have as long as a head has, and take their steps in turn (`tls::Turns`). Called by `accept.rs`.
+
+use crate::limit::{OncePerSecond, Place};
+use crate::metrics::{Handshake, Side};
+use crate::proxy::{ListenerService, Service, serve};
+use crate::ring::Stream;
+use crate::tls::{self, Failure, Handshaken, Protocol};
+use crate::wire::Wire;
+use rustls::ServerConfig;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// What a shard's handshakes share.
+#[derive(Default)]
+pub(super) struct Securing {
+    /// By what they came to.
+    said: [OncePerSecond; Handshake::ALL.len()],
+}
+
+/// A handshake under way, which counts as a connection and as a handshake.
+struct UnderWay(Rc<Service>);
+
+impl UnderWay {
+    fn begin(service: &Rc<Service>) -> Self {
+        service.connections.set(service.connections.get() + 1);
+        service.handshakes.set(service.handshakes.get() + 1);
+        Self(service.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.connections.set(self.0.connections.get() - 1);
+        self.0.handshakes.set(self.0.handshakes.get() - 1);
+    }
+}
+
+impl Securing {
+    /// Begins a handshake with the client `peer`; when it is done, the connection is served.
+    pub(super) fn begin(
+        self: &Rc<Self>,
+        service: &Rc<Service>,
+        listener: Rc<ListenerService>,
+        stream: Stream,
+        config: Arc<ServerConfig>,
+        peer: Option<IpAddr>,
+        place: Option<Box<Place>>,
+    ) {
+        let (securing, service) = (self.clone(), service.clone());
+        let ring = service.ring.clone();
+        let under_way = UnderWay::begin(&service);
+        ring.spawn(async move {
+            let begun = service.ring.now();
+            let due = listener.handshake_due(begun);
+            let shaken = tls::accept(&service.ring, stream, &config, due, &service.turns).await;
+            let took = service.ring.now().since(begun);
+            let came_to = shaken.as_ref().map_or_else(Failure::counted_as, Handshaken::counted_as);
+            service.stats.borrow_mut().shook_hands(Side::Client, came_to, took);
+            match shaken {
+                Ok(shaken) => start(&service, listener, shaken, peer, place),
+                Err(failure) => securing.say(&service, &listener, &failure, peer),
+            }
+            // Only now, so that a shard which drains never takes itself for empty in between.
+            drop(under_way);
+        });
+    }
+
+    /// What clients do of themselves, all day long, is for who looks for it.
+    fn say(&self, service: &Service, listener: &ListenerService, failure: &Failure, peer: Option<IpAddr>) {
+        let came_to = failure.counted_as();
+        if let Some(times) = self.said[came_to as usize].count(service.ring.now()) {
+            let cause = came_to.label();
+            let peer = peer.map_or_else(|| "unix".to_owned(), |address| address.to_canonical().to_string());
+            tracing::debug!(
+                listener = listener.name(),
+                cause,
+                times,
+                last = peer,
+                reason = %failure,
+                "TLS handshakes with clients failed"
+            );
+        }
+    }
+}
+
+/// Serves a connection by what was agreed.
+fn start(
+    service: &Rc<Service>,
+    listener: Rc<ListenerService>,
+    shaken: Handshaken,
+    peer: Option<IpAddr>,
+    place: Option<Box<Place>>,
+) {
+    let wire = Wire::Layered(Box::new(shaken.sealed));
+    match shaken.protocol {
+        Protocol::Http1 | Protocol::Http2 => {
+            service.ring.spawn(serve(service.clone(), listener, wire, peer, place));
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! A handshake, as a server or as a client: from a socket to a [`Sealed`] connection, or why there is none.
+//!
+//! rustls does it all; `steps.rs` drives it. When it is over rustls hands the keys over, and what it kept for the
+//! handshake is freed. Called by `shard` for clients and by `upstream` for backends.
+
+use super::layer::Sealed;
+use super::session::{Kernel, Session};
+use super::steps::{Driven, Side, Steps};
+use super::subject::subject;
+use super::turns::Turns;
+use crate::metrics::Handshake;
+use crate::ring::{Fault, Ring, Stream};
+use crate::time::Instant;
+use crate::wire::Secured;
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::ServerName;
+use rustls::server::UnbufferedServerConnection;
+use rustls::{
+    ClientConfig, CommonState, Error, ExtractedSecrets, HandshakeKind, ProtocolVersion,
+    ServerConfig,
+};
+use std::sync::Arc;
+
+/// What is spoken over the connection, as both sides agreed (ALPN).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1, also where nothing was agreed.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+impl Handshaken {
+    /// Under which name it is counted.
+    pub fn counted_as(&self) -> Handshake {
+        if self.resumed { Handshake::Resumed } else { Handshake::Full }
+    }
+}
+
+/// A handshake that is over.
+pub struct Handshaken {
+    /// The connection.
+    pub sealed: Sealed,
+    /// What is spoken over it.
+    pub protocol: Protocol,
+    /// An earlier session was resumed.
+    pub resumed: bool,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// It took too long.
+    #[error("it took too long")]
+    TimedOut,
+    /// The peer ended or reset the connection.
+    #[error("the peer ended the connection")]
+    Gone,
+    /// The client speaks plain HTTP.
+    #[error("plain HTTP on a port with TLS")]
+    NotTls,
+    /// The peer's certificate is not good.
+    #[error("{0}")]
+    Certificate(Error),
+    /// Both sides have no version, cipher or protocol in common.
+    #[error("{0}")]
+    NothingInCommon(Error),
+    /// The peer has refused; it is the peer's word.
+    #[error("{0}")]
+    Refused(Error),
+    /// What the peer said is wrong.
+    #[error("{0}")]
+    Protocol(Error),
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::TimedOut => Self::TimedOut,
+            Fault::Os(_) => Self::Gone,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::InvalidCertificate(_)
+            | Error::NoCertificatesPresented
+            | Error::UnsupportedNameType
+            | Error::InvalidCertRevocationList(_) => Self::Certificate(error),
+            Error::PeerIncompatible(_) | Error::NoApplicationProtocol => Self::NothingInCommon(error),
+            Error::AlertReceived(_) => Self::Refused(error),
+            _ => Self::Protocol(error),
+        }
+    }
+}
+
+impl Failure {
+    /// Under which name it is counted.
+    pub fn counted_as(&self) -> Handshake {
+        match self {
+            Self::TimedOut => Handshake::Timeout,
+            Self::Gone => Handshake::Gone,
+            Self::NotTls => Handshake::NotTls,
+            Self::Certificate(_) => Handshake::Certificate,
+            Self::NothingInCommon(_) => Handshake::NothingInCommon,
+            Self::Refused(_) => Handshake::Refused,
+            Self::Protocol(_) => Handshake::Protocol,
+        }
+    }
+
+}
+
+/// Shakes hands with a client by `due`.
+///
+/// # Errors
+/// Why it came to nothing. The client has been told, where it can be.
+pub async fn accept(
+    ring: &Ring,
+    stream: Stream,
+    config: &Arc<ServerConfig>,
+    due: Instant,
+    turns: &Turns,
+) -> Result<Handshaken, Failure> {
+    let mut server = Box::new(UnbufferedServerConnection::new(config.clone())?);
+    let driven = Steps::new(ring, &stream, turns, due).drive(&mut *server).await;
+    let driven = driven.inspect_err(|failure| say(&stream, failure))?;
+    let client = server.common().peer_certificates().and_then(<[_]>::first);
+    let client_subject = client.and_then(|certificate| subject(certificate));
+    let known = Known::of(server.common());
+    let (secrets, kernel) = server.dangerous_into_kernel_connection()?;
+    known.finish(stream, &secrets, Kernel::Server(kernel), driven, client_subject)
+}
+
+/// Shakes hands with the backend that calls itself `name`, by `due`.
+///
+/// # Errors
+/// Why it came to nothing.
+pub async fn connect(
+    ring: &Ring,
+    stream: Stream,
+    config: &Arc<ClientConfig>,
+    name: &ServerName<'static>,
+    due: Instant,
+    turns: &Turns,
+) -> Result<Handshaken, Failure> {
+    let mut client = Box::new(UnbufferedClientConnection::new(config.clone(), name.clone())?);
+    let driven = Steps::new(ring, &stream, turns, due).drive(&mut *client).await?;
+    let known = Known::of(client.common());
+    let (secrets, kernel) = client.dangerous_into_kernel_connection()?;
+    known.finish(stream, &secrets, Kernel::Client(kernel), driven, None)
+}
+
+/// Tells a client that cannot read an alert.
+fn say(stream: &Stream, failure: &Failure) {
+    const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 56\r\n\
+        Connection: close\r\n\r\nThis port speaks TLS: ask for https://, not for http://\n";
+    if matches!(failure, Failure::NotTls) {
+        stream.send_at_once(PLAIN);
+    }
+}
+
+/// What a handshake has settled.
+struct Known {
+    version: &'static str,
+    cipher: &'static str,
+    protocol: Protocol,
+    resumed: bool,
+}
+
+impl Known {
+    fn of(common: &CommonState) -> Self {
+        Self {
+            version: match common.protocol_version() {
+                Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+                Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+                _ => "",
+            },
+            cipher: common
+                .negotiated_cipher_suite()
+                .and_then(|suite| suite.suite().as_str())
+                .unwrap_or_default(),
+            protocol: match common.alpn_protocol() {
+                Some(b"h2") => Protocol::Http2,
+                _ => Protocol::Http1,
+            },
+            resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
+        }
+    }
+
+    fn finish(
+        self,
+        stream: Stream,
+        secrets: &ExtractedSecrets,
+        kernel: Kernel,
+        driven: Driven,
+        client_subject: Option<Box<str>>,
+    ) -> Result<Handshaken, Failure> {
+        let Self { version, cipher, protocol, resumed } = self;
+        let is_server = matches!(kernel, Kernel::Server(_));
+        let secured = Secured { version, cipher, server_name: driven.server_name, client_subject };
+        let mut session = Session::new(secrets, kernel)
+            .map_err(|_| Error::General(format!("no records for {cipher}")))?;
+        session.queue(driven.unsent);
+        let sealed = Sealed::new(stream, session, secured, driven.rest);
+        // A client's last word goes with its request.
+        if is_server {
+            sealed.send_queued();
+        }
+        Ok(Handshaken { sealed, protocol, resumed })
+    }
+}

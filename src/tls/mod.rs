@@ -1,0 +1,52 @@
+//! TLS: certificates and keys, whom they are shown to, who is believed, and connections that are sealed.
+//!
+//! | file | what lives there |
+//! |---|---|
+//! | `loader` | everything that a configuration names, read; what has not changed is not read again |
+//! | `pem` | what is in such a file, or why it is of no use |
+//! | `certificate` | a certificate with its key, and what is to be known of it |
+//! | `choice` | which certificate a client gets |
+//! | `trust` | who is believed: clients by a listener, backends by a pool |
+//! | `tickets` | sessions that any shard and the next process can resume |
+//! | `subject` | a certificate's subject as a line of text |
+//! | `handshake` | a handshake as a server or a client, on a shard, until the keys are there |
+//! | `steps` | rustls driven through it over the ring, record by record |
+//! | `hello` | the name that a client asks for |
+//! | `turns` | who may take an expensive step in this turn of the ring |
+//! | `records` | one direction's key: records opened and sealed |
+//! | `session` | both directions, alerts, new keys, tickets that come |
+//! | `layer` | [`Sealed`], the `wire::Layer` |
+//! | `leaving` | its sends |
+//!
+//! The cryptography is rustls' with aws-lc-rs, named at each place: nothing hangs on a default of the process. rustls
+//! makes and judges everything that is said until a handshake is over, and afterwards derives new keys and takes
+//! tickets. The records in between are opened and sealed here, with the keys that it hands over for just that (as it
+//! does for the kernel's TLS): in the ring's own chunks, without a copy or an allocation for what comes in, and with
+//! one copy into the one buffer that is sent for what goes out. An idle connection keeps two keys and no buffer.
+//!
+//! Not here: which files there are (`config`), and when they are read (`control`). Connections: called by `upstream`
+//! and `shard`.
+
+mod certificate;
+mod choice;
+mod handshake;
+mod hello;
+mod layer;
+mod leaving;
+mod loader;
+mod pem;
+mod records;
+mod session;
+mod steps;
+mod subject;
+mod tickets;
+mod trust;
+mod turns;
+
+pub use certificate::CertificateFacts;
+pub use handshake::{Failure, Handshaken, Protocol, accept, connect};
+pub use layer::Sealed;
+pub use loader::{Loaded, Loader, TlsRefused};
+pub use subject::subject;
+pub use tickets::{HandedKeys, TICKET_LIFE, Tickets};
+pub use turns::Turns;

@@ -1,0 +1,64 @@
+//! TLS handshakes with backends: done when a connection is made, within its time.
+//!
+//! A handshake that fails is a failed connect with a cause of its own: counted, and told in the log at most once a
+//! second, since the operator can act on nearly all of them. Called by `mod.rs`.
+
+use super::connection::Picked;
+use super::UNSEALED;
+use crate::limit::OncePerSecond;
+use crate::metrics::Handshake;
+use crate::ring::{Fault, Ring, Stream};
+use crate::time::Instant;
+use crate::tls::{self, Failure, Sealed, Turns};
+use crate::topology::BackendTls;
+use std::cell::RefCell;
+
+/// What came to be known of handshakes before control asks: so many at most.
+const COME_TO_MAX: usize = 1 << 16;
+
+/// A shard's.
+#[derive(Default)]
+pub(super) struct Sealing {
+    pub(super) turns: Turns,
+    /// What they came to.
+    pub(super) come_to: RefCell<Vec<Handshake>>,
+    said: OncePerSecond,
+}
+
+impl Sealing {
+    /// Shakes hands with `picked` over `stream`.
+    ///
+    /// # Errors
+    /// The deadline, or [`UNSEALED`].
+    pub(super) async fn seal(
+        &self,
+        ring: &Ring,
+        stream: Stream,
+        tls: &BackendTls,
+        due: Instant,
+        picked: &Picked,
+    ) -> Result<Sealed, Fault> {
+        let shaken = tls::connect(ring, stream, &tls.config, &tls.server_name, due, &self.turns).await;
+        match shaken {
+            Ok(shaken) => {
+                self.count(shaken.counted_as());
+                Ok(shaken.sealed)
+            }
+            Err(failure) => {
+                self.count(failure.counted_as());
+                if let Some(times) = self.said.count(ring.now()) {
+                    let (pool, backend) = (picked.pool().name().to_owned(), picked.backend_name());
+                    tracing::warn!(pool, backend, times, reason = %failure, "no TLS handshake with a backend");
+                }
+                Err(if matches!(failure, Failure::TimedOut) { Fault::TimedOut } else { Fault::Os(UNSEALED) })
+            }
+        }
+    }
+
+    fn count(&self, came_to: Handshake) {
+        let mut all = self.come_to.borrow_mut();
+        if all.len() < COME_TO_MAX {
+            all.push(came_to);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Many handshakes at once, and who is served meanwhile.
+
+use crate::authority::Authority;
+use crate::harness::{Backend, Weir, answers, one_pool, wait_until};
+use crate::{listener, seal};
+use rustls::version::TLS13;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Clients that do nothing but begin handshakes: for each the server has the whole work, and they none.
+struct Flood {
+    ends: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Flood {
+    fn of(address: SocketAddr, hello: &[u8], threads: usize) -> Self {
+        let (ends, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let thread = |_| {
+            let (ends, answered, hello) = (ends.clone(), answered.clone(), hello.to_vec());
+            std::thread::spawn(move || {
+                while !ends.load(Ordering::Relaxed) {
+                    // Several at once, so that the server always has some to do.
+                    let begin = |_| {
+                        let mut tcp = TcpStream::connect(address).ok()?;
+                        tcp.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+                        tcp.write_all(&hello).ok()?;
+                        Some(tcp)
+                    };
+                    let begun: Vec<TcpStream> = (0..32).filter_map(begin).collect();
+                    for mut tcp in begun {
+                        if tcp.read(&mut [0; 1]).is_ok_and(|count| count == 1) {
+                            answered.fetch_add(1, Ordering::Relaxed);
+                        }
+                        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+                        nix::sys::socket::setsockopt(&tcp, nix::sys::socket::sockopt::Linger, &linger).unwrap();
+                    }
+                }
+            })
+        };
+        let threads = (0..threads).map(thread).collect();
+        Self { ends, answered, threads }
+    }
+
+    fn answered(&self) -> usize {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    fn stop(self) {
+        self.ends.store(true, Ordering::Relaxed);
+        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+}
+
+/// What a client says first.
+fn hello(authority: &Authority) -> Vec<u8> {
+    let name = "localhost".try_into().unwrap();
+    let mut tls = rustls::ClientConnection::new(authority.client(&[&TLS13], None), name).unwrap();
+    let mut bytes = Vec::new();
+    tls.write_tls(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn a_flood_of_handshakes_leaves_those_who_are_connected_their_share() {
+    let authority = Authority::new();
+    let backend = Backend::http(answers::text("served"));
+    let weir = Weir::start(&one_pool(&[&backend], &listener(&authority, ""), ""));
+    let mut client = seal::client(weir.address("web"), &authority.client(&[&TLS13], None));
+    assert_eq!(client.get("/").status, 200);
+    let flood = Flood::of(weir.address("web"), &hello(&authority), 2);
+    wait_until("the flood is on", || flood.answered() > 100);
+    // While it lasts: how many requests are served one after the other, for so many handshakes.
+    let (before, began) = (flood.answered(), Instant::now());
+    let mut longest = Duration::ZERO;
+    let mut served = 0;
+    while flood.answered() - before < 500 && began.elapsed() < Duration::from_secs(30) {
+        let asked = Instant::now();
+        assert_eq!(client.get("/").status, 200);
+        longest = longest.max(asked.elapsed());
+        served += 1;
+    }
+    let (shaken, took) = (flood.answered() - before, began.elapsed());
+    flood.stop();
+    println!("{served} requests and {shaken} handshakes in {took:?}; the longest request took {longest:?}");
+    // A request takes a few turns of the ring; a turn takes one or two handshakes. If a request had to wait for all
+    // that stand in line (64), there would be one for each 64.
+    assert!(served * 20 >= shaken, "{served} requests for {shaken} handshakes");
+}
+
+#[test]
+fn handshakes_over_the_limit_are_reset_and_counted() {
+    let authority = Authority::new();
+    let backend = Backend::http(answers::text("served"));
+    let weir = Weir::start(&one_pool(&[&backend], &listener(&authority, "max_handshakes = 3"), ""));
+    let waiting: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(weir.address("web")).unwrap()).collect();
+    wait_until("three shake hands", || weir.metric("weir_connections", &[("shard", "0")]) == 3.0);
+    let mut fourth = TcpStream::connect(weir.address("web")).unwrap();
+    fourth.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let reset = fourth.read(&mut [0; 1]).unwrap_err();
+    assert_eq!(reset.kind(), std::io::ErrorKind::ConnectionReset);
+    let refused = &[("listener", "web"), ("cause", "max_handshakes")];
+    weir.wait_metric("weir_connections_refused_total", refused, 1.0);
+    drop(waiting);
+    wait_until("they have gone", || weir.metric("weir_connections", &[("shard", "0")]) == 0.0);
+    // Who is through does not count.
+    let config = authority.client(&[&TLS13], None);
+    let mut served: Vec<_> = (0..5).map(|_| {
+        let mut client = seal::client(weir.address("web"), &config);
+        assert_eq!(client.get("/").status, 200);
+        client
+    }).collect();
+    served.iter_mut().for_each(|client| assert_eq!(client.get("/").status, 200));
+    weir.wait_metric("weir_connections_refused_total", refused, 1.0);
+}
