@@ -7,8 +7,8 @@ use crate::config::{Destination, ListenAddress};
 use crate::time::Micros;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, getsockname, getsockopt,
-    listen, setsockopt, socket, sockopt,
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, getsockname,
+    getsockopt, listen, setsockopt, socket, sockopt,
 };
 use nix::sys::socket::{SockaddrIn, SockaddrIn6, SockaddrLike};
 use std::fs::Permissions;

@@ -16,8 +16,7 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::{
-    ClientConfig, CommonState, Error, ExtractedSecrets, HandshakeKind, ProtocolVersion,
-    ServerConfig,
+    ClientConfig, CommonState, Error, ExtractedSecrets, HandshakeKind, ProtocolVersion, ServerConfig,
 };
 use std::sync::Arc;
 
@@ -109,7 +108,6 @@ impl Failure {
             Self::Protocol(_) => Handshake::Protocol,
         }
     }
-
 }
 
 /// Shakes hands with a client by `due`.
@@ -200,8 +198,8 @@ impl Known {
         let Self { version, cipher, protocol, resumed } = self;
         let is_server = matches!(kernel, Kernel::Server(_));
         let secured = Secured { version, cipher, server_name: driven.server_name, client_subject };
-        let mut session = Session::new(secrets, kernel)
-            .map_err(|_| Error::General(format!("no records for {cipher}")))?;
+        let mut session =
+            Session::new(secrets, kernel).map_err(|_| Error::General(format!("no records for {cipher}")))?;
         session.queue(driven.unsent);
         let sealed = Sealed::new(stream, session, secured, driven.rest);
         // A client's last word goes with its request.

@@ -21,7 +21,8 @@ pub(super) fn server_name(record: &[u8]) -> Option<&str> {
             let [HOST_NAME] = names.take(1)? else { return None };
             let name = std::str::from_utf8(names.list_16()?).ok()?;
             let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-            return Some(name).filter(|name| !name.is_empty() && name.len() < 256 && name.bytes().all(is_name));
+            return Some(name)
+                .filter(|name| !name.is_empty() && name.len() < 256 && name.bytes().all(is_name));
         }
     }
 }
@@ -61,7 +62,8 @@ mod tests {
         let name = name.to_owned().try_into().unwrap();
         let mut client = UnbufferedClientConnection::new(Arc::new(config), name).unwrap();
         let mut bytes = vec![0; 4096];
-        let ConnectionState::EncodeTlsData(mut data) = client.process_tls_records(&mut []).state.unwrap() else {
+        let ConnectionState::EncodeTlsData(mut data) = client.process_tls_records(&mut []).state.unwrap()
+        else {
             panic!("it begins")
         };
         let len = data.encode(&mut bytes).unwrap();

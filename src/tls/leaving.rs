@@ -25,7 +25,8 @@ impl SealedSend {
     }
 
     fn polled(&mut self, poll: impl FnOnce(&mut Send) -> Poll<Sent>) -> Poll<Sent> {
-        let payload = |timed_out, payload: &mut Option<Payload>| if timed_out { None } else { payload.take() };
+        let payload =
+            |timed_out, payload: &mut Option<Payload>| if timed_out { None } else { payload.take() };
         let Some(send) = &mut self.send else {
             let outcome = Err(Fault::Os(libc::EPIPE));
             return Poll::Ready(Sent { outcome, untouched: true, payload: self.payload.take() });

@@ -232,7 +232,12 @@ impl Keys {
     }
 
     /// Seals the record whose plaintext begins at `start` and is the last in `out`.
-    fn finish(&mut self, content: ContentType, start: usize, out: &mut Vec<u8>) -> Result<(), AlertDescription> {
+    fn finish(
+        &mut self,
+        content: ContentType,
+        start: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), AlertDescription> {
         let len = out.len() - start;
         let (header, sealed_len) = match self.framing {
             Framing::Tls13 => {
@@ -246,9 +251,7 @@ impl Keys {
         let nonce = Nonce::assume_unique_for_key(self.nonce());
         let (before, plain) = out.split_at_mut(start);
         let tag = match self.framing {
-            Framing::Tls13 => {
-                self.key.seal_in_place_separate_tag(nonce, Aad::from(&before[header..]), plain)
-            }
+            Framing::Tls13 => self.key.seal_in_place_separate_tag(nonce, Aad::from(&before[header..]), plain),
             Framing::Tls12Explicit | Framing::Tls12 => {
                 let aad = Aad::from(self.aad_12(content.into(), len));
                 self.key.seal_in_place_separate_tag(nonce, aad, plain)
@@ -332,7 +335,8 @@ mod tests {
             let keys = Keys { sequence, ..pair(true, false).0 };
             let nonce = Nonce::assume_unique_for_key(keys.nonce());
             let mut inner = inner.to_vec();
-            let tag = sealer.key.seal_in_place_separate_tag(nonce, Aad::from(&record[..]), &mut inner).unwrap();
+            let tag =
+                sealer.key.seal_in_place_separate_tag(nonce, Aad::from(&record[..]), &mut inner).unwrap();
             record.extend_from_slice(&inner);
             record.extend_from_slice(tag.as_ref());
             record

@@ -165,7 +165,8 @@ impl Session {
             (HandshakeType::NewSessionTicket, Kernel::Client(client)) if self.tls13 => {
                 client.handle_new_session_ticket(body).map_err(|_| AlertDescription::DecodeError)
             }
-            (HandshakeType::ClientHello, Kernel::Server(_)) | (HandshakeType::HelloRequest, Kernel::Client(_))
+            (HandshakeType::ClientHello, Kernel::Server(_))
+            | (HandshakeType::HelloRequest, Kernel::Client(_))
                 if !self.tls13 =>
             {
                 self.queue_record(ContentType::Alert, &[1, AlertDescription::NoRenegotiation.into()])

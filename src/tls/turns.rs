@@ -148,8 +148,7 @@ mod tests {
     #[test]
     fn steps_are_taken_in_the_order_in_which_they_were_asked_for_and_no_more_than_the_budget_allows() {
         let turns = Turns::default();
-        let (mut first, mut second, mut third) =
-            (pin!(turns.take()), pin!(turns.take()), pin!(turns.take()));
+        let (mut first, mut second, mut third) = (pin!(turns.take()), pin!(turns.take()), pin!(turns.take()));
         let Poll::Ready(step) = poll(first.as_mut()) else { panic!("nobody else wants it") };
         assert!(poll(second.as_mut()).is_pending());
         assert!(poll(third.as_mut()).is_pending());

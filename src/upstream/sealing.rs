@@ -3,8 +3,8 @@
 //! A handshake that fails is a failed connect with a cause of its own: counted, and told in the log at most once a
 //! second, since the operator can act on nearly all of them. Called by `mod.rs`.
 
-use super::connection::Picked;
 use super::UNSEALED;
+use super::connection::Picked;
 use crate::limit::OncePerSecond;
 use crate::metrics::Handshake;
 use crate::ring::{Fault, Ring, Stream};

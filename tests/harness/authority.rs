@@ -9,6 +9,8 @@ use rcgen::{
     RevocationReason, RevokedCertParams, SerialNumber, SigningKey,
 };
 use sha2::{Digest, Sha256};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -61,7 +63,7 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
         std::fs::write(dir.join("ca.pem"), &pem).unwrap();
-        std::fs::write(dir.join("ca.key"), key.serialize_pem()).unwrap();
+        private(&dir.join("ca.key"), &key.serialize_pem());
         Self { issuer: Issuer::new(params, key), pem, dir }
     }
 
@@ -109,12 +111,12 @@ impl Authority {
         params.extended_key_usages = vec![usage];
         params.use_authority_key_identifier_extension = true;
         let leaf = params.signed_by(&key, &self.issuer).unwrap().pem();
-        let [cert, private] = ["pem", "key"].map(|ending| self.dir.join(format!("{file}.{ending}")));
+        let [cert, path] = ["pem", "key"].map(|ending| self.dir.join(format!("{file}.{ending}")));
         std::fs::write(&cert, leaf + &self.pem).unwrap();
-        std::fs::write(&private, key.serialize_pem()).unwrap();
+        private(&path, &key.serialize_pem());
         let pin = data_encoding::BASE64
             .encode(&Sha256::digest(rcgen::PublicKeyData::subject_public_key_info(&key)));
-        Issued { cert, key: private, pin, serial }
+        Issued { cert, key: path, pin, serial }
     }
 
     /// A list of these as revoked, in `FILE.crl`, PEM.
@@ -146,6 +148,12 @@ impl Drop for Authority {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.dir);
     }
+}
+
+/// A file that only its owner reads.
+fn private(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
 }
 
 const DAY: Duration = Duration::from_secs(86_400);

@@ -38,7 +38,8 @@ impl Flood {
                             answered.fetch_add(1, Ordering::Relaxed);
                         }
                         let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-                        nix::sys::socket::setsockopt(&tcp, nix::sys::socket::sockopt::Linger, &linger).unwrap();
+                        nix::sys::socket::setsockopt(&tcp, nix::sys::socket::sockopt::Linger, &linger)
+                            .unwrap();
                     }
                 }
             })
@@ -110,11 +111,13 @@ fn handshakes_over_the_limit_are_reset_and_counted() {
     wait_until("they have gone", || weir.metric("weir_connections", &[("shard", "0")]) == 0.0);
     // Who is through does not count.
     let config = authority.client(&[&TLS13], None);
-    let mut served: Vec<_> = (0..5).map(|_| {
-        let mut client = seal::client(weir.address("web"), &config);
-        assert_eq!(client.get("/").status, 200);
-        client
-    }).collect();
+    let mut served: Vec<_> = (0..5)
+        .map(|_| {
+            let mut client = seal::client(weir.address("web"), &config);
+            assert_eq!(client.get("/").status, 200);
+            client
+        })
+        .collect();
     served.iter_mut().for_each(|client| assert_eq!(client.get("/").status, 200));
     weir.wait_metric("weir_connections_refused_total", refused, 1.0);
 }

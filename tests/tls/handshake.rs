@@ -2,9 +2,9 @@
 
 use crate::authority::Authority;
 use crate::harness::{Backend, Client, Program, answers, require, wait_until};
+use crate::harness::{Weir, one_pool};
 use crate::seal::{self, Sealed};
 use crate::{in_front_of, listener};
-use crate::harness::{Weir, one_pool};
 use rustls::version::{TLS12, TLS13};
 use std::process::Command;
 use std::time::Duration;
@@ -22,15 +22,27 @@ fn openssl_and_curl_get_answers_over_both_versions() {
     for (version, of_curl, named) in [("-tls1_2", "1.2", "TLSv1.2"), ("-tls1_3", "1.3", "TLSv1.3")] {
         let mut command = Command::new(&curl);
         command.arg("-sS").arg("--cacert").arg(&ca).args(["--tls-max", of_curl, "--tlsv1.2"]);
-        command.arg(format!("https://localhost:{port}/")).args(["--resolve", &format!("localhost:{port}:127.0.0.1")]);
+        command
+            .arg(format!("https://localhost:{port}/"))
+            .args(["--resolve", &format!("localhost:{port}:127.0.0.1")]);
         let (status, out, err) = Program::run(&mut command, PATIENCE);
         assert!(status.success() && out == "sealed", "{named}: {out} {err}");
         let mut command = Command::new(&openssl);
-        command.args(["s_client", "-connect", &format!("127.0.0.1:{port}"), "-servername", "localhost", version]);
+        command.args([
+            "s_client",
+            "-connect",
+            &format!("127.0.0.1:{port}"),
+            "-servername",
+            "localhost",
+            version,
+        ]);
         command.arg("-CAfile").arg(&ca).arg("-verify_return_error");
         let (status, out, err) = Program::run(&mut command, PATIENCE);
         assert!(status.success(), "{named}: {err}");
-        assert!(out.contains(&format!("New, {named}")) && out.contains("Verify return code: 0 (ok)"), "{out}");
+        assert!(
+            out.contains(&format!("New, {named}")) && out.contains("Verify return code: 0 (ok)"),
+            "{out}"
+        );
     }
     assert!(backend.last().text().contains("X-Forwarded-Proto: https\r\n"), "{}", backend.last().text());
     weir.wait_metric("weir_tls_handshakes_total", &[("side", "client"), ("outcome", "full")], 4.0);
@@ -130,8 +142,10 @@ fn the_subject_of_a_clients_certificate_goes_up_and_nobody_can_say_it_himself() 
             for _ in 0..2 {
                 assert_eq!(client.ask(forged).status, 200);
                 let head = backend.last().text();
-                let said: Vec<&str> =
-                    head.lines().filter(|line| line.to_lowercase().replace('_', "-").contains("client-subject")).collect();
+                let said: Vec<&str> = head
+                    .lines()
+                    .filter(|line| line.to_lowercase().replace('_', "-").contains("client-subject"))
+                    .collect();
                 let expected: Vec<String> =
                     expected.iter().map(|subject| format!("X-Client-Subject: {subject}")).collect();
                 assert_eq!(said, expected, "{head}");
@@ -152,7 +166,9 @@ fn a_client_without_a_good_certificate_is_refused_where_one_is_required() {
         for own in [None, Some(&mallory)] {
             let mut client: Client = seal::client(weir.address("web"), &authority.client(versions, own));
             let _ = client.wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
-            assert!(client.wire.response("GET").is_err() || client.wire.rest().is_ok_and(|rest| rest.is_empty()));
+            assert!(
+                client.wire.response("GET").is_err() || client.wire.rest().is_ok_and(|rest| rest.is_empty())
+            );
         }
     }
     assert_eq!(backend.requests(), 0);

@@ -58,7 +58,9 @@ pub fn in_front_of(backend: &Backend, config: &Arc<ServerConfig>) -> u16 {
             tokio::spawn(async move {
                 tcp.set_nodelay(true).unwrap();
                 let Ok(mut sealed) = acceptor.accept(tcp).await else { return };
-                let Ok(mut plain) = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await else { return };
+                let Ok(mut plain) = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await else {
+                    return;
+                };
                 plain.set_nodelay(true).unwrap();
                 let _ = copy_bidirectional(&mut sealed, &mut plain).await;
             });

@@ -119,7 +119,8 @@ fn a_peer_that_asks_for_new_keys_gets_them_before_the_next_data() {
             }
         })
     };
-    let readers = [keep(Box::new(child.stdout.take().unwrap())), keep(Box::new(child.stderr.take().unwrap()))];
+    let readers =
+        [keep(Box::new(child.stdout.take().unwrap())), keep(Box::new(child.stderr.take().unwrap()))];
     let shows = |what: &str, count: usize| {
         wait_until(what, || text.lock().unwrap().matches(what).count() >= count);
     };
@@ -189,7 +190,8 @@ fn a_websocket_over_tls_passes_both_ways() {
     let authority = Authority::new();
     let backend = Backend::raw(|mut wire, _| {
         let Ok(Some(_)) = wire.head() else { return };
-        wire.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").unwrap();
+        wire.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+            .unwrap();
         while let Ok(byte) = wire.bytes(1) {
             let more = wire.buffered().len();
             let more = wire.bytes(more).unwrap();
@@ -283,7 +285,10 @@ fn curl_uploads_and_downloads_a_file() {
     let mut command = Command::new(curl);
     command.args(["-sS", "--http1.1", "--cacert"]).arg(authority.file());
     command.args(["--resolve", &format!("localhost:{port}:127.0.0.1"), "-o"]).arg(&back);
-    command.arg("--data-binary").arg(format!("@{}", body.display())).arg(format!("https://localhost:{port}/"));
+    command
+        .arg("--data-binary")
+        .arg(format!("@{}", body.display()))
+        .arg(format!("https://localhost:{port}/"));
     let (status, _, err) = Program::run(&mut command, Duration::from_secs(30));
     assert!(status.success(), "{err}");
     assert!(std::fs::read(&back).unwrap() == std::fs::read(&body).unwrap());

@@ -4,8 +4,8 @@ use crate::authority::Authority;
 use crate::harness::{Backend, Then, Weir, answers, wait_until};
 use crate::{pattern, seal};
 use rustls::version::{TLS12, TLS13};
-use std::net::{Ipv4Addr, TcpListener};
 use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
 
 /// weir in front of a backend at `port` that has TLS; `tls` are lines of `[pool.app.tls]`.
 fn weir(port: u16, tls: &str) -> Weir {
@@ -70,7 +70,11 @@ fn a_backend_that_does_not_prove_who_it_is_gets_no_request() {
         assert_eq!(response.field("Proxy-Status").unwrap(), "weir; error=tls_protocol_error", "{case}");
         let failed = [("pool", "app"), ("backend", "0"), ("cause", "tls")];
         weir.wait_metric("weir_upstream_failures_total", &failed, 1.0);
-        weir.wait_metric("weir_tls_handshakes_total", &[("side", "backend"), ("outcome", "certificate")], 1.0);
+        weir.wait_metric(
+            "weir_tls_handshakes_total",
+            &[("side", "backend"), ("outcome", "certificate")],
+            1.0,
+        );
         assert!(weir.stderr().contains(word), "{case}: {}", weir.stderr());
     }
     assert_eq!(backend.requests(), 0);

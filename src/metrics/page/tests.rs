@@ -40,7 +40,10 @@ fn facts<'a>() -> Facts<'a> {
             panic: true,
             left: Past { ejections: 40, ..Past::default() },
         }],
-        listeners: vec![ListenerFacts { name: "web", refused: [("max_connections", 11), ("other", 0), ("third", 0)] }],
+        listeners: vec![ListenerFacts {
+            name: "web",
+            refused: [("max_connections", 11), ("other", 0), ("third", 0)],
+        }],
         shards: vec![ShardFacts {
             number: 0,
             stalled: true,

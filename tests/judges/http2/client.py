@@ -340,6 +340,17 @@ class Connection:
 
         return self.until(f"RST_STREAM {' or '.join(codes)}", right)
 
+    def expect_end_of_bytes(self):
+        """The end of the connection, whatever comes before it."""
+        self.socket.settimeout(PATIENCE)
+        try:
+            while self.socket.recv(65536):
+                pass
+        except TimeoutError as error:
+            raise Wrong("the connection stays open") from error
+        except (ConnectionResetError, ssl.SSLError):
+            pass
+
     def expect_end(self, stream=1):
         """A response to its end: status, fields, body, trailers."""
         status, fields, body, trailers, interim = None, [], b"", None, []

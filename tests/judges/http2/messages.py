@@ -60,7 +60,7 @@ def _(to):
 def _(to):
     to.headers(1, to.request("POST"), end=False)
     to.data(1, b"test", end=False)
-    to.headers(1, [(":method", "POST")])
+    to.headers(1, [(":method", "POST")], end=False)
     to.expect_stream_error("PROTOCOL_ERROR")
 
 
