@@ -3,6 +3,7 @@
 use crate::harness::{Authority, Key, Program, require};
 use crate::scene::{Scene, python};
 use serde_json::Value;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -25,20 +26,28 @@ fn accepted(scan: &Value, version: &str) -> Vec<String> {
     suites.iter().map(|suite| suite["cipher_suite"]["name"].as_str().unwrap().to_owned()).collect()
 }
 
+/// A report of sslyze with serials and keys as strings: they are larger than what is taken for a number.
+fn without_large_numbers(python: &str, report: &Path) -> String {
+    let script = "import json, sys; number = lambda digits: int(digits) if len(digits) < 16 else digits; \
+                  print(json.dumps(json.load(open(sys.argv[1]), parse_int=number)))";
+    let (_, out, _) = Program::run(Command::new(python).args(["-c", script]).arg(report), PATIENCE);
+    out
+}
+
 /// Resumption is openssl's to judge: sslyze takes a session that comes with a new ticket for one that is not resumed.
 #[test]
 fn sslyze_finds_mozillas_intermediate_configuration_and_no_weakness() {
     let Some(python) = python("sslyze") else { return };
     let scene = scene();
     let report = scene.authority.dir().join("sslyze.json");
-    let mut scan = Command::new(python);
+    let mut scan = Command::new(&python);
     scan.args(["-W", "ignore", "-m", "sslyze", "--mozilla_config=intermediate", "--early_data"])
         .args(["--certinfo", &format!("--certinfo_ca_file={}", scene.authority.cert().display())])
         .arg(format!("--json_out={}", report.display()))
         .arg(format!("localhost:{}", scene.port()));
     let (status, said, complaints) = Program::run(&mut scan, PATIENCE);
     assert!(status.success() && said.contains("OK - Compliant"), "{said}\n{complaints}");
-    let report: Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+    let report: Value = serde_json::from_str(&without_large_numbers(&python, &report)).unwrap();
     let scan = &report["server_scan_results"][0]["scan_result"];
     for version in ["ssl_2_0", "ssl_3_0", "tls_1_0", "tls_1_1"] {
         assert_eq!(accepted(scan, version), Vec::<String>::new(), "{version}");
@@ -112,6 +121,7 @@ fn testssl_finds_no_old_protocol_no_weak_cipher_and_no_vulnerability() {
     ] {
         let found = findings.iter().find(|finding| finding["id"] == id);
         let found = found.unwrap_or_else(|| panic!("nothing about {id}: {said}"));
-        assert!(found["finding"].as_str().unwrap().starts_with(wanted), "{found}");
+        let finding = found["finding"].as_str().unwrap().trim_start_matches("likely ");
+        assert!(finding.starts_with(wanted), "{found}");
     }
 }
