@@ -12,6 +12,7 @@
 //! | [`config`] ★ | TOML text to a checked `Config` |
 //! | [`http1`] ★ | heads, framing, chunked coding, head rewriting |
 //! | [`trace`] ★ | trace contexts and request ids |
+//! | [`http2`] ★ | HTTP/2 fields and DATA as HTTP/1.1 and back, floods measured |
 //! | [`health`] ★ | check rules: what state a backend is in, and why |
 //! | [`balance`] ★ | views, snapshots, reports; the policies that pick |
 //! | [`route`] ★ | listener + host + path → pool |
@@ -26,6 +27,7 @@
 //! | [`mesh`] | mailboxes and doorbells between cores |
 //! | [`wire`] | what a connection's bytes go over: a socket, or a layer above one |
 //! | [`tls`] | TLS: certificates, who is believed, and rustls driven over the ring |
+//! | [`streams`] | HTTP/2 connections: each stream a layer that speaks HTTP/1.1 |
 //! | [`upstream`] | a shard's connections to backends |
 //! | [`proxy`] | the life of one downstream connection |
 //! | [`shard`] | a pinned core: executor, accept loops, mailbox loop |
@@ -43,6 +45,7 @@ pub mod exchange;
 pub mod fleet;
 pub mod health;
 pub mod http1;
+pub mod http2;
 pub mod limit;
 pub mod log;
 pub mod mesh;
@@ -52,6 +55,7 @@ pub mod ring;
 pub mod route;
 pub mod serve;
 pub mod shard;
+pub mod streams;
 pub mod sys;
 pub mod time;
 pub mod tls;

@@ -5,7 +5,7 @@
 use super::address::{self, host_pattern, route_path};
 use super::error_pages::error_pages;
 use super::fault::{Place, Wrong};
-use super::model::{ErrorPages, Forwarded, HostPattern, ListenAddress, Listener, OnHalfClose, Route};
+use super::model::{ErrorPages, Forwarded, HostPattern, Http2, ListenAddress, Listener, OnHalfClose, Route};
 use super::network::TrustedProxies;
 use super::read::{ListenAddresses, claim_address};
 use super::reference::{Claims, find};
@@ -118,10 +118,19 @@ fn listener(
         max_connections: s.integer("max_connections", ANY_COUNT, 0) as usize,
         max_connections_per_client: s.integer("max_connections_per_client", ANY_COUNT, 0) as usize,
         error_pages: s.section("error_pages").map_or_else(ErrorPages::default, error_pages),
+        h2c: s.read("h2c", values::flag).unwrap_or(true),
+        http2: s.section("http2").map_or_else(Http2::default, http2),
         tls,
     };
     s.finish(LISTENER_LATER);
     listener
+}
+
+fn http2(mut s: Section<'_>) -> Http2 {
+    let Http2 { max_streams } = Http2::default();
+    let http2 = Http2 { max_streams: s.integer("max_streams", 1..=1 << 16, max_streams.into()) as u32 };
+    s.finish(&[]);
+    http2
 }
 
 fn trusted_proxies(s: &mut Section<'_>) -> TrustedProxies {

@@ -107,6 +107,25 @@ enum State {
     Done,
 }
 
+impl State {
+    /// Whether the next byte is of the trailer section.
+    const fn is_of_trailers(self) -> bool {
+        match self {
+            Self::TrailerLine | Self::TrailerName | Self::TrailerValue | Self::TrailerLf | Self::LastLf => {
+                true
+            }
+            Self::FirstDigit
+            | Self::Digits
+            | Self::Extension
+            | Self::SizeLf
+            | Self::Payload
+            | Self::PayloadCr
+            | Self::PayloadLf
+            | Self::Done => false,
+        }
+    }
+}
+
 /// How long the parts of a chunked body may be that are no payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkLimits {
@@ -182,7 +201,21 @@ impl ChunkDecoder {
     /// The first fault. `data` has been called for what came before it; the decoder is of no use after it.
     #[inline]
     pub fn decode(&mut self, input: &[u8], data: impl FnMut(Range<usize>)) -> Result<Chunks, BadChunk> {
-        self.decode_both(input, data, |_| ())
+        self.decode_all(input, data, |_| (), |_| ())
+    }
+
+    /// [`Self::decode`] for who passes the payload on in another framing: `trailer` is called with each range of
+    /// `input` that is of the trailer section (its lines, and the blank one at its end), in order; they adjoin.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn decode_with_trailers(
+        &mut self,
+        input: &[u8],
+        data: impl FnMut(Range<usize>),
+        trailer: impl FnMut(Range<usize>),
+    ) -> Result<Chunks, BadChunk> {
+        self.decode_all(input, data, |_| (), trailer)
     }
 
     /// [`Self::decode`] for who passes the coded body on: `extension` is called with each range of `input`
@@ -196,15 +229,16 @@ impl ChunkDecoder {
         input: &[u8],
         extension: impl FnMut(Range<usize>),
     ) -> Result<Chunks, BadChunk> {
-        self.decode_both(input, |_| (), extension)
+        self.decode_all(input, |_| (), extension, |_| ())
     }
 
     #[inline]
-    fn decode_both(
+    fn decode_all(
         &mut self,
         input: &[u8],
         mut data: impl FnMut(Range<usize>),
         mut extension: impl FnMut(Range<usize>),
+        mut trailer: impl FnMut(Range<usize>),
     ) -> Result<Chunks, BadChunk> {
         let mut at = 0;
         while at < input.len() && self.state != State::Done {
@@ -218,9 +252,13 @@ impl ChunkDecoder {
                     self.state = State::PayloadCr;
                 }
             } else {
+                let in_trailers = self.state.is_of_trailers();
                 self.state = self.step(input[at]).map_err(|why| BadChunk { why, at })?;
                 if self.state == State::Extension {
                     extension(at..at + 1);
+                }
+                if in_trailers {
+                    trailer(at..at + 1);
                 }
                 at += 1;
             }

@@ -138,6 +138,8 @@ labelled! {
         ClientGone = "client_gone",
         /// The shard has `max_connections` already.
         TooManyConnections = "too_many_connections",
+        /// An HTTP/2 connection's frames or resets were a flood.
+        Flood = "flood",
         /// `grace` was over before the exchange was.
         Stopped = "stopped",
     }

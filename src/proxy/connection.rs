@@ -85,7 +85,7 @@ pub fn serve(
 }
 
 impl Client {
-    fn new(
+    pub(super) fn new(
         service: Rc<Service>,
         listener: Rc<ListenerService>,
         stream: Wire,
@@ -93,17 +93,25 @@ impl Client {
         place: Option<Box<Place>>,
     ) -> Self {
         let peer = Peer::new(address);
-        service.connections.set(service.connections.get() + 1);
+        // A stream is no connection: it has no socket that is its alone.
+        if stream.number().is_some() {
+            service.connections.set(service.connections.get() + 1);
+        }
         let seat = service.seats.take(stream.number().unwrap_or(NO_SOCKET));
         Self { service, stream, input: Input::default(), listener, peer, sending: None, seat, _place: place }
     }
 
     /// The next request; `None` when there is none any more. One that is refused was the last.
-    async fn next_request(&mut self) -> Option<Outgoing> {
+    pub(super) async fn next_request(&mut self) -> Option<Outgoing> {
         let refused = match self.read_request().await {
             Ok(next) => return next,
             Err(refused) => refused,
         };
+        // Looked for here, where no HTTP/1.1 request passes: it has a version that is none.
+        if self.begins_with_preface() {
+            Box::pin(self.multiplex()).await;
+            return None;
+        }
         self.begin_unread();
         let head_only = is_head(self.input.bytes());
         Box::pin(self.refuse(refused, Ending::Close, head_only)).await;
@@ -206,7 +214,9 @@ impl Drop for Client {
         // It has one only if the connection was cut off in the middle of an exchange.
         self.record_ended(Ended::Lost(Refusal::Stopped));
         self.service.seats.leave(self.seat);
-        self.service.connections.set(self.service.connections.get() - 1);
+        if self.stream.number().is_some() {
+            self.service.connections.set(self.service.connections.get() - 1);
+        }
     }
 }
 

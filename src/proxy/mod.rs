@@ -22,6 +22,7 @@
 //! | `refusal.rs`, `said.rs` | weir's own answers, and what the log says of them |
 //! | `seats.rs` | which connections wait for their client, and who makes room |
 //! | `vanished.rs` | clients that go away while their answer is awaited |
+//! | `multiplexed.rs` | HTTP/2 connections, whose streams are connections with one request each |
 //! | `tunnel.rs` | raw bytes both ways after 101 |
 
 mod attempt;
@@ -32,6 +33,7 @@ mod download;
 mod exchange;
 mod hold;
 mod ledger;
+mod multiplexed;
 mod peer;
 mod refusal;
 mod request;
@@ -44,4 +46,5 @@ mod upload;
 mod vanished;
 
 pub use connection::serve;
+pub use multiplexed::serve_http2;
 pub use service::{ListenerRules, ListenerService, Service, Stage};

@@ -141,7 +141,8 @@ const fn proxy_error(refusal: Refusal) -> &'static str {
         | Refusal::HeadTimeout
         | Refusal::BodyTimeout
         | Refusal::SlowReader
-        | Refusal::ClientGone => "http_request_error",
+        | Refusal::ClientGone
+        | Refusal::Flood => "http_request_error",
         Refusal::NoRoute => "destination_not_found",
         Refusal::NoBackend | Refusal::UpstreamFailed => "destination_unavailable",
         // Without asking the next hop: there was no need, or no room.

@@ -147,6 +147,12 @@ impl Input {
         }
     }
 
+    /// Takes what is unread.
+    pub(super) fn take_unread(&mut self) -> Option<Chunk> {
+        let Self { collected, chunk } = std::mem::take(self);
+        chunk.or_else(|| collected.map(|collected| Chunk::own(collected.bytes, 0)))
+    }
+
     /// Takes what is unread, if it is one chunk.
     pub(super) fn take_chunk(&mut self) -> Option<Chunk> {
         self.chunk.take()

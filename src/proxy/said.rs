@@ -72,9 +72,11 @@ const fn level(refusal: Refusal) -> Level {
         | Refusal::RequestMemory
         | Refusal::TooManyConnections
         | Refusal::Stopped => Level::WARN,
-        Refusal::HeadTooLarge | Refusal::BodyTooLarge | Refusal::Unsupported | Refusal::NoRoute => {
-            Level::INFO
-        }
+        Refusal::HeadTooLarge
+        | Refusal::BodyTooLarge
+        | Refusal::Unsupported
+        | Refusal::NoRoute
+        | Refusal::Flood => Level::INFO,
         Refusal::BadHead
         | Refusal::BadBody
         | Refusal::LastHop

@@ -74,6 +74,11 @@ impl Seats {
         seat.served = true;
     }
 
+    /// Whether it has had an exchange.
+    pub(super) fn has_served(&self, number: u32) -> bool {
+        self.seats.borrow()[number as usize].served
+    }
+
     /// It was told to make room: the end of what the client sends is ours.
     pub(super) fn ends(&self, number: u32) -> bool {
         self.seats.borrow()[number as usize].ends

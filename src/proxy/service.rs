@@ -86,6 +86,10 @@ pub struct ListenerRules {
     pub(super) pages: Box<[Page]>,
     /// Changes whenever the rules do, and is never 0.
     pub(super) edition: u32,
+    /// Clients may begin with HTTP/2.
+    pub(super) h2c: bool,
+    /// Streams at once on one HTTP/2 connection.
+    pub(super) max_streams: u32,
     /// What is done when a client ends its side while its answer is awaited.
     pub on_half_close: OnHalfClose,
     /// The field that names each request; `None`: none does.
@@ -114,6 +118,8 @@ impl ListenerRules {
             pseudonym: listener.via.as_deref().map(Box::from),
             pages: Page::all(&listener.error_pages),
             edition,
+            h2c: listener.h2c && listener.tls.is_none(),
+            max_streams: listener.http2.max_streams,
             on_half_close: listener.on_half_close,
             request_id: listener.request_id.clone(),
             client_subject: listener.tls.as_ref().and_then(|tls| tls.client_subject.clone()),

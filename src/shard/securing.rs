@@ -5,7 +5,7 @@
 
 use crate::limit::{OncePerSecond, Place};
 use crate::metrics::{Handshake, Side};
-use crate::proxy::{ListenerService, Service, serve};
+use crate::proxy::{ListenerService, Service, serve, serve_http2};
 use crate::ring::Stream;
 use crate::tls::{self, Failure, Handshaken, Protocol};
 use crate::wire::Wire;
@@ -97,8 +97,7 @@ fn start(
 ) {
     let wire = Wire::Layered(Box::new(shaken.sealed));
     match shaken.protocol {
-        Protocol::Http1 | Protocol::Http2 => {
-            service.ring.spawn(serve(service.clone(), listener, wire, peer, place));
-        }
+        Protocol::Http1 => service.ring.spawn(serve(service.clone(), listener, wire, peer, place)),
+        Protocol::Http2 => service.ring.spawn(serve_http2(service.clone(), listener, wire, peer, place)),
     }
 }

@@ -235,6 +235,22 @@ pub(super) fn refusal(refusal: Refusal) -> Explanation {
             "Raise runtime.max_connections (a restart or --takeover brings it); weir doctor says whether the \
              limit of descriptors lets it.",
         ]),
+        Refusal::Flood => of(
+            "an HTTP/2 connection's frames or resets were a flood",
+            "Frames that move nothing (SETTINGS, PING, PRIORITY, WINDOW_UPDATE, empty DATA, CONTINUATION), and streams \
+             that the client cancels or has weir reset, are paid from budgets that grow with time and with the \
+             answers that the connection takes. This one had spent its own: it was told GOAWAY with \
+             ENHANCE_YOUR_CALM and closed. An attack (rapid reset, MadeYouReset, a flood of settings), or a client \
+             that is broken.",
+        )
+        .look(&[
+            ("weir_refusals_total{cause=\"flood\"}", "connections that were closed for it"),
+            ("the log", "says it once a second, and which of the two it was in its field `last`"),
+        ])
+        .act(&[
+            "Against an attack: listener.max_connections_per_client bounds how often somebody may come back.",
+            "No key widens the budgets; [listener.http2] max_streams is what resets are counted against.",
+        ]),
         Refusal::Stopped => of(
             "weir stopped before the exchange was over",
             "After SIGTERM weir finishes what is under way for runtime.grace (30s); what takes longer is cut off, \

@@ -225,8 +225,25 @@ pub struct Listener {
     pub max_connections_per_client: usize,
     /// What weir's own refusals look like, where they are not its own short text.
     pub error_pages: ErrorPages,
+    /// Whether clients may begin with HTTP/2 where nothing is sealed ("prior knowledge").
+    pub h2c: bool,
+    /// `[listener.http2]`
+    pub http2: Http2,
     /// `[listener.tls]`; `None`: connections begin with requests.
     pub tls: Option<ListenerTls>,
+}
+
+/// `[listener.http2]`: what an HTTP/2 connection may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http2 {
+    /// Streams at once on one connection.
+    pub max_streams: u32,
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Self { max_streams: 128 }
+    }
 }
 
 /// `listener.on_half_close`

@@ -167,7 +167,7 @@ impl Termination {
             Refusal::HeadTimeout | Refusal::BodyTimeout => Self::ClientRequestTimeout,
             Refusal::HeadMemory | Refusal::RequestMemory | Refusal::TooManyConnections => Self::Resource,
             Refusal::SlowReader => Self::ClientDataTimeout,
-            Refusal::ClientGone => Self::ClientData,
+            Refusal::ClientGone | Refusal::Flood => Self::ClientData,
             Refusal::Stopped => Self::Stopped,
         }
     }

@@ -1,0 +1,255 @@
+//! The meter of floods: what a connection's frames cost, against what it does that is worth it.
+//!
+//! Most frames that attacks are made of are all right one by one: a cancelled request (rapid reset,
+//! CVE-2023-44487), a frame that makes *us* reset a stream (MadeYouReset, CVE-2025-8671), a SETTINGS, a PING, a
+//! PRIORITY, a WINDOW_UPDATE, an empty DATA, a CONTINUATION. So each has a price, paid from a budget that grows with
+//! time and with answers that the connection takes. Who has none left is not served on. Here: the prices. Pure:
+//! bytes and the time in. Not here: closing the connection (`streams`), the limits on what frames hold and on how
+//! many streams are open at once (`h2`, by settings). Asked by `streams` for each piece that comes and goes.
+
+use super::frames::{Frame, Frames, kind};
+use crate::time::{Instant, Micros};
+
+/// Bytes of a client's preface, which are of no frame.
+const PREFACE: usize = 24;
+
+/// Frames that move nothing that may come at once.
+const IDLE_FRAMES_MAX: u32 = 512;
+
+/// And how many more a second.
+const IDLE_FRAMES_PER_S: u32 = 50;
+
+/// How many a frame of an answer is worth. Clients raise two windows for what they read, and some ask how far
+/// away we are each time.
+const WORTH: u32 = 4;
+
+/// Reset streams for each one that may be open at once, before any answer.
+const RESETS_PER_STREAM: u32 = 2;
+
+/// Reset streams that may come at once, where few may be open.
+const RESETS_MIN: u32 = 100;
+
+/// And how many more a second.
+const RESETS_PER_S: u32 = 20;
+
+/// Why a connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Flood {
+    /// Frames that move nothing.
+    #[error("too many frames that move nothing")]
+    Frames,
+    /// Streams that it has cancelled, or made us reset.
+    #[error("too many streams were reset")]
+    Resets,
+}
+
+/// What may be spent, and how it grows.
+#[derive(Clone, Debug)]
+struct Budget {
+    left: u32,
+    max: u32,
+    per_s: u32,
+    /// As of when `left` is.
+    at: Instant,
+}
+
+impl Budget {
+    const fn new(max: u32, per_s: u32, now: Instant) -> Self {
+        Self { left: max, max, per_s, at: now }
+    }
+
+    fn earn(&mut self, count: u32) {
+        self.left = self.left.saturating_add(count).min(self.max);
+    }
+
+    /// Whether there is one to spend.
+    fn spend(&mut self, now: Instant) -> bool {
+        if self.left == 0 {
+            let earned = now.since(self.at).as_us().saturating_mul(u64::from(self.per_s)) / 1_000_000;
+            self.earn(u32::try_from(earned).unwrap_or(u32::MAX));
+            if earned > 0 {
+                self.at = now;
+            }
+        } else if self.left == self.max {
+            // It does not grow beyond its most, so time counts from the first that is spent.
+            self.at = now;
+        }
+        match self.left.checked_sub(1) {
+            Some(left) => self.left = left,
+            None => return false,
+        }
+        true
+    }
+}
+
+/// One connection's meter.
+#[derive(Clone, Debug)]
+pub struct Meter {
+    received: Frames,
+    sent: Frames,
+    frames: Budget,
+    resets: Budget,
+    /// The field block under way has not ended.
+    in_block: bool,
+}
+
+impl Meter {
+    /// Of a server's connection, before its first byte. `max_streams`: how many may be open at once.
+    pub fn new(max_streams: u32, now: Instant) -> Self {
+        let resets = max_streams.saturating_mul(RESETS_PER_STREAM).max(RESETS_MIN);
+        Self {
+            received: Frames::new(PREFACE),
+            sent: Frames::new(0),
+            frames: Budget::new(IDLE_FRAMES_MAX, IDLE_FRAMES_PER_S, now),
+            resets: Budget::new(resets, RESETS_PER_S, now),
+            in_block: false,
+        }
+    }
+
+    /// These bytes have come.
+    ///
+    /// # Errors
+    /// They are a flood.
+    pub fn received(&mut self, bytes: &[u8], now: Instant) -> Result<(), Flood> {
+        let Self { received, frames, resets, in_block, .. } = self;
+        let mut verdict = Ok(());
+        received.read(bytes, |frame| {
+            if matches!(frame.kind, kind::HEADERS | kind::CONTINUATION) {
+                *in_block = !frame.ends_headers();
+            }
+            let paid = match frame.kind {
+                kind::HEADERS => true,
+                kind::DATA => frame.len > 0 || frame.ends_stream() || frames.spend(now),
+                kind::RST_STREAM => resets.spend(now),
+                _ => frames.spend(now),
+            };
+            if !paid && verdict.is_ok() {
+                verdict = Err(if frame.kind == kind::RST_STREAM { Flood::Resets } else { Flood::Frames });
+            }
+        });
+        verdict
+    }
+
+    /// These bytes go out.
+    ///
+    /// # Errors
+    /// The client made us reset too many streams.
+    pub fn sent(&mut self, bytes: &[u8], now: Instant) -> Result<(), Flood> {
+        let Self { sent, frames, resets, .. } = self;
+        let mut verdict = Ok(());
+        sent.read(bytes, |frame| match frame.kind {
+            kind::HEADERS => {
+                frames.earn(WORTH);
+                resets.earn(1);
+            }
+            kind::DATA => frames.earn(WORTH),
+            kind::RST_STREAM if is_their_fault(&frame) && !resets.spend(now) => {
+                verdict = Err(Flood::Resets);
+            }
+            _ => {}
+        });
+        verdict
+    }
+
+    /// Whether the client is in the middle of a frame, or of a field block.
+    pub const fn is_amid(&self) -> bool {
+        self.in_block || !self.received.is_between()
+    }
+
+    /// How long who has spent all must wait for the next.
+    pub const fn pause() -> Micros {
+        Micros::from_us(1_000_000 / RESETS_PER_S as u64)
+    }
+}
+
+/// Whether a reset of ours says that the client did wrong (RFC 9113 §7): PROTOCOL_ERROR, FLOW_CONTROL_ERROR,
+/// STREAM_CLOSED, FRAME_SIZE_ERROR or REFUSED_STREAM. That a backend failed it cannot help.
+const fn is_their_fault(frame: &Frame) -> bool {
+    matches!(frame.code, 1 | 3 | 5 | 6 | 7)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let len = (payload.len() as u32).to_be_bytes();
+        let mut frame = vec![len[1], len[2], len[3], kind, flags, 0, 0, 0, 1];
+        frame.extend_from_slice(payload);
+        frame
+    }
+
+    fn begun() -> Meter {
+        let mut meter = Meter::new(128, Instant::default());
+        assert_eq!(meter.received(&[0; PREFACE], Instant::default()), Ok(()));
+        meter
+    }
+
+    /// How many of these are taken at once, a byte at a time and in one piece.
+    fn taken(bytes: &[u8]) -> usize {
+        let counts = [1, bytes.len()].map(|size| {
+            let mut meter = begun();
+            let passes = |meter: &mut Meter| {
+                bytes.chunks(size).all(|piece| meter.received(piece, Instant::default()).is_ok())
+            };
+            (0..10_000).take_while(|_| passes(&mut meter)).count()
+        });
+        assert_eq!(counts[0], counts[1], "pieces do not matter");
+        counts[0]
+    }
+
+    #[test]
+    fn frames_that_move_nothing_are_bounded_and_others_are_not() {
+        for (case, kind, payload) in [
+            ("SETTINGS", 4, &b""[..]),
+            ("PING", 6, &[0; 8]),
+            ("PRIORITY", 2, &[0; 5]),
+            ("DATA", 0, b""),
+            ("WINDOW_UPDATE", 8, &[0; 4]),
+            ("CONTINUATION", 9, b"x"),
+            ("unknown", 77, b"x"),
+        ] {
+            assert_eq!(taken(&frame(kind, 0, payload)), IDLE_FRAMES_MAX as usize, "{case}");
+        }
+        assert_eq!(taken(&frame(kind::RST_STREAM, 0, &[0, 0, 0, 8])), 256);
+        assert_eq!(taken(&frame(kind::DATA, 0, b"payload")), 10_000);
+        assert_eq!(taken(&frame(kind::DATA, 1, b"")), 10_000, "an empty one that ends its stream");
+        assert_eq!(taken(&frame(kind::HEADERS, 4, b"x")), 10_000);
+    }
+
+    #[test]
+    fn answers_and_time_earn_what_is_spent() {
+        let (mut meter, start) = (begun(), Instant::default());
+        let (cancel, answer) = (frame(kind::RST_STREAM, 0, &[0, 0, 0, 8]), frame(kind::HEADERS, 4, b"x"));
+        for _ in 0..10_000 {
+            assert_eq!(meter.sent(&answer, start), Ok(()));
+            assert_eq!(meter.received(&cancel, start), Ok(()));
+        }
+        while meter.received(&cancel, start).is_ok() {}
+        let later = start + Meter::pause();
+        assert_eq!(meter.received(&cancel, later), Ok(()));
+        assert_eq!(meter.received(&cancel, later), Err(Flood::Resets));
+    }
+
+    #[test]
+    fn resets_that_the_client_has_us_make_count_and_others_do_not() {
+        let mut meter = begun();
+        let ours = |code: u8| frame(kind::RST_STREAM, 0, &[0, 0, 0, code]);
+        for code in [0, 2, 8] {
+            assert!((0..10_000).all(|_| meter.sent(&ours(code), Instant::default()).is_ok()), "{code}");
+        }
+        let made = (0..10_000).take_while(|_| meter.sent(&ours(3), Instant::default()).is_ok()).count();
+        assert_eq!(made, 256);
+    }
+
+    #[test]
+    fn it_is_known_whether_a_frame_or_a_block_is_under_way() {
+        let mut meter = begun();
+        assert!(!meter.is_amid());
+        let now = Instant::default();
+        let open = frame(kind::HEADERS, 0, b"xx");
+        assert!(meter.received(&open[..4], now).is_ok() && meter.is_amid());
+        assert!(meter.received(&open[4..], now).is_ok() && meter.is_amid(), "its block goes on");
+        assert!(meter.received(&frame(kind::CONTINUATION, 4, b"x"), now).is_ok() && !meter.is_amid());
+    }
+}

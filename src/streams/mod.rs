@@ -1,0 +1,14 @@
+//! HTTP/2 connections, driven over a wire with the `h2` crate; each of their streams is a wire for weir's inside.
+//!
+//! A stream speaks HTTP/1.1 to whoever has it, so that parsing, refusing, trying again and recording are written
+//! once. Here: connections and their streams, flow control end to end, what a peer may cost. Not here: what a message
+//! of one version is in the other (`http2`), which connection a stream is opened on (`upstream`), which request is
+//! served how (`proxy`).
+//!
+//! | file | what |
+//! |---|---|
+//! | `server/` | connections of clients |
+
+mod server;
+
+pub use server::{Ended, ServerSettings, Serves, serve};

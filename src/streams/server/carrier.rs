@@ -1,0 +1,216 @@
+//! What the `h2` crate reads from and writes to: a wire, through tokio's traits.
+//!
+//! What is written is collected, and leaves by one send when whoever drives the connection has no more to write
+//! ([`Carrier::push`]): `h2` flushes after each larger piece. While a send is under way it collects on, up to a
+//! bound, and then the writer waits. A deadline that passes in a read, and a flood, are noted and not errors, since
+//! whoever drives the connection decides what they come to. Called by `driver.rs`.
+
+use crate::exchange::Pace;
+use crate::http2::{Flood, Meter};
+use crate::ring::{Chunk, Fault, Payload, Ring};
+use crate::time::Instant;
+use crate::wire::{Sending, Wire};
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes that are collected while a send is under way.
+const COLLECTED_MAX: usize = 64 << 10;
+
+/// Bytes of memory that is kept for the next send.
+const SPARE_MAX: usize = 64 << 10;
+
+/// What is on its way out.
+#[derive(Default)]
+struct Out {
+    collected: Vec<u8>,
+    sending: Option<Sending>,
+    /// Memory of the send before.
+    spare: Vec<u8>,
+}
+
+/// A connection's bytes, both ways.
+pub(super) struct Carrier<'w> {
+    ring: Ring,
+    wire: &'w Wire,
+    unread: RefCell<Option<Chunk>>,
+    out: RefCell<Out>,
+    meter: RefCell<Option<Meter>>,
+    flood: Cell<Option<Flood>>,
+    /// Until when the next bytes are waited for.
+    read_due: Cell<Instant>,
+    expired: Cell<bool>,
+    min_rate_per_s: u64,
+}
+
+impl<'w> Carrier<'w> {
+    /// Of `wire`, from which `unread` has come already. `min_rate_per_s`: bytes a second that the peer must take;
+    /// 0: any.
+    pub(super) fn new(
+        ring: Ring,
+        wire: &'w Wire,
+        unread: Option<Chunk>,
+        meter: Option<Meter>,
+        min_rate_per_s: u64,
+    ) -> Rc<Self> {
+        let carrier = Self {
+            ring,
+            wire,
+            unread: RefCell::default(),
+            out: RefCell::default(),
+            meter: RefCell::new(meter),
+            flood: Cell::new(None),
+            read_due: Cell::new(Instant::NEVER),
+            expired: Cell::new(false),
+            min_rate_per_s,
+        };
+        if let Some(chunk) = unread {
+            carrier.came(chunk);
+        }
+        Rc::new(carrier)
+    }
+
+    /// Until when the next bytes are waited for, from the next read on.
+    pub(super) fn read_by(&self, due: Instant) {
+        self.read_due.set(due);
+    }
+
+    /// Whether a read's deadline has passed, or its wait was interrupted, since it was last asked.
+    pub(super) fn has_expired(&self) -> bool {
+        self.expired.take()
+    }
+
+    /// The flood that was noticed, once.
+    pub(super) fn take_flood(&self) -> Option<Flood> {
+        let flood = self.flood.take();
+        if flood.is_some() {
+            *self.meter.borrow_mut() = None;
+        }
+        flood
+    }
+
+    /// Whether the peer is in the middle of a frame.
+    pub(super) fn is_amid(&self) -> bool {
+        self.meter.borrow().as_ref().is_some_and(Meter::is_amid)
+    }
+
+    fn came(&self, chunk: Chunk) {
+        if let Some(meter) = &mut *self.meter.borrow_mut()
+            && let Err(flood) = meter.received(&chunk, self.ring.now())
+        {
+            self.flood.set(Some(flood));
+        }
+        *self.unread.borrow_mut() = Some(chunk);
+    }
+
+    /// Sends what was collected. Ready when nothing is on its way and nothing is collected.
+    ///
+    /// # Errors
+    /// It could not leave, or not in time.
+    pub(super) fn push(&self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        let out = &mut *self.out.borrow_mut();
+        loop {
+            if let Some(sending) = &mut out.sending {
+                // It wakes nobody when all goes well, unless there is more that waits for it.
+                let sent = if out.collected.is_empty() {
+                    ready!(sending.poll_failed(cx))
+                } else {
+                    ready!(Pin::new(sending).poll(cx))
+                };
+                out.sending = None;
+                sent.outcome?;
+                if let Some(Payload::Bytes(mut bytes)) = sent.payload
+                    && bytes.capacity() <= SPARE_MAX
+                {
+                    bytes.clear();
+                    out.spare = bytes;
+                }
+            }
+            if out.collected.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let bytes = std::mem::replace(&mut out.collected, std::mem::take(&mut out.spare));
+            let mut pace = Pace::new(self.ring.now(), self.min_rate_per_s);
+            pace.count(bytes.len());
+            out.sending = Some(self.wire.send(Payload::Bytes(bytes), pace.due()).quiet());
+        }
+    }
+}
+
+/// A carrier as `h2` has it.
+pub(super) struct Io<'w>(pub(super) Rc<Carrier<'w>>);
+
+impl AsyncRead for Io<'_> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let carrier = &*self.0;
+        if carrier.flood.get().is_some() {
+            return Poll::Pending;
+        }
+        let lacks = carrier.unread.borrow().is_none();
+        if lacks {
+            match ready!(carrier.wire.poll_receive_next(cx, carrier.read_due.get())) {
+                Ok(Some(chunk)) => carrier.came(chunk),
+                Ok(None) => return Poll::Ready(Ok(())),
+                Err(Fault::TimedOut) => {
+                    carrier.expired.set(true);
+                    return Poll::Pending;
+                }
+                Err(Fault::Os(errno)) => return Poll::Ready(Err(io::Error::from_raw_os_error(errno))),
+            }
+        }
+        let unread = &mut *carrier.unread.borrow_mut();
+        if let Some(chunk) = unread {
+            let count = chunk.len().min(into.remaining());
+            into.put_slice(&chunk[..count]);
+            chunk.advance(count);
+            if chunk.is_empty() {
+                *unread = None;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Io<'_> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let carrier = &*self.0;
+        if carrier.out.borrow().collected.len() >= COLLECTED_MAX {
+            // Begins to send, and waits if it was sending already.
+            if let Poll::Ready(Err(fault)) = carrier.push(cx) {
+                return Poll::Ready(Err(io_error(fault)));
+            }
+            if carrier.out.borrow().collected.len() >= COLLECTED_MAX {
+                return Poll::Pending;
+            }
+        }
+        if let Some(meter) = &mut *carrier.meter.borrow_mut()
+            && let Err(flood) = meter.sent(bytes, carrier.ring.now())
+        {
+            carrier.flood.set(Some(flood));
+        }
+        carrier.out.borrow_mut().collected.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // It leaves when whoever drives the connection pushes it.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.0.push(cx)).map_err(io_error)?;
+        self.0.wire.shutdown_write();
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn io_error(fault: Fault) -> io::Error {
+    match fault {
+        Fault::TimedOut => io::ErrorKind::TimedOut.into(),
+        Fault::Os(errno) => io::Error::from_raw_os_error(errno),
+    }
+}
