@@ -7,7 +7,7 @@
 
 use crate::exchange::Pace;
 use crate::http2::{Flood, Meter};
-use crate::ring::{Chunk, Fault, Payload, Ring};
+use crate::ring::{Chunk, Fault, Payload, Ring, Sent};
 use crate::time::Instant;
 use crate::wire::{Sending, Wire};
 use std::cell::{Cell, RefCell};
@@ -31,6 +31,21 @@ struct Out {
     sending: Option<Sending>,
     /// Memory of the send before.
     spare: Vec<u8>,
+}
+
+impl Out {
+    /// What was sending has left, and its memory is kept.
+    fn left(&mut self, sent: Sent) -> Result<(), Fault> {
+        self.sending = None;
+        sent.outcome?;
+        if let Some(Payload::Bytes(mut bytes)) = sent.payload
+            && bytes.capacity() <= SPARE_MAX
+        {
+            bytes.clear();
+            self.spare = bytes;
+        }
+        Ok(())
+    }
 }
 
 /// A connection's bytes, both ways.
@@ -121,14 +136,7 @@ impl<'w> Carrier<'w> {
                 } else {
                     ready!(Pin::new(sending).poll(cx))
                 };
-                out.sending = None;
-                sent.outcome?;
-                if let Some(Payload::Bytes(mut bytes)) = sent.payload
-                    && bytes.capacity() <= SPARE_MAX
-                {
-                    bytes.clear();
-                    out.spare = bytes;
-                }
+                out.left(sent)?;
             }
             if out.collected.is_empty() {
                 return Poll::Ready(Ok(()));
@@ -138,6 +146,20 @@ impl<'w> Carrier<'w> {
             pace.count(bytes.len());
             out.sending = Some(self.wire.send(Payload::Bytes(bytes), pace.due()).quiet());
         }
+    }
+
+    /// The same, for what is sent last: it wakes when that has left, since nothing else will.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub(super) fn drain(&self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        while self.push(cx)?.is_pending() {
+            let out = &mut *self.out.borrow_mut();
+            let Some(sending) = &mut out.sending else { continue };
+            let sent = ready!(Pin::new(sending).poll(cx));
+            out.left(sent)?;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -202,7 +224,7 @@ impl AsyncWrite for Io<'_> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.0.push(cx)).map_err(io_error)?;
+        ready!(self.0.drain(cx)).map_err(io_error)?;
         self.0.wire.shutdown_write();
         Poll::Ready(Ok(()))
     }
