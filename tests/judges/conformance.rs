@@ -5,7 +5,7 @@ use crate::scene::{listener, python};
 use std::process::Command;
 use std::time::Duration;
 
-/// A case that fails waits five seconds for what does not come.
+/// A case that fails waits ten seconds for what does not come.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// weir in front of the program's own origin.

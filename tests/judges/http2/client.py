@@ -39,7 +39,7 @@ CODES = (
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 # Longest that anything is waited for that ought to come at once. What must not come is not waited for: a PING is
 # sent after it, and its answer comes instead.
-PATIENCE = 5.0
+PATIENCE = 10.0
 OF_THE_CONNECTION = {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 
 
