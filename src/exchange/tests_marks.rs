@@ -28,10 +28,10 @@ fn up(fields: &str, trusted: bool, marks: MarkRules<'_>) -> (String, Vec<u8>, Op
 }
 
 const IDS: MarkRules<'static> =
-    MarkRules { id_field: Some("X-Request-Id"), sample: None, unix_ms: 0x017F_22E2_79B0 };
+    MarkRules { id_field: Some("X-Request-Id"), sample: None, unix_ms: 0x017F_22E2_79B0, subject: None };
 
 fn traces(sample: f64) -> MarkRules<'static> {
-    MarkRules { id_field: None, sample: Some(Share::of(sample)), unix_ms: 0 }
+    MarkRules { id_field: None, sample: Some(Share::of(sample)), unix_ms: 0, subject: None }
 }
 
 #[test]

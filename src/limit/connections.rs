@@ -209,7 +209,7 @@ mod tests {
         let third = counts.admit(limits, other).unwrap();
         assert_eq!(counts.admit(limits, other).unwrap_err(), Exceeded::Listener);
         assert_eq!(counts.admit(limits, None).unwrap_err(), Exceeded::Listener);
-        assert_eq!(Exceeded::ALL.map(|exceeded| counts.refused(exceeded)), [2, 1]);
+        assert_eq!(Exceeded::ALL.map(|exceeded| counts.refused(exceeded)), [2, 1, 0]);
         drop(second);
         let exempt = counts.admit(limits, None).unwrap();
         drop((first, third, exempt));

@@ -4,7 +4,7 @@
 //! handshake is freed. Called by `shard` for clients and by `upstream` for backends.
 
 use super::layer::Sealed;
-use super::session::{Kernel, Session};
+use super::session::{Role, Session};
 use super::steps::{Driven, Side, Steps};
 use super::subject::subject;
 use super::turns::Turns;
@@ -15,9 +15,7 @@ use crate::wire::Secured;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
-use rustls::{
-    ClientConfig, CommonState, Error, ExtractedSecrets, HandshakeKind, ProtocolVersion, ServerConfig,
-};
+use rustls::{ClientConfig, CommonState, Error, HandshakeKind, ProtocolVersion, ServerConfig};
 use std::sync::Arc;
 
 /// What is spoken over the connection, as both sides agreed (ALPN).
@@ -127,8 +125,7 @@ pub async fn accept(
     let client = server.common().peer_certificates().and_then(<[_]>::first);
     let client_subject = client.and_then(|certificate| subject(certificate));
     let known = Known::of(server.common());
-    let (secrets, kernel) = server.dangerous_into_kernel_connection()?;
-    known.finish(stream, &secrets, Kernel::Server(kernel), driven, client_subject)
+    Ok(known.finish(stream, Role::Server(server), driven, client_subject))
 }
 
 /// Shakes hands with the backend that calls itself `name`, by `due`.
@@ -146,8 +143,7 @@ pub async fn connect(
     let mut client = Box::new(UnbufferedClientConnection::new(config.clone(), name.clone())?);
     let driven = Steps::new(ring, &stream, turns, due).drive(&mut *client).await?;
     let known = Known::of(client.common());
-    let (secrets, kernel) = client.dangerous_into_kernel_connection()?;
-    known.finish(stream, &secrets, Kernel::Client(kernel), driven, None)
+    Ok(known.finish(stream, Role::Client(client), driven, None))
 }
 
 /// Tells a client that cannot read an alert.
@@ -190,22 +186,19 @@ impl Known {
     fn finish(
         self,
         stream: Stream,
-        secrets: &ExtractedSecrets,
-        kernel: Kernel,
+        role: Role,
         driven: Driven,
         client_subject: Option<Box<str>>,
-    ) -> Result<Handshaken, Failure> {
+    ) -> Handshaken {
         let Self { version, cipher, protocol, resumed } = self;
-        let is_server = matches!(kernel, Kernel::Server(_));
+        let is_server = matches!(role, Role::Server(_));
         let secured = Secured { version, cipher, server_name: driven.server_name, client_subject };
-        let mut session =
-            Session::new(secrets, kernel).map_err(|_| Error::General(format!("no records for {cipher}")))?;
-        session.queue(driven.unsent);
+        let session = Session::new(role, driven.unsent);
         let sealed = Sealed::new(stream, session, secured, driven.rest);
         // A client's last word goes with its request.
         if is_server {
             sealed.send_queued();
         }
-        Ok(Handshaken { sealed, protocol, resumed })
+        Handshaken { sealed, protocol, resumed }
     }
 }

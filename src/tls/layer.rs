@@ -7,13 +7,14 @@
 
 use super::leaving::SealedSend;
 use super::records::{HEADER, record_len};
-use super::session::{Opened, Session};
-use crate::ring::{Chunk, Fault, HEADROOM, Payload, Stream};
+use super::session::{Broken, Opened, Session};
+use crate::ring::{Chunk, Counted, Fault, HEADROOM, Payload, Stream};
 use crate::time::Instant;
 use crate::wire::{Layer, Leaving, Secured};
-use rustls::AlertDescription;
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::ops::Range;
 use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -21,6 +22,9 @@ use std::task::{Context, Poll, ready};
 /// Bytes of a record's first piece from which on memory for the whole of it is taken: a peer that has sent so much
 /// sends the rest.
 const LARGE_PIECE: usize = 1024;
+
+/// Bytes up to which what was sealed is let go before it has left.
+const UNCOUNTED_MAX: usize = 2 << 10;
 
 /// A connection over which a TLS handshake has been done. Dropping it tells the peer that no more comes, unless
 /// the connection is broken, and closes it.
@@ -48,19 +52,19 @@ impl State {
     /// Opens what has come. Returns what is given first, and leaves what comes after it.
     ///
     /// # Errors
-    /// What the peer is to be told, after what was opened before the fault has been given.
-    fn feed(&mut self, mut chunk: Chunk) -> (Option<Chunk>, Result<(), AlertDescription>) {
+    /// The connection is broken, after what was opened before the fault has been given.
+    fn feed(&mut self, mut chunk: Chunk) -> (Option<Chunk>, Result<(), Broken>) {
         let mut first = None;
         if !self.pieces.is_empty() {
             match self.complete(&mut chunk) {
                 Ok(completed) => first = completed,
-                Err(alert) => return (None, Err(alert)),
+                Err(Broken) => return (None, Err(Broken)),
             }
         }
         let opened = if self.ended.is_none() { self.open_all(&mut chunk) } else { Ok(0..0) };
         let (range, fault) = match opened {
             Ok(range) => (range, Ok(())),
-            Err((range, alert)) => (range, Err(alert)),
+            Err(range) => (range, Err(Broken)),
         };
         chunk.truncate(range.end);
         chunk.advance(range.start);
@@ -74,10 +78,10 @@ impl State {
     }
 
     /// Adds to the record in pieces. Gives its data if it is whole now.
-    fn complete(&mut self, chunk: &mut Chunk) -> Result<Option<Chunk>, AlertDescription> {
+    fn complete(&mut self, chunk: &mut Chunk) -> Result<Option<Chunk>, Broken> {
         while !chunk.is_empty() {
             let have = self.pieces.len() - HEADROOM;
-            let len = record_len(&self.pieces[HEADROOM..])?;
+            let len = record_len(&self.pieces[HEADROOM..]).map_err(|_| Broken)?;
             let missing = len.unwrap_or(HEADER) - have;
             let now = missing.min(chunk.len());
             if have >= LARGE_PIECE {
@@ -85,7 +89,10 @@ impl State {
             }
             self.pieces.extend_from_slice(&chunk[..now]);
             chunk.advance(now);
-            if now == missing && (len.is_some() || record_len(&self.pieces[HEADROOM..])? == Some(HEADER)) {
+            if now == missing
+                && (len.is_some()
+                    || record_len(&self.pieces[HEADROOM..]).map_err(|_| Broken)? == Some(HEADER))
+            {
                 let mut record = Chunk::own(std::mem::take(&mut self.pieces), HEADROOM);
                 let range = self.open(&mut record)?;
                 record.truncate(range.end);
@@ -98,10 +105,7 @@ impl State {
 
     /// Opens the records that `chunk` begins with and moves their data together; keeps the beginning of one of
     /// which more must come.
-    fn open_all(
-        &mut self,
-        chunk: &mut Chunk,
-    ) -> Result<std::ops::Range<usize>, (std::ops::Range<usize>, AlertDescription)> {
+    fn open_all(&mut self, chunk: &mut Chunk) -> Result<Range<usize>, Range<usize>> {
         let (mut data, mut at) = (0..0, 0);
         while at < chunk.len() && self.ended.is_none() {
             let len = match record_len(&chunk[at..]) {
@@ -110,11 +114,11 @@ impl State {
                     self.keep(&chunk[at..], len);
                     break;
                 }
-                Err(alert) => return Err((data, alert)),
+                Err(_) => return Err(data),
             };
             let range = match self.open(&mut chunk[at..at + len]) {
                 Ok(range) => at + range.start..at + range.end,
-                Err(alert) => return Err((data, alert)),
+                Err(_) => return Err(data),
             };
             if data.is_empty() {
                 data = range;
@@ -137,9 +141,9 @@ impl State {
         self.pieces = pieces;
     }
 
-    fn open(&mut self, record: &mut [u8]) -> Result<std::ops::Range<usize>, AlertDescription> {
+    fn open(&mut self, record: &mut [u8]) -> Result<Range<usize>, Broken> {
         Ok(match self.session.open(record)? {
-            Opened::Data(range) => range,
+            Opened::Data(len) => 0..len,
             Opened::Closed => {
                 self.ended = Some(Ok(()));
                 0..0
@@ -150,6 +154,12 @@ impl State {
             }
         })
     }
+}
+
+/// `records` on their way, with what they were made of: there is no more memory of the one than of the other, which
+/// is bounded, however many peers do not read.
+fn bound(records: Vec<u8>, made_of: impl Any) -> Payload {
+    Payload::Counted(Counted::new(records, made_of))
 }
 
 impl Sealed {
@@ -180,11 +190,11 @@ impl Sealed {
     fn feed(&self, chunk: Chunk) -> Option<Chunk> {
         let mut state = self.state.borrow_mut();
         let (first, fault) = state.feed(chunk);
-        if let Err(alert) = fault {
+        if fault.is_err() {
             state.ended = Some(Err(Fault::Os(libc::EPROTO)));
             self.silent.set(true);
-            let record = state.session.alert(alert);
-            self.stream.send_at_once(&record);
+            let alert = state.session.take_queued();
+            self.stream.send_at_once(&alert);
         }
         first
     }
@@ -232,7 +242,7 @@ impl Sealed {
     /// Tells the peer that no more comes, once.
     fn close(&self) {
         if !self.silent.replace(true) {
-            let record = self.state.borrow_mut().session.alert(AlertDescription::CloseNotify);
+            let record = self.state.borrow_mut().session.close();
             self.stream.send_at_once(&record);
         }
     }
@@ -276,7 +286,12 @@ impl Layer for Sealed {
         let bytes = payload.as_slice();
         let sealed = self.state.borrow_mut().session.seal(std::iter::once(bytes), bytes.len());
         Box::new(match sealed {
-            Ok(records) => SealedSend::new(self.stream.send(Payload::Bytes(records), due), Some(payload)),
+            Ok(records) => match payload {
+                Payload::Chunk(_) | Payload::Counted(_) if bytes.len() > UNCOUNTED_MAX => {
+                    SealedSend::new(self.stream.send(bound(records, payload), due), None)
+                }
+                _ => SealedSend::new(self.stream.send(Payload::Bytes(records), due), Some(payload)),
+            },
             Err(_) => SealedSend::failed(Some(payload)),
         })
     }
@@ -284,10 +299,8 @@ impl Layer for Sealed {
     fn send_gathered(&self, chunks: Vec<Chunk>, due: Instant) -> Box<dyn Leaving> {
         let len = chunks.iter().map(|chunk| chunk.len()).sum();
         let sealed = self.state.borrow_mut().session.seal(chunks.iter().map(|chunk| &chunk[..]), len);
-        // They are sealed: their buffers go back before they are sent.
-        drop(chunks);
         Box::new(match sealed {
-            Ok(records) => SealedSend::new(self.stream.send(Payload::Bytes(records), due), None),
+            Ok(records) => SealedSend::new(self.stream.send(bound(records, chunks), due), None),
             Err(_) => SealedSend::failed(None),
         })
     }

@@ -335,8 +335,6 @@ impl Loader {
         config.ticketer = Arc::new(Ticketer { tickets: self.tickets.clone(), binding });
         // What comes before the handshake is over can be played again by whoever has seen it (RFC 8446 §8).
         config.max_early_data_size = 0;
-        // For `Session`, which opens and seals records itself.
-        config.enable_secret_extraction = true;
         let (rules, config) = (tls.clone(), Arc::new(config));
         Ok(BuiltListener { rules, certificates, authorities, revoked, config, never_chosen })
     }

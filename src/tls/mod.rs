@@ -13,16 +13,13 @@
 //! | `steps` | rustls driven through it over the ring, record by record |
 //! | `hello` | the name that a client asks for |
 //! | `turns` | who may take an expensive step in this turn of the ring |
-//! | `records` | one direction's key: records opened and sealed |
-//! | `session` | both directions, alerts, new keys, tickets that come |
+//! | `records` | where a record ends |
+//! | `session` | rustls after the handshake: records opened and sealed |
 //! | `layer` | [`Sealed`], the `wire::Layer` |
 //! | `leaving` | its sends |
 //!
-//! The cryptography is rustls' with aws-lc-rs, named at each place: nothing hangs on a default of the process. rustls
-//! makes and judges everything that is said until a handshake is over, and afterwards derives new keys and takes
-//! tickets. The records in between are opened and sealed here, with the keys that it hands over for just that (as it
-//! does for the kernel's TLS): in the ring's own chunks, without a copy or an allocation for what comes in, and with
-//! one copy into the one buffer that is sent for what goes out. An idle connection keeps two keys and no buffer.
+//! All of the protocol is rustls' with aws-lc-rs, named at each place: nothing hangs on a default of the process. Its
+//! unbuffered connections keep no buffers of their own, so an idle connection has none.
 //!
 //! Not here: which files there are (`config`), and when they are read (`control`). Connections: called by `upstream`
 //! and `shard`.

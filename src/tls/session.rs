@@ -1,216 +1,119 @@
-//! A connection after its handshake: both directions' keys, and what the peers say to each other beside the data.
+//! A connection after its handshake: rustls opens what comes and seals what goes.
 //!
-//! Alerts, new keys (RFC 8446 section 4.6.3) and session tickets of TLS 1.3; of TLS 1.2 only alerts: renegotiation
-//! is declined. What must be answered waits in `queued` for the next bytes that are sent, which is soon enough: a
-//! new key must be answered before the next data. Neither socket nor clock. Called by `layer.rs`.
+//! It is shown one record at a time and left to say what that is: data, an alert, a new key, a ticket. What it has to
+//! say itself waits in `queued` for the next bytes that are sent, which is soon enough: a new key must be answered
+//! before the next data. Neither socket nor clock. Called by `layer.rs`.
 
-use super::records::Keys;
-use rustls::client::ClientConnectionData;
-use rustls::kernel::KernelConnection;
-use rustls::server::ServerConnectionData;
-use rustls::{AlertDescription, ContentType, ExtractedSecrets, HandshakeType, ProtocolVersion};
-use std::iter::once;
-use std::ops::Range;
+use super::steps::encode;
+use rustls::Error;
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncryptError, UnbufferedStatus, WriteTraffic};
 
-/// Records in a row that carry no data: nobody honest sends so many.
-const IDLE_RECORDS_MAX: u32 = 64;
+/// Bytes of plaintext that a record may carry.
+const PLAIN_MAX: usize = 1 << 14;
 
-/// Bytes of a handshake message that comes in pieces. Tickets are the longest, of at most 64 KiB, and hardly any
-/// is longer than a few.
-const MESSAGE_MAX: usize = 16 << 10;
+/// Bytes that a record takes beyond its plaintext at most: a header, what AES-GCM sends of its nonce, a tag.
+const OVERHEAD: usize = 5 + 8 + 16;
 
-/// Records before the limit of a key from which on the key is changed.
-const BEFORE_LIMIT: u64 = 1 << 16;
+/// Either side's rustls.
+trait Rustls {
+    type Data;
 
-/// Whose connection it is, for what rustls still has to do.
-pub(super) enum Kernel {
-    Server(KernelConnection<ServerConnectionData>),
-    Client(KernelConnection<ClientConnectionData>),
+    fn process<'c, 'i>(&'c mut self, shown: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+}
+
+impl Rustls for UnbufferedServerConnection {
+    type Data = ServerConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, shown: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(shown)
+    }
+}
+
+impl Rustls for UnbufferedClientConnection {
+    type Data = ClientConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, shown: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(shown)
+    }
+}
+
+/// Whose connection it is. In a box, since rustls' part is large and this is moved about.
+pub(super) enum Role {
+    Server(Box<UnbufferedServerConnection>),
+    Client(Box<UnbufferedClientConnection>),
 }
 
 /// What a record came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Opened {
-    /// Data, here in the record; there may be none.
-    Data(Range<usize>),
+    /// Data, of so many bytes, which are where the record was; there may be none.
+    Data(usize),
     /// The peer sends no more.
     Closed,
     /// The peer has given the connection up.
     GivenUp,
 }
 
+/// The connection is of no use any more. What the peer is to be told of it waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Broken;
+
+/// What a record said.
+#[derive(Default)]
+struct Heard {
+    data: Vec<u8>,
+    closed: bool,
+}
+
 /// Both directions.
 pub(super) struct Session {
-    opener: Keys,
-    sealer: Keys,
-    /// For new keys and tickets. In a box, since it is hardly ever needed.
-    kernel: Box<Kernel>,
-    tls13: bool,
-    /// The peer's new key is to be answered by one of ours, which is queued.
-    answered: bool,
-    /// Records in a row that carried no data.
-    idle_records: u32,
-    /// A handshake message of which more must come.
-    message: Vec<u8>,
+    role: Role,
     /// Sealed records that go out before what is sent next.
     queued: Vec<u8>,
-    /// Records that a key of ours may seal.
-    limit: u64,
 }
 
 impl Session {
-    /// With what rustls hands over.
-    ///
-    /// # Errors
-    /// There is a cipher that is not known here.
-    pub(super) fn new(secrets: &ExtractedSecrets, kernel: Kernel) -> Result<Self, AlertDescription> {
-        let (version, suite) = match &kernel {
-            Kernel::Server(server) => (server.protocol_version(), server.negotiated_cipher_suite()),
-            Kernel::Client(client) => (client.protocol_version(), client.negotiated_cipher_suite()),
-        };
-        let tls13 = version == ProtocolVersion::TLSv1_3;
-        let keys = |(sequence, secrets)| {
-            Keys::new(secrets, tls13, sequence).map_err(|_| AlertDescription::InternalError)
-        };
-        let limit = match suite {
-            rustls::SupportedCipherSuite::Tls12(suite) => suite.common.confidentiality_limit,
-            rustls::SupportedCipherSuite::Tls13(suite) => suite.common.confidentiality_limit,
-        };
-        Ok(Self {
-            opener: keys((secrets.rx.0, &secrets.rx.1))?,
-            sealer: keys((secrets.tx.0, &secrets.tx.1))?,
-            kernel: Box::new(kernel),
-            tls13,
-            answered: false,
-            idle_records: 0,
-            message: Vec::new(),
-            queued: Vec::new(),
-            limit,
-        })
+    /// Of a handshake that is over. `queued`: what is still to be sent of it.
+    pub(super) fn new(role: Role, queued: Vec<u8>) -> Self {
+        Self { role, queued }
     }
 
-    /// Has these records, which rustls has sealed, go out first.
+    /// Has these records go out before what is sent next.
     pub(super) fn queue(&mut self, records: Vec<u8>) {
         self.queued = records;
     }
 
     /// Records that go out before what is sent next.
     pub(super) fn take_queued(&mut self) -> Vec<u8> {
-        self.answered = false;
         std::mem::take(&mut self.queued)
     }
 
-    /// Opens a whole record where it lies, and does what it says if it is not data.
+    /// Opens a whole record, and does what it says if it is not data.
     ///
     /// # Errors
-    /// What the peer is to be told before the connection ends.
-    pub(super) fn open(&mut self, record: &mut [u8]) -> Result<Opened, AlertDescription> {
-        let (content, range) = self.opener.open(record)?;
-        if content == ContentType::ApplicationData && !range.is_empty() {
-            if !self.message.is_empty() {
-                return Err(AlertDescription::UnexpectedMessage);
+    /// It is none that the peer may send here.
+    pub(super) fn open(&mut self, record: &mut [u8]) -> Result<Opened, Broken> {
+        let mut heard = Heard::default();
+        match self.read(record, &mut heard) {
+            Ok(()) if heard.closed => Ok(Opened::Closed),
+            Ok(()) => {
+                let len = heard.data.len();
+                // It was opened there, so there is room.
+                record.get_mut(..len).ok_or(Broken)?.copy_from_slice(&heard.data);
+                Ok(Opened::Data(len))
             }
-            self.idle_records = 0;
-            return Ok(Opened::Data(range));
-        }
-        self.idle_records += 1;
-        if self.idle_records > IDLE_RECORDS_MAX {
-            return Err(AlertDescription::UnexpectedMessage);
-        }
-        match content {
-            ContentType::ApplicationData => Ok(Opened::Data(range)),
-            ContentType::Alert => self.hear(&record[range]),
-            ContentType::Handshake => {
-                self.message.extend_from_slice(&record[range]);
-                self.read_messages()?;
-                Ok(Opened::Data(0..0))
-            }
-            _ => Err(AlertDescription::UnexpectedMessage),
+            Err(Error::AlertReceived(_)) => Ok(Opened::GivenUp),
+            Err(_) => Err(Broken),
         }
     }
 
-    fn hear(&self, alert: &[u8]) -> Result<Opened, AlertDescription> {
-        /// In TLS 1.2: only a warning.
-        const WARNING: u8 = 1;
-        let &[level, description] = alert else { return Err(AlertDescription::DecodeError) };
-        Ok(match AlertDescription::from(description) {
-            AlertDescription::CloseNotify => Opened::Closed,
-            AlertDescription::UserCanceled => Opened::Data(0..0),
-            _ if !self.tls13 && level == WARNING => Opened::Data(0..0),
-            _ => Opened::GivenUp,
-        })
-    }
-
-    /// Obeys the messages that are whole.
-    fn read_messages(&mut self) -> Result<(), AlertDescription> {
-        let message = std::mem::take(&mut self.message);
-        let mut rest = &message[..];
-        while let &[kind, a, b, c, ref after @ ..] = rest {
-            let len = u32::from_be_bytes([0, a, b, c]) as usize;
-            if len > MESSAGE_MAX {
-                return Err(AlertDescription::DecodeError);
-            }
-            let Some(body) = after.get(..len) else { break };
-            rest = &after[len..];
-            self.obey(HandshakeType::from(kind), body, rest.is_empty())?;
+    fn read(&mut self, record: &mut [u8], heard: &mut Heard) -> Result<(), Error> {
+        match &mut self.role {
+            Role::Server(server) => read(&mut **server, record, heard, &mut self.queued),
+            Role::Client(client) => read(&mut **client, record, heard, &mut self.queued),
         }
-        self.message.extend_from_slice(rest);
-        Ok(())
-    }
-
-    fn obey(&mut self, kind: HandshakeType, body: &[u8], last: bool) -> Result<(), AlertDescription> {
-        match (kind, &mut *self.kernel) {
-            // What follows in the same record would have been sealed with the old key.
-            (HandshakeType::KeyUpdate, _) if self.tls13 && last => self.change_key(body),
-            (HandshakeType::NewSessionTicket, Kernel::Client(client)) if self.tls13 => {
-                client.handle_new_session_ticket(body).map_err(|_| AlertDescription::DecodeError)
-            }
-            (HandshakeType::ClientHello, Kernel::Server(_))
-            | (HandshakeType::HelloRequest, Kernel::Client(_))
-                if !self.tls13 =>
-            {
-                self.queue_record(ContentType::Alert, &[1, AlertDescription::NoRenegotiation.into()])
-            }
-            _ => Err(AlertDescription::UnexpectedMessage),
-        }
-    }
-
-    /// The peer's records have a new key from now on.
-    fn change_key(&mut self, body: &[u8]) -> Result<(), AlertDescription> {
-        let wants_ours = match body {
-            [0] => false,
-            [1] => true,
-            _ => return Err(AlertDescription::DecodeError),
-        };
-        let updated = match &mut *self.kernel {
-            Kernel::Server(server) => server.update_rx_secret(),
-            Kernel::Client(client) => client.update_rx_secret(),
-        };
-        let (sequence, secrets) = updated.map_err(|_| AlertDescription::InternalError)?;
-        self.opener = Keys::new(&secrets, true, sequence).map_err(|_| AlertDescription::InternalError)?;
-        // One answer will do for all that are asked for before it is sent.
-        if wants_ours && !self.answered {
-            self.renew()?;
-            self.answered = true;
-        }
-        Ok(())
-    }
-
-    /// Tells the peer that our records have a new key from the next one on.
-    fn renew(&mut self) -> Result<(), AlertDescription> {
-        // One byte long: the peer need not change its own.
-        self.queue_record(ContentType::Handshake, &[HandshakeType::KeyUpdate.into(), 0, 0, 1, 0])?;
-        let updated = match &mut *self.kernel {
-            Kernel::Server(server) => server.update_tx_secret(),
-            Kernel::Client(client) => client.update_tx_secret(),
-        };
-        let (sequence, secrets) = updated.map_err(|_| AlertDescription::InternalError)?;
-        self.sealer = Keys::new(&secrets, true, sequence).map_err(|_| AlertDescription::InternalError)?;
-        Ok(())
-    }
-
-    fn queue_record(&mut self, content: ContentType, body: &[u8]) -> Result<(), AlertDescription> {
-        self.sealer.seal(content, once(body), &mut self.queued)
     }
 
     /// What is to be sent so that the peer gets `parts`, of `len` bytes in all: records that wait, and these.
@@ -221,25 +124,139 @@ impl Session {
         &mut self,
         parts: impl Iterator<Item = &'a [u8]>,
         len: usize,
-    ) -> Result<Vec<u8>, AlertDescription> {
-        if self.sealer.sequence() + BEFORE_LIMIT >= self.limit {
-            if !self.tls13 {
-                return Err(AlertDescription::InternalError);
-            }
-            self.renew()?;
-        }
+    ) -> Result<Vec<u8>, Broken> {
         let mut out = self.take_queued();
-        out.reserve_exact(self.sealer.sealed_len(len));
-        self.sealer.seal(ContentType::ApplicationData, parts, &mut out)?;
+        out.reserve_exact(sealed_max(len));
+        for part in parts {
+            self.write(&mut out, Written::Data(part))?;
+        }
         Ok(out)
     }
 
-    /// The record that says `alert`, behind those that wait.
-    pub(super) fn alert(&mut self, alert: AlertDescription) -> Vec<u8> {
-        let level = if alert == AlertDescription::CloseNotify { 1 } else { 2 };
+    /// The record that says that no more comes, behind those that wait.
+    pub(super) fn close(&mut self) -> Vec<u8> {
         let mut out = self.take_queued();
         // If it cannot be sealed the connection ends without it, which says as much.
-        let _ = self.sealer.seal(ContentType::Alert, once(&[level, alert.into()][..]), &mut out);
+        let _ = self.write(&mut out, Written::Close);
         out
+    }
+
+    fn write(&mut self, out: &mut Vec<u8>, what: Written<'_>) -> Result<(), Broken> {
+        match &mut self.role {
+            Role::Server(server) => write(&mut **server, out, what),
+            Role::Client(client) => write(&mut **client, out, what),
+        }
+    }
+}
+
+/// What is sealed.
+#[derive(Clone, Copy)]
+enum Written<'a> {
+    Data(&'a [u8]),
+    /// That no more comes.
+    Close,
+}
+
+/// Bytes that `len` bytes are at most when sealed. The answer to a new key may go in front of them.
+fn sealed_max(len: usize) -> usize {
+    len + (len.div_ceil(PLAIN_MAX) + 1) * OVERHEAD
+}
+
+/// Shows rustls `record` until it has said all about it. What it has to say to the peer goes behind `queued`.
+fn read<R: Rustls>(
+    rustls: &mut R,
+    mut record: &mut [u8],
+    heard: &mut Heard,
+    queued: &mut Vec<u8>,
+) -> Result<(), Error> {
+    loop {
+        let UnbufferedStatus { discard, state } = rustls.process(record);
+        let state = match state {
+            Ok(state) => state,
+            Err(error) => {
+                collect_alerts(rustls, &mut std::mem::take(&mut record)[discard..], queued);
+                return Err(error);
+            }
+        };
+        match state {
+            ConnectionState::ReadTraffic(mut traffic) => {
+                while let Some(data) = traffic.next_record() {
+                    heard.data.extend_from_slice(data?.payload);
+                }
+            }
+            ConnectionState::EncodeTlsData(data) => encode(data, queued)?,
+            ConnectionState::TransmitTlsData(data) => data.done(),
+            ConnectionState::PeerClosed => heard.closed = true,
+            ConnectionState::WriteTraffic(_) | ConnectionState::BlockedHandshake if discard == 0 => {
+                return Ok(());
+            }
+            ConnectionState::WriteTraffic(_) | ConnectionState::BlockedHandshake => {}
+            ConnectionState::Closed => {
+                heard.closed = true;
+                return Ok(());
+            }
+            // Early data is off.
+            _ => return Err(Error::General("early data".to_owned())),
+        }
+        record = &mut std::mem::take(&mut record)[discard..];
+    }
+}
+
+/// After a fault: what rustls has to tell the peer of it goes behind `queued`. It must be shown what it was shown
+/// when it found the fault.
+fn collect_alerts<R: Rustls>(rustls: &mut R, mut record: &mut [u8], queued: &mut Vec<u8>) {
+    while let UnbufferedStatus { discard, state: Ok(ConnectionState::EncodeTlsData(data)), .. } =
+        rustls.process(record)
+    {
+        if encode(data, queued).is_err() {
+            return;
+        }
+        record = &mut std::mem::take(&mut record)[discard..];
+    }
+}
+
+/// Has rustls seal `what`, behind what `out` has.
+fn write<R: Rustls>(rustls: &mut R, out: &mut Vec<u8>, what: Written<'_>) -> Result<(), Broken> {
+    loop {
+        match rustls.process(&mut []).state.map_err(|_| Broken)? {
+            ConnectionState::EncodeTlsData(data) => encode(data, out).map_err(|_| Broken)?,
+            ConnectionState::TransmitTlsData(data) => data.done(),
+            // The peer may still listen.
+            ConnectionState::PeerClosed => {}
+            ConnectionState::WriteTraffic(traffic) => return put(traffic, out, what),
+            _ => return Err(Broken),
+        }
+    }
+}
+
+fn put<Data>(
+    mut traffic: WriteTraffic<'_, Data>,
+    out: &mut Vec<u8>,
+    what: Written<'_>,
+) -> Result<(), Broken> {
+    let start = out.len();
+    let mut room = match what {
+        Written::Data(data) => sealed_max(data.len()),
+        Written::Close => sealed_max(2),
+    };
+    loop {
+        out.resize(start + room, 0);
+        let put = match what {
+            Written::Data(data) => traffic.encrypt(data, &mut out[start..]),
+            Written::Close => traffic.queue_close_notify(&mut out[start..]),
+        };
+        match put {
+            Ok(len) => {
+                out.truncate(start + len);
+                return Ok(());
+            }
+            Err(EncryptError::InsufficientSize(size)) if size.required_size > room => {
+                room = size.required_size;
+            }
+            Err(_) => {
+                out.truncate(start);
+                return Err(Broken);
+            }
+        }
     }
 }

@@ -82,7 +82,7 @@ fn advance<Data>(status: UnbufferedStatus<'_, '_, Data>, out: &mut Vec<u8>) -> (
     (status.discard, next)
 }
 
-fn encode<Data>(mut data: EncodeTlsData<'_, Data>, out: &mut Vec<u8>) -> Result<(), Error> {
+pub(super) fn encode<Data>(mut data: EncodeTlsData<'_, Data>, out: &mut Vec<u8>) -> Result<(), Error> {
     let start = out.len();
     if let Err(EncodeError::InsufficientSize(size)) = data.encode(&mut []) {
         out.resize(start + size.required_size, 0);
@@ -165,7 +165,13 @@ impl<'a> Steps<'a> {
         drop(turn);
         if outcome.is_err() {
             // The alert that says why. What was sent before has left long ago, or nobody reads.
-            while let (_, Ok(Next::Again)) = side.process(&mut [], &mut self.out) {}
+            // rustls is shown what it was shown before: it remembers where in it a message lies.
+            while let (discard, Ok(Next::Again)) =
+                side.process(&mut self.incoming[..self.shown], &mut self.out)
+            {
+                self.incoming.drain(..discard);
+                self.shown -= discard;
+            }
             self.stream.send_at_once(&self.out);
         }
         outcome

@@ -182,8 +182,6 @@ pub(super) fn backends(
         }
         None => builder.with_no_client_auth(),
     };
-    // For `Session`, which opens and seals records itself.
-    config.enable_secret_extraction = true;
     config.alpn_protocols = vec![protocol(pool).alpn().as_bytes().to_vec()];
     Ok(config)
 }

@@ -74,7 +74,7 @@ fn plain_http_on_a_port_with_tls_is_told_so() {
     let mut client = weir.client();
     let response = client.get("/");
     assert_eq!(response.status, 400);
-    assert!(String::from_utf8_lossy(&response.body.data).contains("https://"), "{response:?}");
+    assert!(String::from_utf8_lossy(&response.body).contains("https://"), "{response:?}");
     client.assert_closed();
     assert_eq!(backend.requests(), 0);
     weir.wait_metric("weir_tls_handshakes_total", &[("side", "client"), ("outcome", "not_tls")], 1.0);
