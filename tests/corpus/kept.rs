@@ -1,6 +1,6 @@
 //! Every input that fuzzing kept, through the property it was kept for.
 
-use super::properties::{chunk_decoder, exchange, request_head, response_head, shown};
+use super::properties::{chunk_decoder, exchange, http2, request_head, response_head, shown};
 use std::fs;
 use std::path::Path;
 
@@ -39,4 +39,9 @@ fn the_kept_chunked_bodies_hold() {
 #[test]
 fn the_kept_exchanges_hold() {
     assert!(run("exchange", exchange::holds) > 100);
+}
+
+#[test]
+fn the_kept_http_2_messages_hold() {
+    assert!(run("http2", http2::holds) >= 10);
 }

@@ -9,6 +9,7 @@
 //! | `request_head.rs` | a request head: accepted or not, and what goes up for it |
 //! | `response_head.rs` | a response head, and what goes down for it |
 //! | `chunk_decoder.rs` | a chunked body |
+//! | `http2.rs` | HTTP/2 fields and DATA as HTTP/1.1, and the frames that the meter sees |
 //! | `exchange.rs` | whole exchanges: all that clients and backends see |
 //! | `relay.rs` | the proxy without sockets, for `exchange.rs` |
 //! | `meaning.rs` | what of a message may not change on its way |
@@ -18,6 +19,7 @@
 
 pub mod chunk_decoder;
 pub mod exchange;
+pub mod http2;
 pub mod meaning;
 pub mod reader;
 pub mod relay;
