@@ -10,10 +10,11 @@ use crate::limit::Exceeded;
 use crate::log::access::Counts;
 use crate::log::export::{Cause, SpanCounts};
 use crate::metrics::{
-    AccessLogFacts, BackendFacts, ConfigFacts, Facts, Format, Level, ListenerFacts, Past, PoolFacts,
-    ShardFacts, SpanFacts, page,
+    AccessLogFacts, BackendFacts, CertificateDays, ConfigFacts, Facts, Format, Level, ListenerFacts, Past,
+    PoolFacts, ShardFacts, SpanFacts, page,
 };
-use crate::sys::process;
+use crate::sys::{clock, process};
+use crate::tls::CertificateFacts;
 use crate::topology::ListenerPlan;
 use hyper::HeaderMap;
 use hyper::header::ACCEPT;
@@ -76,12 +77,18 @@ pub(super) fn level(query: Option<&str>) -> Result<Level, Problem> {
 /// The whole page.
 pub(super) fn metrics(desk: &Desk, format: Format, level: Level) -> String {
     let (backends, pools, held) = (desk.backends(), desk.pools(), desk.configuration());
-    let (listeners, leaving) = (desk.listeners(), desk.leaving());
+    let (listeners, leaving, certificates) = (desk.listeners(), desk.leaving(), desk.certificates());
+    let now_unix_s = i64::try_from(clock::unix_ms() / 1_000).unwrap_or(i64::MAX);
     let facts = Facts {
         backends: backends.iter().map(backend).collect(),
         leaving: leaving.iter().map(|(id, pool)| (*id, &**pool)).collect(),
         pools: pools.iter().map(pool).collect(),
         listeners: listeners.iter().map(|plan| listener(plan)).collect(),
+        certificates: listeners
+            .iter()
+            .zip(&certificates)
+            .flat_map(|(plan, all)| all.iter().map(|facts| certificate(plan, facts, now_unix_s)))
+            .collect(),
         shards: desk.shards().iter().map(shard).collect(),
         config: ConfigFacts {
             hash: &held.hash,
@@ -151,6 +158,11 @@ fn pool(pool: &PoolStatus) -> PoolFacts<'_> {
 fn listener(plan: &ListenerPlan) -> ListenerFacts<'_> {
     let refused = Exceeded::ALL.map(|exceeded| (exceeded.label(), plan.connections.refused(exceeded)));
     ListenerFacts { name: &plan.rules.name, refused }
+}
+
+fn certificate<'a>(plan: &'a ListenerPlan, facts: &CertificateFacts, now_unix_s: i64) -> CertificateDays<'a> {
+    let (file, days_left) = (facts.file.display().to_string(), facts.days_left(now_unix_s));
+    CertificateDays { listener: &plan.rules.name, file, days_left }
 }
 
 fn shard(shard: &ShardStatus) -> ShardFacts {

@@ -16,6 +16,7 @@ mod doctor;
 mod explain;
 mod records;
 mod run;
+mod seals;
 mod table;
 mod top;
 

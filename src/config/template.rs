@@ -45,6 +45,9 @@ variables! {
     Referer "referer" "The request's Referer.";
     UserAgent "user_agent" "The request's User-Agent.";
     RequestId "request_id" "The request's id, where listener.request_id names a field for it.";
+    TlsVersion "tls_version" "The version of TLS that the client spoke; nothing without TLS.";
+    TlsCipher "tls_cipher" "The cipher suite of the client's connection.";
+    TlsServerName "tls_server_name" "The name that the client asked for in its handshake (SNI).";
     TraceId "trace_id" "Its trace's id, with [tracing].";
     SpanId "span_id" "weir's own span in it, sampled or not.";
     Pool "pool" "The pool of the last attempt.";

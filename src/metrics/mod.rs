@@ -22,8 +22,8 @@ pub use histogram::{LONGEST, Series};
 pub use history::{BOUNDS, BackendName, History, SLOT, Slot};
 pub use interval::{Ends, Figures, Interval, Marks, Recent, ShardFigures};
 pub use page::{
-    AccessLogFacts, BackendFacts, ConfigFacts, Facts, ListenerFacts, Past, PoolFacts, ShardFacts, SpanFacts,
-    page,
+    AccessLogFacts, BackendFacts, CertificateDays, ConfigFacts, Facts, ListenerFacts, Past, PoolFacts,
+    ShardFacts, SpanFacts, page,
 };
 pub use reference::reference;
 pub use stats::{

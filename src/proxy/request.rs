@@ -16,6 +16,7 @@ use crate::log::record::{Draft, Text};
 use crate::ring::{Chunk, Payload};
 use crate::topology::Recording;
 use crate::upstream::Pool;
+use crate::wire::Secured;
 use std::rc::Rc;
 use std::task::Context;
 
@@ -225,6 +226,7 @@ pub(super) fn take_request(client: &mut Client, rules: &ListenerRules) -> Result
             let fill = |draft: &mut Draft| {
                 if has_texts {
                     draft_of(draft, &listener.named(), input.bytes(), fields);
+                    secured.into_iter().for_each(|known| draft_secured(draft, known));
                 }
                 draft.set_id_line(marks.id_line);
                 draft.entry.trace = marks.context;
@@ -276,6 +278,13 @@ fn draft_of(draft: &mut Draft, listener: &str, bytes: &[u8], fields: &Fields) {
             draft.set(text, value);
         }
     }
+}
+
+/// What a record says of the handshake.
+fn draft_secured(draft: &mut Draft, known: &Secured) {
+    draft.set(Text::TlsVersion, known.version.as_bytes());
+    draft.set(Text::TlsCipher, known.cipher.as_bytes());
+    draft.set(Text::TlsServerName, known.server_name.as_deref().unwrap_or_default().as_bytes());
 }
 
 /// What a record says of a request that was not read.

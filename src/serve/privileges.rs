@@ -267,6 +267,12 @@ pub(super) fn tell_what_is_out_of_reach(config: &Config, source: Option<&Path>) 
             );
         }
     }
+    for file in config.tls_files().filter(|file| sys::may(Use::Read, &file.path).is_err()) {
+        tracing::warn!(
+            file = %file.path.display(), key = %file.written.key,
+            "weir's user may not read this file again: a reload will fail once it has changed"
+        );
+    }
     if let Some(state) = &config.runtime.state_file {
         let folder = state.parent().filter(|folder| !folder.as_os_str().is_empty());
         if let Err(error) = sys::may(Use::MakeFilesIn, folder.unwrap_or(Path::new("."))) {

@@ -19,7 +19,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::NoServerSessionStorage;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -131,9 +131,9 @@ struct Run {
     faults: Vec<Fault>,
     warnings: Vec<Fault>,
     read: Vec<PathBuf>,
-    certificates: Vec<CertificatePaths>,
-    authorities: Vec<PathBuf>,
-    revoked: Vec<PathBuf>,
+    certificates: HashSet<CertificatePaths>,
+    authorities: HashSet<PathBuf>,
+    revoked: HashSet<PathBuf>,
     now_unix_s: i64,
 }
 
@@ -380,7 +380,7 @@ impl Loader {
         let paths: Vec<&Path> =
             [&files.cert.path, &files.key.path].into_iter().chain(ocsp).map(PathBuf::as_path).collect();
         let key = (files.cert.path.clone(), files.key.path.clone(), ocsp.cloned());
-        run.certificates.push(key.clone());
+        run.certificates.insert(key.clone());
         let provider = &self.provider;
         let (found, read) = self.certificates.get(
             key,
@@ -396,7 +396,7 @@ impl Loader {
     }
 
     fn authorities(&mut self, file: &NamedFile, run: &mut Run) -> Result<Arc<Authorities>, Fault> {
-        run.authorities.push(file.path.clone());
+        run.authorities.insert(file.path.clone());
         let read = || Authorities::read(file);
         let (found, read) =
             self.authorities.get(file.path.clone(), &[&file.path], read, Authorities::is_same)?;
@@ -407,7 +407,7 @@ impl Loader {
     }
 
     fn revoked(&mut self, file: &NamedFile, run: &mut Run) -> Result<Arc<Revoked>, Fault> {
-        run.revoked.push(file.path.clone());
+        run.revoked.insert(file.path.clone());
         let read = || Revoked::read(file);
         let (found, read) = self.revoked.get(file.path.clone(), &[&file.path], read, Revoked::is_same)?;
         if read {

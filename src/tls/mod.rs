@@ -36,6 +36,9 @@ mod records;
 mod session;
 mod steps;
 mod subject;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests;
 mod tickets;
 mod trust;
 mod turns;

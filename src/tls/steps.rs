@@ -82,7 +82,7 @@ fn advance<Data>(status: UnbufferedStatus<'_, '_, Data>, out: &mut Vec<u8>) -> (
     (status.discard, next)
 }
 
-pub(super) fn encode<Data>(mut data: EncodeTlsData<'_, Data>, out: &mut Vec<u8>) -> Result<(), Error> {
+fn encode<Data>(mut data: EncodeTlsData<'_, Data>, out: &mut Vec<u8>) -> Result<(), Error> {
     let start = out.len();
     if let Err(EncodeError::InsufficientSize(size)) = data.encode(&mut []) {
         out.resize(start + size.required_size, 0);
@@ -164,14 +164,9 @@ impl<'a> Steps<'a> {
         let outcome = self.process(side);
         drop(turn);
         if outcome.is_err() {
-            // The alert that says why. What was sent before has left long ago, or nobody reads.
-            // rustls is shown what it was shown before: it remembers where in it a message lies.
-            while let (discard, Ok(Next::Again)) =
-                side.process(&mut self.incoming[..self.shown], &mut self.out)
-            {
-                self.incoming.drain(..discard);
-                self.shown -= discard;
-            }
+            // The alert that says why: rustls gives it before it looks at what it has been shown, which must not be
+            // less than before. What was sent earlier has left long ago, or nobody reads.
+            let _ = side.process(&mut self.incoming[..self.shown], &mut self.out);
             self.stream.send_at_once(&self.out);
         }
         outcome

@@ -194,7 +194,7 @@ fn protocol(_: &Pool) -> Protocol {
 /// Believes whoever answers, where the operator has said so (`verify = false`). That who answers has the key of the
 /// certificate that it shows is checked even then.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+pub(super) struct Anybody(pub(super) Arc<CryptoProvider>);
 
 impl ServerCertVerifier for Anybody {
     fn verify_server_cert(

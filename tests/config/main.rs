@@ -3,7 +3,7 @@
 //! Here: the samples and what the tables beside it share. The tables: `values.rs` (single values),
 //! `listeners.rs` (listeners and routes), `failures.rs` (what a pool does about failures), `keys.rs` (unknown keys, keys not built yet, TOML's syntax, many
 //! faults at once, warnings), `marks.rs` (ids
-//! and traces), `arbitrary.rs` (properties over any text).
+//! and traces), `tls.rs` (what is sealed), `arbitrary.rs` (properties over any text).
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod arbitrary;
@@ -11,6 +11,7 @@ mod failures;
 mod keys;
 mod listeners;
 mod marks;
+mod tls;
 mod values;
 
 use std::path::Path;

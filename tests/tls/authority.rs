@@ -2,7 +2,7 @@
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SignatureAlgorithm,
 };
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
@@ -63,6 +63,11 @@ impl Authority {
 
     /// A certificate for these names, whose subject is `CN=common,O=Example`.
     pub fn issue(&self, common: &str, names: &[&str]) -> Issued {
+        self.issue_of(&PKCS_ECDSA_P256_SHA256, common, names)
+    }
+
+    /// The same, with a key of this kind.
+    pub fn issue_of(&self, kind: &'static SignatureAlgorithm, common: &str, names: &[&str]) -> Issued {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name = DistinguishedName::new();
@@ -70,7 +75,7 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, common);
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let key = KeyPair::generate().unwrap();
+        let key = KeyPair::generate_for(kind).unwrap();
         let issued = params.signed_by(&key, &self.issuer).unwrap();
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let at = |what: &str| self.dir.join(format!("{number}.{what}"));

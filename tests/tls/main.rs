@@ -8,6 +8,9 @@
 //! | `handshake.rs` | versions, what ends a handshake, clients' certificates |
 //! | `traffic.rs` | bytes both ways, records in any shape, new keys, ends |
 //! | `flood.rs` | many handshakes, and who is served meanwhile |
+//! | `certificates.rs` | which certificate a client gets, what is said of them, and of those of no use |
+//! | `reload.rs` | certificates that are renewed, one or thousands, under load |
+//! | `tickets.rs` | sessions resumed on every shard and by the next process |
 //! | `upstream.rs` | backends with TLS |
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
@@ -15,9 +18,12 @@
 mod harness;
 
 mod authority;
+mod certificates;
 mod flood;
 mod handshake;
+mod reload;
 mod seal;
+mod tickets;
 mod traffic;
 mod upstream;
 

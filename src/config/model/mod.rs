@@ -46,6 +46,18 @@ impl Config {
     pub fn collector(&self) -> Option<&Collector> {
         self.tracing.as_ref()?.otlp.as_ref()
     }
+
+    /// The files that are read for TLS.
+    pub fn tls_files(&self) -> impl Iterator<Item = &NamedFile> {
+        let listeners = || self.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+        let pools = || self.pools.iter().filter_map(|pool| pool.tls.as_ref());
+        let certificates = listeners().flat_map(|tls| &tls.certificates);
+        let certificates = certificates.chain(pools().filter_map(|tls| tls.certificate.as_ref()));
+        let files = certificates.flat_map(|files| [&files.cert, &files.key].into_iter().chain(&files.ocsp));
+        let authorities = listeners().filter_map(|tls| tls.client_ca.as_ref());
+        let revoked = listeners().filter_map(|tls| tls.client_crl.as_ref());
+        files.chain(authorities).chain(revoked).chain(pools().filter_map(|tls| tls.ca.as_ref()))
+    }
 }
 
 /// Which cores the shards run on.

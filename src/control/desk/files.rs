@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// So many looks at the configuration's file to one at the files that it names, which may be thousands.
-const SECRETS_EVERY: u32 = 5;
+const SECRETS_EVERY: u32 = 2;
 
 impl Desk {
     /// Reloads whenever the file is another one, while `runtime.watch` says so.

@@ -5,6 +5,7 @@ use crate::config;
 use crate::fleet::addresses::ResolvedAddress;
 use crate::fleet::change::Change;
 use crate::fleet::status::{Origin, Will};
+use rustls::pki_types::ServerName;
 
 /// A configuration of the pools in `text`.
 fn config(text: &str) -> Arc<Config> {
@@ -199,4 +200,56 @@ fn who_is_removed_and_brought_back_as_it_was_is_the_configured_one_again() {
     let member = roster.pools[0].members.last().unwrap();
     assert_eq!((member.origin(), member.id), (Origin::Configured, BackendId(2)));
     assert!(roster.pools[0].removed.is_empty());
+}
+
+/// What is agreed on with the backends of a pool, as if `tls` had made it.
+fn rules() -> Arc<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let roots = rustls::RootCertStore::empty();
+    Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+#[test]
+fn a_sealed_backend_has_a_name_and_sessions_of_its_own_until_the_rules_change() {
+    let mut roster = Roster::empty();
+    let text = app(&[("a", 1, ""), ("b", 2, "")]).replace("[pool.app]\n", "[pool.app.tls]\n");
+    let follow = |roster: &mut Roster, text: &str, rules: &Arc<ClientConfig>| {
+        let (names, sealing) = (roster.names().clone(), vec![Some(rules.clone())]);
+        roster.follow(Next { config: config(text), names, listeners: Vec::new(), sealing }, TOLD);
+        let backends = roster.topology().pools[0].backends.clone();
+        backends.iter().map(|backend| backend.tls.clone().unwrap()).collect::<Vec<_>>()
+    };
+    let first = rules();
+    let before = follow(&mut roster, &text, &first);
+    assert_eq!(before[0].server_name, ServerName::try_from("127.0.0.1").unwrap());
+    assert!(!Arc::ptr_eq(&before[0].config, &before[1].config), "one cannot resume the other's session");
+    let pool = roster.topology().pools[0].clone();
+    let same = follow(&mut roster, &text, &first);
+    assert_eq!(same, before);
+    assert!(Arc::ptr_eq(&pool, &roster.topology().pools[0]), "nothing differs");
+    let heavier = text.replace("name = \"a\"", "name = \"a\"\nweight = 3");
+    assert_eq!(follow(&mut roster, &heavier, &first), before, "its weight is no reason");
+    let named =
+        follow(&mut roster, &text.replace(".tls]\n", ".tls]\nserver_name = \"app.internal\"\n"), &first);
+    assert!(named.iter().all(|tls| tls.server_name == ServerName::try_from("app.internal").unwrap()));
+    let other = follow(&mut roster, &text, &rules());
+    assert!(other.iter().zip(&before).all(|(other, before)| !Arc::ptr_eq(&other.config, &before.config)));
+}
+
+#[test]
+fn a_backend_whose_name_nothing_says_cannot_be_added_to_a_sealed_pool() {
+    let add = |address: &str| Change::Add {
+        pool: "app".to_owned(),
+        address: address.to_owned(),
+        name: None,
+        weight: None,
+    };
+    let text = app(&[("a", 1, "")]).replace("[pool.app]\n", "[pool.app.tls]\n");
+    let refused = roster(&text).consider(&add("unix:/run/app.sock")).unwrap_err().to_string();
+    assert!(refused.contains("give pool.app.tls a server_name"), "{refused}");
+    assert!(roster(&text).consider(&add("127.0.0.1:7")).is_ok());
+    let named = text.replace(".tls]\n", ".tls]\nserver_name = \"app.internal\"\n");
+    assert!(roster(&named).consider(&add("unix:/run/app.sock")).is_ok());
 }

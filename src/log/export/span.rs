@@ -95,7 +95,7 @@ pub(super) fn write(
     if !known {
         attributes.text("http.request.method_original", method);
     }
-    attributes.text("url.scheme", "http");
+    attributes.text("url.scheme", if entry.has(Text::TlsVersion) { "https" } else { "http" });
     attributes.text("url.path", path(target));
     let host = text(Text::Host);
     let (name, port) = host_and_port(&host);

@@ -20,6 +20,12 @@ pub enum Text {
     UserAgent,
     /// The request's id.
     RequestId,
+    /// The version of TLS that the client spoke; nothing: it spoke none.
+    TlsVersion,
+    /// The cipher suite's name.
+    TlsCipher,
+    /// The name that the client asked for in its handshake.
+    TlsServerName,
     /// The listener's name.
     Listener,
     /// The pool's name.

@@ -87,6 +87,17 @@ pub struct ListenerFacts<'a> {
     pub refused: [(&'static str, u64); Exceeded::ALL.len()],
 }
 
+/// What control knows about one certificate.
+#[derive(Clone, Debug)]
+pub struct CertificateDays<'a> {
+    /// The name of the listener that has it.
+    pub listener: &'a str,
+    /// Its file.
+    pub file: String,
+    /// How long it holds yet.
+    pub days_left: f64,
+}
+
 /// What control knows about one shard.
 #[derive(Clone, Copy, Debug)]
 pub struct ShardFacts {
@@ -150,6 +161,8 @@ pub struct Facts<'a> {
     pub pools: Vec<PoolFacts<'a>>,
     /// The listeners.
     pub listeners: Vec<ListenerFacts<'a>>,
+    /// The listeners' certificates.
+    pub certificates: Vec<CertificateDays<'a>>,
     /// The shards.
     pub shards: Vec<ShardFacts>,
     /// The configuration that holds.

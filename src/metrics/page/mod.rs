@@ -14,7 +14,8 @@ mod rows;
 mod tests;
 
 pub use facts::{
-    AccessLogFacts, BackendFacts, ConfigFacts, Facts, ListenerFacts, Past, PoolFacts, ShardFacts, SpanFacts,
+    AccessLogFacts, BackendFacts, CertificateDays, ConfigFacts, Facts, ListenerFacts, Past, PoolFacts,
+    ShardFacts, SpanFacts,
 };
 
 use super::declared as metric;
@@ -24,6 +25,7 @@ use super::totals::{BackendTotals, ShardTotals, Totals};
 use crate::time::Micros;
 use metric::Metric;
 use rows::{Row, rows};
+use std::collections::HashSet;
 
 /// The whole page.
 pub fn page(totals: &Totals, facts: &Facts<'_>, format: Format, level: Level) -> String {
@@ -34,6 +36,7 @@ pub fn page(totals: &Totals, facts: &Facts<'_>, format: Format, level: Level) ->
     access_log(&mut text, &facts.access_log);
     spans(&mut text, &facts.spans);
     configuration(&mut text, &facts.config);
+    certificates(&mut text, &facts.certificates);
     shards(&mut text, totals);
     listeners(&mut text, facts);
     handshakes(&mut text, totals);
@@ -93,6 +96,16 @@ fn configuration(text: &mut Text, config: &ConfigFacts<'_>) {
     text.family(&metric::RELOAD_SUCCESS).sample(&[], config.last_succeeded.into());
     text.family(&metric::RELOAD_TIME).ratio(&[], config.loaded_unix_s as f64);
     text.family(&metric::NEEDS_RESTART).sample(&[], config.needs_restart as u64);
+}
+
+/// One sample of a file that a listener names twice.
+fn certificates(text: &mut Text, certificates: &[CertificateDays<'_>]) {
+    let (mut family, mut told) = (text.family(&metric::CERTIFICATE_DAYS), HashSet::new());
+    for certificate in certificates {
+        if told.insert((certificate.listener, certificate.file.as_str())) {
+            family.ratio(&[certificate.listener, &certificate.file], certificate.days_left);
+        }
+    }
 }
 
 fn access_log(text: &mut Text, log: &AccessLogFacts) {

@@ -44,6 +44,11 @@ fn facts<'a>() -> Facts<'a> {
             name: "web",
             refused: [("max_connections", 11), ("other", 0), ("third", 0)],
         }],
+        certificates: vec![CertificateDays {
+            listener: "web",
+            file: "/etc/a.pem".to_owned(),
+            days_left: 89.5,
+        }],
         shards: vec![ShardFacts {
             number: 0,
             stalled: true,
@@ -177,6 +182,7 @@ fn samples_say_what_was_recorded() {
         "weir_degraded 1",
         "weir_config_info{hash=\"00ff\"} 1",
         "weir_config_generation 8",
+        "weir_tls_certificate_days_left{listener=\"web\",file=\"/etc/a.pem\"} 89.5",
         "weir_config_reloads_total{result=\"succeeded\"} 6",
         "weir_config_reloads_total{result=\"refused\"} 1",
         "weir_config_last_reload_success 0",
