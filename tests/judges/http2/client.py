@@ -79,11 +79,7 @@ class Connection:
 
     def __init__(self, server, greet=True):
         self.server = server
-        self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder()
-        self.buffer, self.seen, self.settings = b"", [], {}
-        self.block = None
-        self.initial_window, self.windows, self.promised = 65535, {0: 65535}, collections.deque()
-        self.socket = socket.create_connection(server.address, timeout=PATIENCE)
+        self.start_over(socket.create_connection(server.address, timeout=PATIENCE))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if server.tls:
             self.socket = server.tls.wrap_socket(self.socket, server_hostname=server.name)
@@ -91,6 +87,14 @@ class Connection:
                 raise Wrong(f"ALPN chose {self.socket.selected_alpn_protocol()}")
         if greet:
             self.greet()
+
+    def start_over(self, connected):
+        """A new connection, of which nothing has come."""
+        self.socket = connected
+        self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder()
+        self.buffer, self.seen, self.settings = b"", [], {}
+        self.block = None
+        self.initial_window, self.windows, self.promised = 65535, {0: 65535}, collections.deque()
 
     def __enter__(self):
         return self
@@ -104,8 +108,7 @@ class Connection:
         """The preface, and settings both ways."""
         self.send(PREFACE)
         self.send_settings()
-        came = self.until("its SETTINGS", lambda event: event.kind == "settings")
-        del came
+        self.until("its SETTINGS", lambda event: event.kind == "settings")
         self.until("an ACK of SETTINGS", lambda event: event.kind == "settings ack")
 
     def send(self, *pieces):
