@@ -7,7 +7,7 @@ use super::address;
 use super::failure;
 use super::fault::{Place, Wrong};
 use super::health;
-use super::model::{Backend, BackendAddress, Policy, Pool, Retry, Runtime, Timeouts, Upstream};
+use super::model::{Backend, BackendAddress, Policy, Pool, Protocol, Retry, Runtime, Timeouts, Upstream};
 use super::reference::{Claims, find};
 use super::section::{Entry, Later, Off, Section};
 use super::tls;
@@ -123,8 +123,9 @@ fn timeouts(mut s: Section<'_>) -> Timeouts {
 
 fn upstream(mut s: Section<'_>) -> Upstream {
     let default = Upstream::default();
-    s.choice("protocol", &[("http1", ())], &["h2"], ());
+    const PROTOCOLS: &[(&str, Protocol)] = &[("http1", Protocol::Http1), ("h2", Protocol::Http2)];
     let upstream = Upstream {
+        protocol: s.choice("protocol", PROTOCOLS, &[], default.protocol),
         // Not 0: by the contract's convention that would be "no limit", and others would take it for "none".
         idle_per_backend: s.integer("idle_per_backend", 1..=1 << 20, default.idle_per_backend as u64)
             as usize,

@@ -13,9 +13,11 @@
 //! | `decoding.rs` | an HTTP/1.1 body as DATA and trailers |
 //! | `request.rs` | a client's request as an HTTP/1.1 head |
 //! | `answer.rs` | an HTTP/1.1 answer's head as fields |
+//! | `client.rs` | heads on the way to a backend, and back |
 //! | `frames.rs`, `meter.rs` | what a connection's frames cost, and when it is a flood |
 
 mod answer;
+mod client;
 mod decoding;
 mod encoding;
 mod fields;
@@ -27,6 +29,9 @@ mod request;
 mod tests;
 
 pub use answer::{Answer, Asked, read_answer};
+pub use client::{
+    BackendRequest, Expects, Terms, Untranslatable, read_backend_request, write_backend_answer,
+};
 pub use decoding::{Decoded, Decoding};
 pub use encoding::{BadData, Encoding};
 pub use fields::{fields_of_lines, is_for_one_connection, write_line};

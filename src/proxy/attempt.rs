@@ -151,7 +151,9 @@ impl Client {
         })?;
         let took = service.now().since(asked);
         let mut stats = service.stats.borrow_mut();
-        stats.connected(picked.id(), took);
+        if connection.is_made() {
+            stats.connected(picked.id(), took);
+        }
         stats.record(picked.id(), Phase::Connect, took);
         self.note(|draft| (draft.entry.connect, draft.entry.reused) = (Some(took), false));
         Ok(connection)

@@ -12,7 +12,7 @@ use crate::exchange::{AttemptFailure, Pace, RESPONSE_HEAD_MAX, RequestFacts, Res
 use crate::metrics::UpstreamFailure;
 use crate::ring::{Chunk, Fault, Payload, PipeLoan, SpliceFault, Stream, give_way};
 use crate::time::{Instant, Micros};
-use crate::wire::Wire;
+use crate::wire::{UNTOUCHED, Wire};
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
@@ -132,6 +132,7 @@ pub(super) async fn read_final(
         let no_room = AnswerFault::Backend(AttemptFailure::BadResponse);
         match received.ok_or(no_room)? {
             Ok(Some(chunk)) => input.add(chunk, &down.service.answers).map_err(|_| no_room)?,
+            Err(Fault::Os(UNTOUCHED)) => return Err(AnswerFault::Backend(AttemptFailure::NotSent)),
             Ok(None) | Err(Fault::Os(_)) => return Err(AnswerFault::Backend(AttemptFailure::NoResponse)),
             Err(Fault::TimedOut) if begun => return Err(AnswerFault::Backend(AttemptFailure::Stalled)),
             Err(Fault::TimedOut) => return Err(AnswerFault::Backend(AttemptFailure::ResponseTimeout)),

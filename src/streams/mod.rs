@@ -7,8 +7,13 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `io.rs` | a wire as `h2` wants it, towards backends |
+//! | `client/` | connections to backends |
 //! | `server/` | connections of clients |
 
+mod client;
+mod io;
 mod server;
 
+pub use client::{ClientConnection, ClientStream, Driver, Fate, NotEstablished, STREAMS_MAX};
 pub use server::{Ended, ServerSettings, Serves, serve};

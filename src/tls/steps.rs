@@ -82,7 +82,7 @@ fn advance<Data>(status: UnbufferedStatus<'_, '_, Data>, out: &mut Vec<u8>) -> (
     (status.discard, next)
 }
 
-fn encode<Data>(mut data: EncodeTlsData<'_, Data>, out: &mut Vec<u8>) -> Result<(), Error> {
+pub(super) fn encode<Data>(mut data: EncodeTlsData<'_, Data>, out: &mut Vec<u8>) -> Result<(), Error> {
     let start = out.len();
     if let Err(EncodeError::InsufficientSize(size)) = data.encode(&mut []) {
         out.resize(start + size.required_size, 0);

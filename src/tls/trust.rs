@@ -5,7 +5,7 @@
 
 use super::certificate::Certificate;
 use super::pem::{self, shown};
-use crate::config::{ClientAuth, Fault, ListenerTls, NamedFile, Pool, PoolTls, Protocol};
+use crate::config::{ClientAuth, Fault, ListenerTls, NamedFile, Pool, PoolTls};
 use crate::sys::file::Stamp;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
@@ -182,13 +182,8 @@ pub(super) fn backends(
         }
         None => builder.with_no_client_auth(),
     };
-    config.alpn_protocols = vec![protocol(pool).alpn().as_bytes().to_vec()];
+    config.alpn_protocols = vec![pool.upstream.protocol.alpn().as_bytes().to_vec()];
     Ok(config)
-}
-
-/// What is spoken with a pool's backends.
-fn protocol(_: &Pool) -> Protocol {
-    Protocol::Http1
 }
 
 /// Believes whoever answers, where the operator has said so (`verify = false`). That who answers has the key of the

@@ -4,8 +4,9 @@
 //! is through, also when the topology does not name it any more.
 
 use super::idle::IdleConnections;
+use super::shared::Shared;
 use crate::balance::{Admitted, BackendId, Outcome, Traffic};
-use crate::config::Destination;
+use crate::config::{Destination, Protocol};
 use crate::time::{Instant, Micros};
 use crate::topology::{BackendPlan, BackendTls};
 use std::cell::{Cell, RefCell};
@@ -18,9 +19,13 @@ pub struct Backend {
     id: BackendId,
     name: Box<str>,
     pub(super) to: Destination,
+    /// What it is spoken to in.
+    pub(super) protocol: Cell<Protocol>,
     /// How connections to it are sealed.
     tls: RefCell<Option<BackendTls>>,
     pub(super) idle: RefCell<IdleConnections>,
+    /// Its HTTP/2 connections.
+    pub(super) shared: Shared,
     /// Connections of this shard to it, idle ones included.
     pub(super) open: Cell<usize>,
     /// What control said that it gets. If that is nothing, an idle connection to it is not worth keeping.
@@ -33,13 +38,15 @@ pub struct Backend {
 }
 
 impl Backend {
-    pub(super) fn new(plan: &BackendPlan, idle_max: usize) -> Self {
+    pub(super) fn new(plan: &BackendPlan, protocol: Protocol, idle_max: usize) -> Self {
         Self {
             id: plan.id,
             name: plan.name.as_str().into(),
             to: plan.address.clone(),
+            protocol: Cell::new(protocol),
             tls: RefCell::new(plan.tls.clone()),
             idle: RefCell::new(IdleConnections::new(idle_max)),
+            shared: Shared::default(),
             open: Cell::new(0),
             told: Cell::new(plan.initial),
             unreached: Cell::new(0),
@@ -67,7 +74,7 @@ impl Backend {
     pub(super) fn set_tls(&self, tls: Option<&BackendTls>) {
         if self.tls.borrow().as_ref() != tls {
             *self.tls.borrow_mut() = tls.cloned();
-            self.idle.borrow_mut().close_all();
+            self.close_idle();
         }
     }
 
@@ -85,8 +92,35 @@ impl Backend {
     pub(super) fn tell(&self, traffic: Traffic) {
         self.told.set(traffic);
         if !self.is_served() {
-            self.idle.borrow_mut().close_all();
+            self.close_idle();
         }
+    }
+
+    /// It is spoken to in this protocol, and so many idle connections to it are kept.
+    pub(super) fn change(&self, protocol: Protocol, idle_max: usize) {
+        if self.protocol.replace(protocol) != protocol {
+            self.close_idle();
+        }
+        self.idle.borrow_mut().set_max(idle_max);
+    }
+
+    /// Idle connections.
+    pub(super) fn idle_len(&self) -> usize {
+        self.idle.borrow().len() + self.shared.idle_len()
+    }
+
+    /// Closes the idle connection that was used least recently, if there is any.
+    pub(super) fn close_oldest_idle(&self) {
+        match self.protocol.get() {
+            Protocol::Http1 => self.idle.borrow_mut().close_oldest(),
+            Protocol::Http2 => self.shared.close_oldest(),
+        }
+    }
+
+    /// Closes idle connections; those that exchanges share end with the last of them.
+    pub(super) fn close_idle(&self) {
+        self.idle.borrow_mut().close_all();
+        self.shared.retire_all();
     }
 
     /// A connection was made.

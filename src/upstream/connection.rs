@@ -4,6 +4,7 @@ use super::Upstreams;
 use super::backend::{Backend, Failure};
 use super::pool::{Pool, log2_of};
 use crate::balance::BackendId;
+use crate::streams::{ClientStream, Fate};
 use crate::time::Micros;
 use crate::wire::Wire;
 use std::cell::Cell;
@@ -41,7 +42,7 @@ impl Picked {
 
 /// A place among the shard's connections to a backend, and to all backends.
 pub(super) struct Place {
-    picked: Picked,
+    backend: Rc<Backend>,
     /// The shard's connections to all backends.
     all: Rc<Cell<usize>>,
 }
@@ -51,30 +52,56 @@ impl Place {
         let open = &picked.backend.open;
         open.set(open.get() + 1);
         all.set(all.get() + 1);
-        Self { picked: picked.clone(), all: all.clone() }
+        Self { backend: picked.backend.clone(), all: all.clone() }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let open = &self.picked.backend.open;
+        let open = &self.backend.open;
         open.set(open.get() - 1);
         self.all.set(self.all.get() - 1);
     }
 }
 
-/// A connection to a backend. Dropping it closes it; [`Upstreams::keep`] keeps it.
+/// What an exchange has of a connection.
+enum Held {
+    /// All of it.
+    Whole { _place: Place },
+    /// A stream, and what became of it.
+    Stream(Fate),
+}
+
+/// A connection to a backend, or a stream of one that others use too. Dropping it closes it;
+/// [`Upstreams::keep`] keeps it.
 pub struct Connection {
     /// What it goes over.
     pub stream: Wire,
-    place: Place,
+    picked: Picked,
+    /// In a box, since it is kept in the memory of every connection of a client.
+    held: Box<Held>,
+    made: bool,
     reused: bool,
     ends: bool,
 }
 
 impl Connection {
-    pub(super) fn new(stream: Wire, place: Place) -> Self {
-        Self { stream, place, reused: false, ends: false }
+    pub(super) fn new(stream: Wire, picked: &Picked, place: Place) -> Self {
+        let held = Box::new(Held::Whole { _place: place });
+        Self { stream, picked: picked.clone(), held, made: true, reused: false, ends: false }
+    }
+
+    /// A stream, for which its connection was made.
+    pub(super) fn stream(picked: &Picked, stream: ClientStream) -> Self {
+        let held = Box::new(Held::Stream(stream.fate()));
+        let stream = Wire::Layered(Box::new(stream));
+        Self { stream, picked: picked.clone(), held, made: true, reused: false, ends: false }
+    }
+
+    /// It was made for another exchange.
+    pub(super) fn made_by_another(mut self) -> Self {
+        self.made = false;
+        self
     }
 
     /// It serves no further exchange: the backend would take the next request for the rest of this one.
@@ -82,25 +109,35 @@ impl Connection {
         self.ends = true;
     }
 
+    /// Whether it serves no further exchange; a stream never does.
     pub(super) fn ends(&self) -> bool {
-        self.ends
+        self.ends || matches!(*self.held, Held::Stream(_))
     }
 
     /// It serves another exchange, which picked its backend for reasons of its own.
     pub(super) fn reused(mut self, picked: &Picked) -> Self {
-        self.reused = true;
-        self.place.picked.trial = picked.trial;
+        (self.made, self.reused) = (false, true);
+        self.picked.trial = picked.trial;
         self
     }
 
-    /// Whether it has served an exchange before.
+    /// Whether it is new, and this is the exchange to which that is told.
+    pub fn is_made(&self) -> bool {
+        self.made
+    }
+
+    /// Whether a failure of its exchange may be no more than that of a connection that has served before, and died;
+    /// or the backend has refused a stream, which another connection may have room for.
     pub fn is_reused(&self) -> bool {
-        self.reused
+        match &*self.held {
+            Held::Whole { .. } => self.reused,
+            Held::Stream(fate) => fate.is_untouched() || self.reused && fate.is_its_connections(),
+        }
     }
 
     /// Whose connection it is.
     pub fn picked(&self) -> &Picked {
-        &self.place.picked
+        &self.picked
     }
 }
 

@@ -72,6 +72,11 @@ impl IdleConnections {
         self.idle.clear();
     }
 
+    /// At most so many are kept.
+    pub(super) fn max(&self) -> usize {
+        self.max
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.idle.len()

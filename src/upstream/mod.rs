@@ -11,6 +11,7 @@ mod idle;
 mod lingering;
 mod pool;
 mod sealing;
+mod shared;
 mod unreachable;
 
 pub use backend::Backend;
@@ -18,11 +19,14 @@ pub use connection::{Connection, InFlight, Picked};
 pub use pool::{Pool, PoolRules};
 
 use crate::balance::{BackendId, Outcome, Traffic, View};
+use crate::config::Protocol;
 use crate::metrics::Handshake;
 use crate::ring::{Fault, Ring};
 use crate::time::{Instant, Micros};
 use crate::topology::{BackendPlan, PoolPlan, Topology};
 use crate::wire::Wire;
+use connection::Place;
+use http::uri::Scheme;
 use lingering::Lingering;
 use pool::share;
 use sealing::Sealing;
@@ -112,9 +116,9 @@ impl Upstreams {
     /// Closes an idle connection of the backend that has most, if any has one.
     fn close_an_idle(&self) {
         let backends = self.backends.borrow();
-        let most = backends.iter().flatten().max_by_key(|(backend, _)| backend.idle.borrow().len());
+        let most = backends.iter().flatten().max_by_key(|(backend, _)| backend.idle_len());
         if let Some((backend, _)) = most {
-            backend.idle.borrow_mut().close_oldest();
+            backend.close_oldest_idle();
         }
     }
 
@@ -157,7 +161,7 @@ impl Upstreams {
         let before = pool.members().clone();
         let member = |backend: &Arc<BackendPlan>| match before.iter().find(|old| old.id() == backend.id) {
             Some(old) => {
-                old.idle.borrow_mut().set_max(share(plan.upstream.idle_per_backend, self.shards));
+                old.change(plan.upstream.protocol, share(plan.upstream.idle_per_backend, self.shards));
                 old.set_tls(backend.tls.as_ref());
                 old.clone()
             }
@@ -173,7 +177,7 @@ impl Upstreams {
     fn enter(&self, pool: &PoolPlan, plan: &BackendPlan) -> Rc<Backend> {
         self.view.reset(plan.id);
         let idle_max = share(pool.upstream.idle_per_backend, self.shards);
-        Rc::new(Backend::new(plan, idle_max))
+        Rc::new(Backend::new(plan, pool.upstream.protocol, idle_max))
     }
 
     /// Makes the pool's backends known by their numbers.
@@ -250,35 +254,34 @@ impl Upstreams {
         InFlight::new(self, picked)
     }
 
-    /// An idle connection to `picked` that looks alive, the one used last.
+    /// An idle connection to `picked` that looks alive, the one used last; or a stream of one that has room.
     pub fn idle(&self, picked: &Picked) -> Option<Connection> {
-        picked.backend.idle.borrow_mut().pop(self.ring.now()).map(|connection| connection.reused(picked))
+        match picked.backend.protocol.get() {
+            Protocol::Http1 => {
+                let idle = picked.backend.idle.borrow_mut().pop(self.ring.now());
+                idle.map(|connection| connection.reused(picked))
+            }
+            Protocol::Http2 => self.stream(picked),
+        }
     }
 
     /// A new connection to `picked`, by `latest` at the latest. If there is no place for it, an idle one's
-    /// is taken: who asks has found none to use, or trusts none.
+    /// is taken: who asks has found none to use, or trusts none. Of HTTP/2, a stream: one that has come to have room
+    /// will do, since those that are of no use are known.
     ///
     /// # Errors
     /// The connect's errno, the pool's connect timeout, or [`FULL`] when this shard has its share of
     /// `max_connections` already.
-    pub async fn connect(&self, picked: &Picked, latest: Instant) -> Result<Connection, Fault> {
-        let rules = picked.pool.rules();
-        if picked.backend.open.get() >= rules.open_max {
-            picked.backend.idle.borrow_mut().close_oldest();
+    pub async fn connect(self: &Rc<Self>, picked: &Picked, latest: Instant) -> Result<Connection, Fault> {
+        if picked.backend.protocol.get() == Protocol::Http2 {
+            return self.stream_of_new(picked, latest).await;
         }
-        if picked.backend.open.get() >= rules.open_max {
-            return Err(Fault::Os(FULL));
-        }
-        if self.open.get() >= self.open_max.get() {
-            self.close_an_idle();
-        }
-        // Counted before it stands: connects under way count.
-        let place = connection::Place::take(picked, &self.open);
-        let due = self.ring.now().deadline(rules.timeouts.connect);
-        match self.wire_to(picked, due.min(latest)).await {
-            Ok(wire) => {
+        let place = self.place(picked)?;
+        let due = self.ring.now().deadline(picked.pool.rules().timeouts.connect);
+        match self.dial(picked, due.min(latest)).await {
+            Ok((stream, _)) => {
                 picked.backend.reached();
-                Ok(Connection::new(wire, place))
+                Ok(Connection::new(stream, picked, place))
             }
             Err(Fault::Os(errno)) if is_ours(errno) => Err(Fault::Os(FULL)),
             // It did not have the time that a connect has.
@@ -290,13 +293,28 @@ impl Upstreams {
         }
     }
 
-    /// A connection to `picked`, sealed if its pool's are.
-    async fn wire_to(&self, picked: &Picked, due: Instant) -> Result<Wire, Fault> {
+    /// A place for one more connection to `picked`. It counts before the connection stands: connects under way do.
+    fn place(&self, picked: &Picked) -> Result<Place, Fault> {
+        let open_max = picked.pool.rules().open_max;
+        if picked.backend.open.get() >= open_max {
+            picked.backend.close_oldest_idle();
+        }
+        if picked.backend.open.get() >= open_max {
+            return Err(Fault::Os(FULL));
+        }
+        if self.open.get() >= self.open_max.get() {
+            self.close_an_idle();
+        }
+        Ok(Place::take(picked, &self.open))
+    }
+
+    /// A connection to `picked`, sealed if its pool's are, and the scheme of what goes over it.
+    async fn dial(&self, picked: &Picked, due: Instant) -> Result<(Wire, Scheme), Fault> {
         let stream = self.ring.connect(&picked.backend.to, due).await?;
-        let Some(tls) = picked.backend.tls() else { return Ok(stream.into()) };
+        let Some(tls) = picked.backend.tls() else { return Ok((stream.into(), Scheme::HTTP)) };
         // In a box: who has no TLS has not its future either.
         let sealed = Box::pin(self.sealing.seal(&self.ring, stream, &tls, due, picked)).await?;
-        Ok(Wire::Layered(Box::new(sealed)))
+        Ok((Wire::Layered(Box::new(sealed)), Scheme::HTTPS))
     }
 
     /// The ring has turned.
@@ -372,10 +390,15 @@ impl Upstreams {
         self.unreachable.borrow_mut().release(|(until, _)| now >= until);
         for pool in self.pools.borrow().iter() {
             pool.deposit(now);
+            let idle_timeout = pool.rules().idle_timeout;
             for backend in pool.members().iter() {
                 backend.idle.borrow_mut().close_dead(now);
+                let idle_max = backend.idle.borrow().max();
+                backend.shared.sweep(now, idle_timeout, idle_max);
             }
         }
+        // Whoever had picked one before it left may have made a connection since.
+        self.leaving.borrow().iter().for_each(|backend| backend.close_idle());
     }
 
     /// Gives back the places of failed exchanges whose time is over. Returns when the next one is.
@@ -386,13 +409,13 @@ impl Upstreams {
     /// Closes all idle connections.
     pub fn close_idle(&self) {
         for (backend, _) in self.backends.borrow().iter().flatten() {
-            backend.idle.borrow_mut().close_all();
+            backend.close_idle();
         }
     }
 
     /// Idle connections of this shard.
     pub fn idle_count(&self) -> usize {
-        self.backends.borrow().iter().flatten().map(|(backend, _)| backend.idle.borrow().len()).sum()
+        self.backends.borrow().iter().flatten().map(|(backend, _)| backend.idle_len()).sum()
     }
 
     /// Whether [`outcomes`](Self::outcomes) has something to say.

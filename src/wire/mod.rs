@@ -16,6 +16,10 @@ use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+/// The errno of a receive over a layer whose peer has said that it has not begun with what was sent to it, or cannot
+/// have seen it. No connected socket has it.
+pub const UNTOUCHED: i32 = libc::ECONNREFUSED;
+
 /// What is between the socket and HTTP/1.1. The meaning of each call is that of [`Stream`]'s of the same name.
 pub trait Layer {
     /// The next bytes; `None` at the end.

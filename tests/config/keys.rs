@@ -98,7 +98,6 @@ fn words_that_are_not_built_yet_are_faults_with_those_that_are() {
         ("[pool.app]", "policy = \"maglev\"", "pool.app.policy", "\"ip_hash\" or \"random_two\""),
         ("[pool.app]", "policy = \"peak_ewma\"", "pool.app.policy", "\"ip_hash\" or \"random_two\""),
         ("[pool.app]", "health.type = \"grpc\"", "pool.app.health.type", "use \"tcp\" or \"http\""),
-        ("[pool.app.upstream]", "protocol = \"h2\"", "pool.app.upstream.protocol", "use \"http1\""),
     ] {
         let text = with_line(header, line);
         let at = text.lines().position(|l| l == line).unwrap() + 1;

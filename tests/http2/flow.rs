@@ -54,7 +54,7 @@ fn a_window_of_a_byte_is_respected() {
 #[test]
 fn streams_that_are_not_read_hold_up_neither_others_nor_memory() {
     let backend = large(64 << 20);
-    let weir = Weir::start(&one_pool(&[&backend], "body_min_rate_per_s = 0\n", ""));
+    let weir = Weir::start(&one_pool(&[&backend], "body_min_rate_per_s = \"0B\"\n", ""));
     let mut raw = Raw::connect(weir.address("web"));
     assert_eq!(raw.ask("/small").0, 200);
     let before = weir.resident();
@@ -80,7 +80,7 @@ fn streams_that_are_not_read_hold_up_neither_others_nor_memory() {
 #[test]
 fn a_connection_that_is_not_read_holds_up_its_backends_and_not_memory() {
     let backend = large(64 << 20);
-    let weir = Weir::start(&one_pool(&[&backend], "body_min_rate_per_s = 0\n", ""));
+    let weir = Weir::start(&one_pool(&[&backend], "body_min_rate_per_s = \"0B\"\n", ""));
     let mut raw = Raw::with_settings(weir.address("web"), &[(4, 0x7fff_ffff)]);
     assert_eq!(raw.ask("/small").0, 200);
     let before = weir.resident();
@@ -116,7 +116,7 @@ fn bodies_that_the_backend_does_not_read_hold_up_their_client_alone() {
             let _ = wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         }
     });
-    let weir = Weir::start(&one_pool(&[&backend], "body_min_rate_per_s = 0\n", ""));
+    let weir = Weir::start(&one_pool(&[&backend], "body_min_rate_per_s = \"0B\"\n", ""));
     let mut raw = Raw::connect(weir.address("web"));
     assert_eq!(raw.ask("/").0, 200);
     let before = weir.resident();

@@ -135,6 +135,7 @@ impl Raw {
     pub fn bare(address: SocketAddr) -> Self {
         let socket = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
         socket.set_nodelay(true).unwrap();
+        socket.set_write_timeout(Some(PATIENCE)).unwrap();
         Self { socket, buffer: Vec::new(), waiting: VecDeque::new(), next_stream: 1, reads: false }
     }
 

@@ -1,4 +1,5 @@
-//! HTTP/2 to clients: the real binary, and a client that writes every frame by itself.
+//! HTTP/2 to clients and to backends: the real binary, and ends that are not weir's: frames written by hand, the
+//! `h2` crate, programs of others.
 //!
 //! | file | what |
 //! |---|---|
@@ -10,6 +11,8 @@
 //! | `goodbye.rs` | drains, reloads, idle connections |
 //! | `websocket.rs` | WebSocket by extended CONNECT |
 //! | `clients.rs` | clients of others: curl, h2load |
+//! | `upstream/` | HTTP/2 to backends |
+#![allow(unreachable_pub)]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
 mod clients;
@@ -21,4 +24,5 @@ mod goodbye;
 mod harness;
 mod messages;
 mod refused;
+mod upstream;
 mod websocket;

@@ -81,6 +81,8 @@ fn malformed_requests_are_refused_and_reach_no_backend() {
         ("LF in the path", with(":path", "/\nx"), None),
         ("a space in the path", with(":path", "/ HTTP/1.1"), None),
         ("an empty path", with(":path", ""), None),
+        ("a path that is none", with(":path", "foo"), None),
+        ("an absolute target in the path", with(":path", "http://other/"), None),
         ("connection", with("connection", "close"), None),
         ("keep-alive", with("keep-alive", "1"), None),
         ("proxy-connection", with("proxy-connection", "x"), None),
@@ -107,8 +109,6 @@ fn malformed_requests_are_refused_and_reach_no_backend() {
         ("another host", with("host", "other"), 400),
         ("no host at all", without(":authority"), 400),
         ("a bad authority", with(":authority", "a@b"), 400),
-        ("a path that is none", with(":path", "foo"), 400),
-        ("an absolute target in the path", with(":path", "http://other/"), 400),
         ("an asterisk", with(":path", "*"), 400),
         ("two equal lengths", [with("content-length", "0"), vec![("content-length", "0")]].concat(), 400),
         ("an unknown expectation", with("expect", "x"), 417),
@@ -127,7 +127,7 @@ fn malformed_requests_are_refused_and_reach_no_backend() {
 fn a_large_head_gets_431_and_so_do_too_many_fields() {
     let backend = Backend::http(answers::text("hello"));
     let weir = Weir::start(&one_pool(&[&backend], "max_head = \"2KiB\"\nmax_headers = 20\n", ""));
-    let large = "x".repeat(2000);
+    let large = "x".repeat(2100);
     let mut fields = get("/");
     fields.push(("x-large", &large));
     let mut raw = Raw::connect(weir.address("web"));

@@ -61,6 +61,7 @@ fn a_backend_that_does_not_do_it_makes_no_websocket() {
     assert_eq!(raw.answer(stream).status, 502);
     let mut other = CONNECT;
     other[1].1 = "connect-udp";
+    other[3].1 = "test:80";
     let stream = raw.request(&other, 0);
     assert_eq!(raw.answer(stream).status, 501, "another protocol");
     assert_eq!(backend.requests(), 1);

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Its files are removed with it.
-pub struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
     dir: PathBuf,
@@ -22,14 +22,14 @@ pub struct Authority {
 }
 
 /// A certificate and its key.
-pub struct Issued {
-    pub cert: PathBuf,
-    pub key: PathBuf,
+pub(crate) struct Issued {
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 impl Issued {
     /// As a configuration has it.
-    pub fn keys(&self) -> String {
+    pub(crate) fn keys(&self) -> String {
         format!("cert = \"{}\", key = \"{}\"", self.cert.display(), self.key.display())
     }
 
@@ -40,13 +40,13 @@ impl Issued {
 }
 
 impl Authority {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("weir-test-ca-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let mut params = CertificateParams::new([]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, "weir's tests");
+        params.distinguished_name.push(DnType::CommonName, format!("weir's tests {number}"));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().unwrap();
@@ -57,17 +57,17 @@ impl Authority {
     }
 
     /// Its own certificate.
-    pub fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.dir.join("ca.pem")
     }
 
     /// A certificate for these names, whose subject is `CN=common,O=Example`.
-    pub fn issue(&self, common: &str, names: &[&str]) -> Issued {
+    pub(crate) fn issue(&self, common: &str, names: &[&str]) -> Issued {
         self.issue_of(&PKCS_ECDSA_P256_SHA256, common, names)
     }
 
     /// The same, with a key of this kind.
-    pub fn issue_of(&self, kind: &'static SignatureAlgorithm, common: &str, names: &[&str]) -> Issued {
+    pub(crate) fn issue_of(&self, kind: &'static SignatureAlgorithm, common: &str, names: &[&str]) -> Issued {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name = DistinguishedName::new();
@@ -86,7 +86,7 @@ impl Authority {
     }
 
     /// A client that believes it, and shows `own`.
-    pub fn client(
+    pub(crate) fn client(
         &self,
         versions: &[&'static SupportedProtocolVersion],
         own: Option<&Issued>,
@@ -104,7 +104,7 @@ impl Authority {
     }
 
     /// A server that asks its clients for certificates.
-    pub fn demanding(&self, verifier: Arc<dyn ClientCertVerifier>) -> Arc<ServerConfig> {
+    pub(crate) fn demanding(&self, verifier: Arc<dyn ClientCertVerifier>) -> Arc<ServerConfig> {
         let (chain, key) = self.issue("backend", &["localhost"]).load();
         let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
@@ -116,7 +116,7 @@ impl Authority {
     }
 
     /// A server with a certificate for "localhost" and 127.0.0.1.
-    pub fn server(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ServerConfig> {
+    pub(crate) fn server(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ServerConfig> {
         let (chain, key) = self.issue("backend", &["localhost", "127.0.0.1"]).load();
         let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_protocol_versions(versions)

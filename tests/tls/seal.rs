@@ -29,7 +29,7 @@ fn to_tokio(socket: TcpStream) -> tokio::net::TcpStream {
 }
 
 /// A client of the harness whose connection to `address` is sealed.
-pub fn client(address: SocketAddr, config: &Arc<ClientConfig>) -> Client {
+pub(crate) fn client(address: SocketAddr, config: &Arc<ClientConfig>) -> Client {
     let tcp = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
     let connector = TlsConnector::from(config.clone());
@@ -46,7 +46,7 @@ pub fn client(address: SocketAddr, config: &Arc<ClientConfig>) -> Client {
 }
 
 /// The port of a server that has TLS and hands what is said to `backend`.
-pub fn in_front_of(backend: &Backend, config: &Arc<ServerConfig>) -> u16 {
+pub(crate) fn in_front_of(backend: &Backend, config: &Arc<ServerConfig>) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let (to, acceptor) = (backend.port(), TlsAcceptor::from(config.clone()));
@@ -70,14 +70,14 @@ pub fn in_front_of(backend: &Backend, config: &Arc<ServerConfig>) -> u16 {
 }
 
 /// A sealed connection whose records are in the test's hands.
-pub struct Sealed {
-    pub tcp: TcpStream,
-    pub tls: ClientConnection,
+pub(crate) struct Sealed {
+    pub(crate) tcp: TcpStream,
+    pub(crate) tls: ClientConnection,
 }
 
 impl Sealed {
     /// Shakes hands, with bytes that leave `at_once` at a time.
-    pub fn connect(address: SocketAddr, config: &Arc<ClientConfig>, at_once: usize) -> Self {
+    pub(crate) fn connect(address: SocketAddr, config: &Arc<ClientConfig>, at_once: usize) -> Self {
         let tcp = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
         tcp.set_nodelay(true).unwrap();
         tcp.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -96,7 +96,7 @@ impl Sealed {
     }
 
     /// The records that are to be sent.
-    pub fn take(&mut self) -> Vec<u8> {
+    pub(crate) fn take(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         while self.tls.wants_write() {
             self.tls.write_tls(&mut bytes).unwrap();
@@ -105,27 +105,27 @@ impl Sealed {
     }
 
     /// The records of `plain`.
-    pub fn seal(&mut self, plain: &[u8]) -> Vec<u8> {
+    pub(crate) fn seal(&mut self, plain: &[u8]) -> Vec<u8> {
         self.tls.writer().write_all(plain).unwrap();
         self.take()
     }
 
     /// Sends bytes, so many at once.
-    pub fn send(&mut self, bytes: &[u8], at_once: usize) {
+    pub(crate) fn send(&mut self, bytes: &[u8], at_once: usize) {
         for piece in bytes.chunks(at_once) {
             self.tcp.write_all(piece).unwrap();
         }
     }
 
     /// Reads what has come; `false`: the end.
-    pub fn hear(&mut self) -> bool {
+    pub(crate) fn hear(&mut self) -> bool {
         let count = self.tls.read_tls(&mut self.tcp).unwrap();
         self.tls.process_new_packets().unwrap();
         count > 0
     }
 
     /// Reads until `count` bytes of plaintext have come.
-    pub fn read(&mut self, count: usize) -> Vec<u8> {
+    pub(crate) fn read(&mut self, count: usize) -> Vec<u8> {
         let mut plain = vec![0; count];
         let mut have = 0;
         while have < count {
@@ -142,7 +142,7 @@ impl Sealed {
     }
 
     /// Reads to the end: what came, and whether weir said that it is the end.
-    pub fn rest(&mut self) -> (Vec<u8>, bool) {
+    pub(crate) fn rest(&mut self) -> (Vec<u8>, bool) {
         let mut plain = Vec::new();
         loop {
             match self.tls.reader().read_to_end(&mut plain) {

@@ -179,7 +179,18 @@ impl Certificates {
         std::fs::create_dir_all(&dir).unwrap();
         let rcgen::CertifiedKey { cert, signing_key } =
             rcgen::generate_simple_self_signed(["www.example.org".to_owned()]).unwrap();
-        for (name, text) in [("pem", cert.pem()), ("key", signing_key.serialize_pem())] {
+        let key = signing_key.serialize_pem();
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2024, 1, 1),
+            next_update: rcgen::date_time_ymd(2100, 1, 1),
+            crl_number: rcgen::SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        let issuer = rcgen::Issuer::new(rcgen::CertificateParams::default(), signing_key);
+        let list = list.signed_by(&issuer).unwrap().pem().unwrap();
+        for (name, text) in [("pem", cert.pem()), ("key", key), ("crl", list)] {
             std::fs::write(dir.join(format!("all.{name}")), text).unwrap();
         }
         std::fs::write(dir.join("all.ocsp"), [0x30, 3, 0x0a, 1, 0]).unwrap();

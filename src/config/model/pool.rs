@@ -1,6 +1,6 @@
 //! What a pool is: its backends, and what is done about them. Defaults as everywhere in the model.
 
-use super::tls::PoolTls;
+use super::tls::{PoolTls, Protocol};
 use crate::time::Micros;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -179,6 +179,9 @@ impl Default for Timeouts {
 /// `[pool.NAME.upstream]`: connections to the backends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upstream {
+    /// What is spoken with the backends: in HTTP/2 exchanges share connections. Without TLS it begins at once (prior
+    /// knowledge, RFC 9113 §3.3).
+    pub protocol: Protocol,
     /// Idle connections kept to one backend, over all shards.
     pub idle_per_backend: usize,
     /// How long one is kept; a backend's own `Keep-Alive` may shorten it.
@@ -189,7 +192,12 @@ pub struct Upstream {
 
 impl Default for Upstream {
     fn default() -> Self {
-        Self { idle_per_backend: 256, idle_timeout: Micros::from_s(4), max_connections: 0 }
+        Self {
+            protocol: Protocol::Http1,
+            idle_per_backend: 256,
+            idle_timeout: Micros::from_s(4),
+            max_connections: 0,
+        }
     }
 }
 

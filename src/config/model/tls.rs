@@ -94,7 +94,7 @@ pub enum TlsVersion {
     Tls13,
 }
 
-/// What is spoken inside TLS.
+/// What is spoken over a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// "h2"

@@ -7,7 +7,7 @@
 
 use crate::exchange::Pace;
 use crate::http2::{Flood, Meter};
-use crate::ring::{Chunk, Fault, Payload, Ring, Sent};
+use crate::ring::{Chunk, Fault, Payload, Ring};
 use crate::time::Instant;
 use crate::wire::{Sending, Wire};
 use std::cell::{Cell, RefCell};
@@ -33,19 +33,11 @@ struct Out {
     spare: Vec<u8>,
 }
 
-impl Out {
-    /// What was sending has left, and its memory is kept.
-    fn left(&mut self, sent: Sent) -> Result<(), Fault> {
-        self.sending = None;
-        sent.outcome?;
-        if let Some(Payload::Bytes(mut bytes)) = sent.payload
-            && bytes.capacity() <= SPARE_MAX
-        {
-            bytes.clear();
-            self.spare = bytes;
-        }
-        Ok(())
-    }
+/// What of a send wakes who waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heeds {
+    Failure,
+    End,
 }
 
 /// A connection's bytes, both ways.
@@ -122,21 +114,40 @@ impl<'w> Carrier<'w> {
         *self.unread.borrow_mut() = Some(chunk);
     }
 
-    /// Sends what was collected. Ready when nothing is on its way and nothing is collected.
+    /// Sends what was collected. Ready when nothing is on its way; but only if that fails does it wake anybody,
+    /// unless there is more that waits for it.
     ///
     /// # Errors
     /// It could not leave, or not in time.
     pub(super) fn push(&self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        self.send(cx, Heeds::Failure)
+    }
+
+    /// The same, and waits until all has left.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn drain(&self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        self.send(cx, Heeds::End)
+    }
+
+    fn send(&self, cx: &mut Context<'_>, heeds: Heeds) -> Poll<Result<(), Fault>> {
         let out = &mut *self.out.borrow_mut();
         loop {
             if let Some(sending) = &mut out.sending {
-                // It wakes nobody when all goes well, unless there is more that waits for it.
-                let sent = if out.collected.is_empty() {
+                let sent = if out.collected.is_empty() && heeds == Heeds::Failure {
                     ready!(sending.poll_failed(cx))
                 } else {
                     ready!(Pin::new(sending).poll(cx))
                 };
-                out.left(sent)?;
+                out.sending = None;
+                sent.outcome?;
+                if let Some(Payload::Bytes(mut bytes)) = sent.payload
+                    && bytes.capacity() <= SPARE_MAX
+                {
+                    bytes.clear();
+                    out.spare = bytes;
+                }
             }
             if out.collected.is_empty() {
                 return Poll::Ready(Ok(()));
@@ -146,20 +157,6 @@ impl<'w> Carrier<'w> {
             pace.count(bytes.len());
             out.sending = Some(self.wire.send(Payload::Bytes(bytes), pace.due()).quiet());
         }
-    }
-
-    /// The same, for what is sent last: it wakes when that has left, since nothing else will.
-    ///
-    /// # Errors
-    /// As [`Self::push`].
-    pub(super) fn drain(&self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        while self.push(cx)?.is_pending() {
-            let out = &mut *self.out.borrow_mut();
-            let Some(sending) = &mut out.sending else { continue };
-            let sent = ready!(Pin::new(sending).poll(cx));
-            out.left(sent)?;
-        }
-        Poll::Ready(Ok(()))
     }
 }
 

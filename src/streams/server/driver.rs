@@ -267,7 +267,7 @@ impl Driver<'_> {
 
     /// What was said last must have left.
     fn poll_end(&self, cx: &mut Context<'_>) -> Poll<Ended> {
-        self.carrier.drain(cx).map(|pushed| match pushed {
+        self.carrier.drain(cx).map(|drained| match drained {
             Err(Fault::TimedOut) => Ended::Stuck,
             Ok(()) | Err(Fault::Os(_)) => Ended::Well,
         })

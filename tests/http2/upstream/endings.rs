@@ -1,0 +1,224 @@
+//! HTTP/2 backends that go away, refuse, fall silent or talk nonsense: each costs its exchanges at most.
+
+use super::backend::H2Backend;
+use super::frames;
+use super::{h2_pool, in_front_of};
+use crate::harness::{Backend, Client, Load, Response, Weir, answers, wait_until};
+use h2::Reason;
+use http::Response as Head;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+const POST: &str = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
+
+#[test]
+fn a_backend_that_goes_away_again_and_again_loses_no_request() {
+    let backend = H2Backend::new(|exchange| async move {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        exchange.answer(Head::new(()), "ok").await;
+    });
+    let weir = in_front_of(&backend);
+    let gets = Load::get(weir.address("web"), 8, "/");
+    let ok = |response: &Response| response.status == 200;
+    let posts = Load::start(weir.address("web"), 8, POST.as_bytes(), Duration::ZERO, ok);
+    for round in 1..=20 {
+        let seen = backend.requests();
+        wait_until("requests are under way", || backend.requests() > seen + 100);
+        backend.go_away();
+        wait_until("there is another connection", || backend.connections() > round);
+    }
+    for load in [gets, posts] {
+        let faults = load.faults();
+        let counts = load.stop();
+        assert_eq!((counts.wrong, counts.lost), (0, 0), "{faults:?}");
+    }
+    wait_until("the old connections are closed", || backend.open() <= 1);
+}
+
+#[test]
+fn a_stream_that_is_refused_is_tried_again_whatever_its_method() {
+    let refused = Arc::new(AtomicUsize::new(0));
+    let counter = refused.clone();
+    let backend = H2Backend::new(move |exchange| {
+        let counter = counter.clone();
+        async move {
+            if exchange.connection == 0 {
+                counter.fetch_add(1, Ordering::SeqCst);
+                return exchange.reset(Reason::REFUSED_STREAM);
+            }
+            exchange.answer(Head::new(()), "ok").await;
+        }
+    });
+    let weir = in_front_of(&backend);
+    let mut client = weir.client();
+    for request in [POST, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", POST] {
+        assert_eq!(client.ask(request).text(), "ok");
+    }
+    assert_eq!(refused.load(Ordering::SeqCst), 1, "one that refuses is asked no more");
+}
+
+#[test]
+fn streams_above_the_last_of_a_goaway_are_tried_again_and_the_others_are_served() {
+    let (served, refused) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (counts, refusals) = (served.clone(), refused.clone());
+    let backend = Backend::raw(move |mut wire, number| {
+        frames::greet(&mut wire).unwrap();
+        let mut streams = Vec::new();
+        while let Ok(stream) = frames::request(&mut wire) {
+            streams.push(stream);
+            if number == 0 && streams.len() < 6 {
+                continue;
+            }
+            if number == 0 {
+                // The first two are served, the others were never looked at.
+                frames::go_away(&mut wire, streams[1]).unwrap();
+                streams.truncate(2);
+                refusals.fetch_add(4, Ordering::SeqCst);
+            }
+            for stream in streams.drain(..) {
+                counts.fetch_add(1, Ordering::SeqCst);
+                frames::answer(&mut wire, stream).unwrap();
+            }
+        }
+    });
+    let weir = Weir::start(&h2_pool(&[backend.address()], "", ""));
+    let mut clients: Vec<_> = (0..6).map(|_| weir.client()).collect();
+    clients.iter_mut().for_each(|client| client.send(POST));
+    for client in &mut clients {
+        assert_eq!(client.response_to("POST").status, 200);
+    }
+    assert_eq!((served.load(Ordering::SeqCst), refused.load(Ordering::SeqCst)), (6, 4));
+    assert_eq!(backend.connections(), 2);
+}
+
+#[test]
+fn a_stream_that_is_reset_costs_its_own_exchange_alone() {
+    let backend = H2Backend::new(|mut exchange| async move {
+        match exchange.request.uri.path() {
+            "/reset" => exchange.reset(Reason::INTERNAL_ERROR),
+            "/half" => {
+                let mut stream = exchange.respond.send_response(Head::new(()), false).unwrap();
+                stream.send_data(bytes::Bytes::from_static(b"half"), false).unwrap();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                stream.send_reset(Reason::CANCEL);
+            }
+            _ => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                exchange.answer(Head::new(()), "ok").await;
+            }
+        }
+    });
+    let weir = in_front_of(&backend);
+    let mut other = weir.client();
+    for path in ["/reset", "/half"] {
+        other.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        let mut client = weir.client();
+        client.send(format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"));
+        match path {
+            "/reset" => assert_eq!(client.response_to("POST").status, 502),
+            // Its head had gone down, so it breaks off.
+            _ => assert!(client.wire.response("POST").is_err()),
+        }
+        assert_eq!(other.response().text(), "ok");
+    }
+    assert_eq!(backend.connections(), 1);
+}
+
+#[test]
+fn a_backend_that_does_not_speak_http_2_is_a_failed_connect_and_the_log_says_why() {
+    let old = Backend::http(answers::text("HTTP/1.1 only"));
+    let silent = Backend::raw(|mut wire, _| {
+        let _ = wire.rest();
+    });
+    let garbage = Backend::raw(|mut wire, _| {
+        let _ = wire.send([0xFF; 4_096]);
+        let _ = wire.rest();
+    });
+    for (backend, status, said) in [
+        (&old, 502, "does not speak HTTP/2"),
+        (&silent, 504, "no HTTP/2 SETTINGS in time"),
+        (&garbage, 502, "does not speak HTTP/2"),
+    ] {
+        let timeouts = "[pool.app.timeouts]\nconnect = \"300ms\"";
+        let weir = Weir::start(&h2_pool(&[backend.address()], "", timeouts));
+        assert_eq!(weir.client().ask(POST).status, status, "{said}");
+        wait_until("the log says why", || weir.stderr().contains(said));
+        assert_eq!(weir.metric("weir_upstream_connects_total", &[]), 0.0);
+        let working = H2Backend::text("ok");
+        let both = [backend.address(), working.address()];
+        let weir = Weir::start(&h2_pool(&both, "", timeouts));
+        for _ in 0..4 {
+            assert_eq!(weir.client().ask(POST).status, 200, "another backend serves it: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_backend_that_falls_silent_costs_its_exchanges_and_the_next_get_another_connection() {
+    let backend = Backend::raw(|mut wire, number| {
+        frames::greet(&mut wire).unwrap();
+        while let Ok(stream) = frames::request(&mut wire) {
+            if number > 0 {
+                frames::answer(&mut wire, stream).unwrap();
+            }
+        }
+    });
+    let timeouts = "[pool.app.timeouts]\nresponse = \"1200ms\"";
+    let weir = Weir::start(&h2_pool(&[backend.address()], "", timeouts));
+    assert_eq!(weir.client().get("/").status, 504);
+    assert_eq!(weir.client().get("/").status, 200);
+    assert_eq!(backend.connections(), 2);
+}
+
+#[test]
+fn backends_that_restart_under_load_lose_no_get() {
+    let answer = |exchange: super::backend::Exchange| async move {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        exchange.answer(Head::new(()), "ok").await;
+    };
+    let (mut one, two) = (H2Backend::new(answer), H2Backend::new(answer));
+    let retry = "[pool.app.retry]\nbudget = 1.0\nbudget_min_per_s = 1000";
+    let weir = Weir::start(&h2_pool(&[one.address(), two.address()], "", retry));
+    let load = Load::get(weir.address("web"), 16, "/");
+    for _ in 0..5 {
+        let seen = one.requests();
+        wait_until("it serves", || one.requests() > seen + 50);
+        one.stop();
+        let seen = two.requests();
+        wait_until("the other serves", || two.requests() > seen + 200);
+        one.revive();
+    }
+    let faults = load.faults();
+    let counts = load.stop();
+    assert_eq!((counts.wrong, counts.lost), (0, 0), "{faults:?}");
+}
+
+#[test]
+fn floods_of_frames_end_the_connection_and_not_weir() {
+    let backend = Backend::raw(|mut wire, _| {
+        frames::greet(&mut wire).unwrap();
+        if frames::request(&mut wire).is_err() {
+            return;
+        }
+        // Pings and settings that each want an answer, which nobody reads.
+        for nth in 0..200_000_u32 {
+            let sent = match nth % 2 {
+                0 => frames::send(&mut wire, 6, 0, 0, &[0; 8]),
+                _ => frames::send(&mut wire, frames::SETTINGS, 0, 0, &[]),
+            };
+            if sent.is_err() {
+                return;
+            }
+        }
+    });
+    let timeouts = "[pool.app.timeouts]\nresponse = \"2s\"";
+    let weir = Weir::start(&h2_pool(&[backend.address()], "", timeouts));
+    let before = weir.resident();
+    let status = weir.client().get("/").status;
+    assert!((502..=504).contains(&status), "{status}");
+    let grown = weir.resident().saturating_sub(before) >> 20;
+    assert!(grown < 32, "{grown} MiB");
+    let mut client = Client::connect(weir.address("admin"));
+    assert_eq!(client.get("/healthz").status, 200);
+}
