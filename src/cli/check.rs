@@ -159,6 +159,8 @@ fn health(health: &Health) -> String {
     let what = match &health.check {
         Check::Tcp => "by connecting".to_owned(),
         Check::Http(http) => format!("by {} {}", http.method, http.path),
+        Check::Grpc(grpc) if grpc.service.is_empty() => "by gRPC".to_owned(),
+        Check::Grpc(grpc) => format!("by gRPC for {}", grpc.service),
     };
     let Health { interval, rise, fall, .. } = health;
     format!("checked {what} every {interval}, up after {rise} passed, down after {fall} failed")
@@ -190,7 +192,8 @@ fn retried(retry: &Retry) -> String {
         (on.response_timeout, "response_timeout"),
     ];
     let words = words.iter().filter(|(is_on, _)| *is_on).map(|(_, word)| (*word).to_owned());
-    let on: Vec<_> = words.chain(on.statuses.iter().map(u16::to_string)).collect();
+    let grpc = on.grpc.iter().map(|status| format!("grpc-{}", status.word()));
+    let on: Vec<_> = words.chain(on.statuses.iter().map(u16::to_string)).chain(grpc).collect();
     if *attempts == 0 || on.is_empty() {
         return "not tried again".to_owned();
     }

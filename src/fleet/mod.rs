@@ -42,7 +42,7 @@ pub use carried::{
 pub(crate) use carry::known_names;
 pub use change::{Change, ChangeRefused, Changed, ReloadRefused, Reloaded, Unconfirmed};
 pub use check::BadCheck;
-pub(crate) use check::Prepared;
+pub(crate) use check::{Carrier, Passes, Prepared, Question, Sealed};
 pub use life::ExitReason;
 pub use merge::{Because, Forgotten, configured, merge};
 pub use world::World;

@@ -49,7 +49,10 @@ mod write_response;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{AnswerHead, reason_phrase, write_answer_head, write_no_content, write_trace};
+pub use answer::{
+    AnswerHead, GrpcAnswer, reason_phrase, write_answer_head, write_grpc_answer, write_no_content,
+    write_trace,
+};
 pub use chunked::{
     BadChunk, CHUNK_END, ChunkDecoder, ChunkLimits, ChunkWhy, Chunks, LAST_CHUNK, write_chunk_head,
 };

@@ -10,7 +10,7 @@ use super::hold::{Taken, counted};
 use super::peer::ClientAddress;
 use super::refusal::Refused;
 use super::service::{ListenerRules, SPARE_BYTES_MAX, Scratch, Service};
-use crate::exchange::{self, BadRequest, Marks, RequestFacts, RequestLeft, RequestRules, Upward};
+use crate::exchange::{self, BadRequest, Marks, RequestFacts, RequestLeft, RequestRules, Upward, is_grpc};
 use crate::http1::{Fields, RequestRewrite, client_named};
 use crate::log::record::{Draft, Text};
 use crate::ring::{Chunk, Payload};
@@ -242,19 +242,24 @@ pub(super) fn take_request(client: &mut Client, rules: &ListenerRules) -> Result
             return Ok(None);
         }
         Err(bad) => {
+            let mut grpc = false;
             if !matches!(bad, BadRequest::Head(_)) {
+                grpc = is_grpc(input.bytes(), fields);
                 // Its head was read, so it is known whose it is.
                 let named = asked.believed.and_then(|proxies| client_named(input.bytes(), fields, proxies));
                 begin(named.or(peer.address()), marker.marks(), fields, 0);
             }
-            return Err(Refused::request(&bad, out));
+            return Err(Refused::request(&bad, out).for_grpc(grpc));
         }
     };
     let client = ClientAddress::new(upward.client.or(peer.address()));
     begin(client.get(), marker.marks(), fields, upward.body_len as u64);
     // The router is of the same topology as the pools.
-    let pool = rules.pool(&service.upstreams, upward.pool).ok_or_else(Refused::no_backend)?;
-    let large = if out.capacity() > SPARE_BYTES_MAX { Some(count(service, &out)?) } else { None };
+    let for_grpc = |refused: Refused| refused.for_grpc(upward.facts.grpc);
+    let pool = rules.pool(&service.upstreams, upward.pool);
+    let pool = pool.ok_or_else(|| for_grpc(Refused::no_backend()))?;
+    let is_large = out.capacity() > SPARE_BYTES_MAX;
+    let large = if is_large { Some(count(service, &out).map_err(for_grpc)?) } else { None };
     input.consume(upward.len);
     let Upward { body, mut facts, body_len, .. } = upward;
     if !input.is_empty() && (input.collected.is_some() || service.ring.buffers_are_scarce()) {

@@ -139,7 +139,7 @@ impl Client {
             }
             Ended::NoAnswer(failure) => return self.failed(way, begun.failed(failure)).await,
             Ended::Answered(part) => {
-                tell_answered(begun.in_flight, part.status, progress.first_byte.get());
+                tell_answered(begun.in_flight, part.verdict(), progress.first_byte.get());
                 if part.pool && progress.whole.get() {
                     self.service.upstreams.keep(begun.connection, part.keep_alive_timeout);
                 }
@@ -149,7 +149,12 @@ impl Client {
             Ended::Refused(refused) => {
                 drop(begun);
                 self.note_weir(way);
-                self.refuse(refused, Ending::Close, way.outgoing.facts.method == Method::Head).await
+                self.refuse(
+                    refused.for_grpc(way.outgoing.facts.grpc),
+                    Ending::Close,
+                    way.outgoing.facts.method == Method::Head,
+                )
+                .await
             }
             Ended::Cut(fault) => {
                 self.note_weir(way);
@@ -173,7 +178,7 @@ impl Attempted<'_> {
         let sent = || Sent {
             reused: self.connection.is_reused(),
             replayable: progress.replayable.get(),
-            idempotent: self.facts.method.is_idempotent(),
+            facts: self.facts,
         };
         let max = course.may_replay(picked, sent());
         let Outgoing { bytes, body, body_bytes, .. } = outgoing;
@@ -190,10 +195,10 @@ impl Attempted<'_> {
             Ok(Err(AnswerFault::Backend(failure))) => return Ended::NoAnswer(failure),
             Err(ended) => return ended,
         };
-        if may_try_again(picked, part.status) {
+        if may_try_again(picked, part.verdict()) {
             course.gone.set(down.is_gone());
         }
-        if let Some(other) = course.after_status(self.service, part.status, picked, sent()) {
+        if let Some(other) = course.after_answer(self.service, part.verdict(), picked, sent()) {
             return Ended::Again(other);
         }
         progress.answering.set(true);
@@ -237,7 +242,7 @@ impl Attempted<'_> {
         progress
             .first_byte
             .set(progress.sent.get().map_or(Micros::ZERO, |sent| down.service.now().since(sent)));
-        let tried_again = may_try_again(self.connection.picked(), part.status);
+        let tried_again = may_try_again(self.connection.picked(), part.verdict());
         let max = course.may_hold(self.service, self.connection.picked(), sent());
         if !tried_again && let Some(room) = room_for(self.service, &part, max) {
             let between_bytes = rules.timeouts.between_bytes;

@@ -97,7 +97,6 @@ fn words_that_are_not_built_yet_are_faults_with_those_that_are() {
         ("[[listener]]", "protocol = \"tcp\"", "listener[0].protocol", "use \"http\""),
         ("[pool.app]", "policy = \"maglev\"", "pool.app.policy", "\"ip_hash\" or \"random_two\""),
         ("[pool.app]", "policy = \"peak_ewma\"", "pool.app.policy", "\"ip_hash\" or \"random_two\""),
-        ("[pool.app]", "health.type = \"grpc\"", "pool.app.health.type", "use \"tcp\" or \"http\""),
     ] {
         let text = with_line(header, line);
         let at = text.lines().position(|l| l == line).unwrap() + 1;

@@ -6,11 +6,13 @@
 //! reference to a pool is its index in [`Config::pools`], so nothing can dangle.
 
 mod error_pages;
+mod grpc;
 mod pool;
 mod records;
 mod tls;
 
 pub use error_pages::{Answers, ErrorPage, ErrorPages, PageBody};
+pub use grpc::GrpcStatus;
 pub use pool::*;
 pub use records::*;
 pub use tls::*;

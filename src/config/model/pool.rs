@@ -1,5 +1,6 @@
 //! What a pool is: its backends, and what is done about them. Defaults as everywhere in the model.
 
+use super::GrpcStatus;
 use super::tls::{PoolTls, Protocol};
 use crate::time::Micros;
 use std::net::SocketAddr;
@@ -79,6 +80,8 @@ pub struct RetryOn {
     pub response_timeout: bool,
     /// Statuses, in ascending order.
     pub statuses: Vec<u16>,
+    /// Statuses of gRPC, in ascending order.
+    pub grpc: Vec<GrpcStatus>,
 }
 
 impl Default for RetryOn {
@@ -89,6 +92,7 @@ impl Default for RetryOn {
             truncated: true,
             response_timeout: false,
             statuses: Vec::new(),
+            grpc: Vec::new(),
         }
     }
 }
@@ -273,6 +277,8 @@ pub enum Check {
     Tcp,
     /// It answers a request as expected.
     Http(HttpCheck),
+    /// It says by gRPC's health protocol that it serves.
+    Grpc(GrpcCheck),
 }
 
 /// The request of an HTTP check and what its answer must be.
@@ -290,4 +296,15 @@ pub struct HttpCheck {
     pub expect: Vec<(u16, u16)>,
     /// What the body must contain; `None`: anything.
     pub body_contains: Option<String>,
+}
+
+/// What a gRPC check asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrpcCheck {
+    /// The name of the service that is asked about; empty: the server as a whole.
+    pub service: String,
+    /// The request's authority; `None`: the backend's address.
+    pub host: Option<String>,
+    /// Further fields, in the file's order.
+    pub headers: Vec<(String, String)>,
 }
