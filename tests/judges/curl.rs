@@ -101,7 +101,7 @@ fn curl_uses_one_connection_for_many_streams() {
 #[test]
 fn curl_speaks_http2_in_the_clear_where_the_listener_does() {
     let backend = Backend::http(answers::text(BODY));
-    let weir = Weir::start(&one_pool(&[&backend], "h2c = true", ""));
+    let weir = Weir::start(&one_pool(&[&backend], "", ""));
     let url = format!("http://127.0.0.1:{}/", weir.port("web"));
     for (version, summary) in [("--http2-prior-knowledge", "2 200 1"), ("--http1.1", "1.1 200 1")] {
         let Some(said) = curl_at(&url, &[version]) else { return };

@@ -7,7 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | `scene.rs` | weir with certificates in front of a backend; the judges' Python |
-//! | `conformance.rs` | HTTP/2, in the clear and over TLS, by the cases in `http2/` |
+//! | `conformance.rs` | HTTP/2, in the clear, over TLS and with backends, by the cases in `http2/` |
 //! | `scanners.rs` | sslyze and testssl.sh on a listener as it is by default |
 //! | `openssl.rs` | `openssl s_client`: versions, ALPN, names, resumption, stapling |
 //! | `clients.rs` | certificates of clients, by `openssl s_client` and curl |
