@@ -4,7 +4,7 @@
 //! follow from them (the rooms `exchange` and `health`).
 
 use super::fault::{Place, Report, Wrong};
-use super::model::{Backend, BackendAddress, Eject, Retry, RetryOn, Runtime};
+use super::model::{Backend, BackendAddress, Eject, GrpcStatus, Retry, RetryOn, Runtime};
 use super::reference::nearest;
 use super::section::Section;
 use super::values::{self, one_of, quoted, size_text};
@@ -13,6 +13,9 @@ use toml::de::DeValue;
 
 /// The conditions of `retry.on` that are words; all others are statuses.
 const CONDITIONS: &[&str] = &["connect", "no_response", "truncated", "response_timeout"];
+
+/// What stands before the name of a status of gRPC.
+const GRPC: &str = "grpc-";
 
 /// The statuses by which a backend says that it, or the request, failed (RFC 9110, 15.5 and 15.6).
 const STATUSES: std::ops::RangeInclusive<u16> = 400..=599;
@@ -49,7 +52,7 @@ fn retry_contradiction(s: &Section<'_>, retry: &Retry) -> Option<(&'static str, 
     if retry.attempts == 0 {
         let key = BESIDE.iter().find(|key| s.has(key))?;
         Some((key, Wrong::new("nothing is tried again with attempts = 0", "remove it, or raise attempts")))
-    } else if nothing && on.statuses.is_empty() {
+    } else if nothing && on.statuses.is_empty() && on.grpc.is_empty() {
         Some(("on", Wrong::new("nothing is tried again", "write what is, or attempts = 0")))
     } else if retry.budget == 0.0 && retry.budget_min_per_s == 0 {
         let what = "with budget_min_per_s = 0 beside it no retry is ever allowed";
@@ -83,6 +86,7 @@ fn on(s: &mut Section<'_>) -> RetryOn {
         truncated: false,
         response_timeout: false,
         statuses: Vec::new(),
+        grpc: Vec::new(),
     };
     let report = s.report;
     for entry in s.list("on", "a list: on = [\"connect\", \"no_response\", \"truncated\", \"503\"]") {
@@ -92,6 +96,8 @@ fn on(s: &mut Section<'_>) -> RetryOn {
     }
     on.statuses.sort_unstable();
     on.statuses.dedup();
+    on.grpc.sort_unstable();
+    on.grpc.dedup();
     on
 }
 
@@ -102,7 +108,10 @@ fn condition(value: &DeValue<'_>, on: &mut RetryOn) -> Result<(), Wrong> {
         "no_response" => on.no_response = true,
         "truncated" => on.truncated = true,
         "response_timeout" => on.response_timeout = true,
-        _ => on.statuses.push(status(text)?),
+        _ => match text.strip_prefix(GRPC) {
+            Some(name) => on.grpc.push(grpc_status(name)?),
+            None => on.statuses.push(status(text)?),
+        },
     }
     Ok(())
 }
@@ -122,11 +131,37 @@ fn status(text: &str) -> Result<u16, Wrong> {
     }
 }
 
+/// The status of gRPC of this name.
+fn grpc_status(name: &str) -> Result<GrpcStatus, Wrong> {
+    let failures = GrpcStatus::ALL.iter().filter(|status| **status != GrpcStatus::Ok);
+    match GrpcStatus::named(name) {
+        Some(GrpcStatus::Ok) => {
+            Err(Wrong::new("\"grpc-ok\" is no status of a failure", "use one such as \"grpc-unavailable\""))
+        }
+        Some(status) => Ok(status),
+        None => {
+            let words: Vec<_> = failures.map(|status| status.word()).collect();
+            let remedy = match nearest(name, words.iter().copied()) {
+                Some(near) => format!("did you mean \"{GRPC}{near}\"?"),
+                None => format!("behind \"{GRPC}\" stands one of {}", words.join(", ")),
+            };
+            Err(Wrong::new(format!("{} is no status of gRPC", quoted(&format!("{GRPC}{name}"))), remedy))
+        }
+    }
+}
+
 /// A word that is no condition.
 fn unknown(text: &str) -> Wrong {
-    let remedy = match nearest(text, CONDITIONS.iter().copied()) {
-        Some(near) => format!("did you mean \"{near}\"?"),
-        None => format!("use {}, or a status such as \"503\"", one_of(CONDITIONS.iter().copied())),
+    // As others write it: UNAVAILABLE, GRPC_UNAVAILABLE.
+    let dashed = text.to_ascii_lowercase().replace('_', "-");
+    let status = GrpcStatus::named(dashed.strip_prefix(GRPC).unwrap_or(&dashed));
+    let remedy = match (nearest(text, CONDITIONS.iter().copied()), status) {
+        (Some(near), _) => format!("did you mean \"{near}\"?"),
+        (None, Some(status)) => format!("did you mean \"{GRPC}{}\"?", status.word()),
+        (None, None) => {
+            let conditions = one_of(CONDITIONS.iter().copied());
+            format!("use {conditions}, or a status such as \"503\" or \"grpc-unavailable\"")
+        }
     };
     Wrong::new(format!("{} is not known here", quoted(text)), remedy)
 }

@@ -4,13 +4,24 @@
 
 use super::address;
 use super::fault::{Place, Report, Wrong};
-use super::model::{Backend, BackendAddress, Check, Health, HttpCheck};
-use super::section::Section;
+use super::model::{Backend, BackendAddress, Check, GrpcCheck, Health, HttpCheck};
+use super::section::{Entry, Section};
 use super::values::{self, quoted};
 use crate::time::Micros;
 
-/// The keys that mean something only where the check is a request.
-const HTTP_KEYS: &[&str] = &["path", "method", "host", "headers", "expect", "body_contains"];
+/// `type`
+#[derive(Clone, Copy)]
+enum Kind {
+    Tcp,
+    Http,
+    Grpc,
+}
+
+/// The keys that mean something only where the check is a request of HTTP's own.
+const HTTP_KEYS: &[&str] = &["path", "method", "expect", "body_contains"];
+
+/// The keys of any request.
+const REQUEST_KEYS: &[&str] = &["host", "headers"];
 
 /// The fields that a check writes itself; a second one would contradict it.
 const OWN_FIELDS: &[&str] = &["host", "connection", "content-length", "transfer-encoding"];
@@ -19,14 +30,9 @@ const OWN_FIELDS: &[&str] = &["host", "connection", "content-length", "transfer-
 pub(super) fn health(mut s: Section<'_>, backends: &[Backend]) -> Health {
     const LONGEST: Micros = Micros::from_s(24 * 3600);
     let range = Micros::from_ms(1)..=LONGEST;
-    let is_http = s.choice("type", &[("tcp", false), ("http", true)], &["grpc"], true);
-    let http = http_check(&mut s);
-    if !is_http {
-        for key in HTTP_KEYS.iter().filter(|key| s.has(key)) {
-            let what = "a tcp check only connects: it makes no use of this";
-            s.error(key, Wrong::new(what, "remove it, or write type = \"http\""));
-        }
-    }
+    let kinds = [("tcp", Kind::Tcp), ("http", Kind::Http), ("grpc", Kind::Grpc)];
+    let kind = s.choice("type", &kinds, &[], Kind::Http);
+    let check = check(&mut s, kind);
     let port = s.integer("port", 0..=65_535, 0) as u16;
     let on_unix = |backend: &&Backend| matches!(backend.address, BackendAddress::Unix(_));
     if let (Some(backend), true) = (backends.iter().find(on_unix), port != 0) {
@@ -35,7 +41,7 @@ pub(super) fn health(mut s: Section<'_>, backends: &[Backend]) -> Health {
     }
     let interval = s.length("interval", range.clone(), Micros::from_s(2));
     let health = Health {
-        check: if is_http { Check::Http(http) } else { Check::Tcp },
+        check,
         port,
         interval,
         interval_down: s.length("interval_down", range.clone(), interval),
@@ -54,20 +60,62 @@ pub(super) fn health(mut s: Section<'_>, backends: &[Backend]) -> Health {
     health
 }
 
-fn http_check(s: &mut Section<'_>) -> HttpCheck {
-    let check = HttpCheck {
+/// What is asked, and that no key asks something else.
+fn check(s: &mut Section<'_>, kind: Kind) -> Check {
+    let headers_own: fn(&str) -> bool = match kind {
+        Kind::Grpc => is_grpcs_own,
+        Kind::Tcp | Kind::Http => is_own,
+    };
+    let host = s.text("host", address::host_field);
+    let headers = s.section("headers").map_or_else(Vec::new, |section| headers(section, headers_own));
+    let http = HttpCheck {
         path: s.text("path", address::target).unwrap_or_else(|| "/".to_owned()),
         method: s.text("method", method).unwrap_or_else(|| "GET".to_owned()),
-        host: s.text("host", address::host_field),
-        headers: s.section("headers").map_or_else(Vec::new, headers),
+        host: host.clone(),
+        headers: headers.clone(),
         expect: s.text("expect", expect).unwrap_or_else(|| vec![(200, 399)]),
         body_contains: s.text("body_contains", not_empty),
     };
-    if check.method == "HEAD" && check.body_contains.is_some() {
-        let what = "the answer to HEAD has no body";
-        s.error("body_contains", Wrong::new(what, "remove it, or write method = \"GET\""));
+    let service = s.text("service", service).unwrap_or_default();
+    let refuse = |keys: &[&str], what: &str, remedy: &str| {
+        keys.iter().filter(|key| s.has(key)).for_each(|key| s.error(key, Wrong::new(what, remedy)));
+    };
+    const NOT_GRPC: &str = "it is a part of gRPC's health protocol";
+    match kind {
+        Kind::Tcp => {
+            let what = "a tcp check only connects: it makes no use of this";
+            refuse(HTTP_KEYS, what, "remove it, or write type = \"http\"");
+            refuse(REQUEST_KEYS, what, "remove it, or write type = \"http\"");
+            refuse(&["service"], NOT_GRPC, "remove it, or write type = \"grpc\"");
+            Check::Tcp
+        }
+        Kind::Http => {
+            refuse(&["service"], NOT_GRPC, "remove it, or write type = \"grpc\"");
+            if http.method == "HEAD" && http.body_contains.is_some() {
+                let what = "the answer to HEAD has no body";
+                s.error("body_contains", Wrong::new(what, "remove it, or write method = \"GET\""));
+            }
+            Check::Http(http)
+        }
+        Kind::Grpc => {
+            let what = "a grpc check asks as gRPC's health protocol says: it makes no use of this";
+            refuse(HTTP_KEYS, what, "remove it, or write type = \"http\"");
+            Check::Grpc(GrpcCheck { service, host, headers })
+        }
     }
-    check
+}
+
+/// A service's full name, as its protocol buffers have it: "shop.v1.Cart".
+fn service(text: &str) -> Result<String, Wrong> {
+    const SERVICE_BYTES_MAX: usize = 255;
+    let wrong = |what: String| Wrong::new(what, "write the service's full name, such as \"shop.v1.Cart\"");
+    if text.len() > SERVICE_BYTES_MAX {
+        return Err(wrong(format!("{} bytes are too long for a service's name", text.len())));
+    }
+    if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(wrong(format!("{} is no service's name", quoted(text))));
+    }
+    Ok(text.to_owned())
 }
 
 fn method(text: &str) -> Result<String, Wrong> {
@@ -84,20 +132,32 @@ fn not_empty(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
-fn headers(s: Section<'_>) -> Vec<(String, String)> {
+/// Whether a check writes this field itself.
+fn is_own(name: &str) -> bool {
+    OWN_FIELDS.contains(&name.to_ascii_lowercase().as_str())
+}
+
+/// The same of a gRPC check: those by which the protocol works.
+fn is_grpcs_own(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    is_own(name) || lower == "te" || lower == "content-type" || lower.starts_with("grpc-")
+}
+
+fn headers(s: Section<'_>, is_own: fn(&str) -> bool) -> Vec<(String, String)> {
     let report = s.report;
-    s.entries().into_iter().filter_map(|e| header(report, &e.place, e.name, e.value.get_ref())).collect()
+    let header = |e: Entry<'_>| header(report, &e.place, (e.name, e.value.get_ref()), is_own);
+    s.entries().into_iter().filter_map(header).collect()
 }
 
 fn header(
     report: &Report<'_>,
     place: &Place,
-    name: &str,
-    value: &toml::de::DeValue<'_>,
+    (name, value): (&str, &toml::de::DeValue<'_>),
+    is_own: fn(&str) -> bool,
 ) -> Option<(String, String)> {
     let read = || {
         let name = address::token(name)?;
-        if OWN_FIELDS.contains(&name.to_ascii_lowercase().as_str()) {
+        if is_own(&name) {
             let remedy = if name.eq_ignore_ascii_case("host") { "use the key `host`" } else { "remove it" };
             return Err(Wrong::new(format!("the check writes its own {name}"), remedy));
         }

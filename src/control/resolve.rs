@@ -6,7 +6,7 @@
 
 use super::names::Names;
 use crate::config::{BackendAddress, Config};
-use crate::fleet::{Addresses, BadCheck, Prepared, is_name};
+use crate::fleet::{Addresses, BadCheck, Carrier, Prepared, is_name};
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
@@ -123,7 +123,7 @@ pub(super) fn all_names(config: &Config) -> impl Iterator<Item = &BackendAddress
 fn bad_checks(config: &Config) -> Vec<Unresolved> {
     let bad = config.pools.iter().filter_map(|pool| {
         let (health, backend) = (pool.health.as_ref()?, pool.backends.first()?);
-        let cause = Prepared::new(&health.check, &backend.address).err()?;
+        let cause = Prepared::new(health, &backend.address, Carrier::default()).err()?;
         Some(Unresolved::Check { pool: pool.name.clone(), cause })
     });
     bad.collect()

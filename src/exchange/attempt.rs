@@ -5,10 +5,12 @@
 //! what is not idempotent is sent again only if not a byte of it was taken (RFC 9110 §9.2.2). And a
 //! connection from the idle pool that turns out to be dead says nothing of the backend, which may close
 //! it at any time (RFC 9112 §9.3.1): that attempt is made afresh, once an exchange, whatever the rule, and
-//! counts neither as an attempt nor against the budget. Of a trial, which was weir's own idea, any failure is
+//! counts neither as an attempt nor against the budget. A call of gRPC is always a POST, whatever its method does:
+//! whoever names one of gRPC's statuses says that calls which end so may run again. Of a trial, which was weir's own idea, any failure is
 //! tried again that may be. Called by `proxy`.
 
-use crate::config::Retry;
+use super::grpc::is_grpc_failure;
+use crate::config::{GrpcStatus, Retry};
 
 /// What is known of an attempt, and of the exchange, when it fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub struct Attempt {
     pub replayable: bool,
     /// The method may be repeated without harm.
     pub idempotent: bool,
+    /// It is a call of gRPC, whose HTTP method says nothing of that.
+    pub grpc: bool,
     /// A byte of a response has gone to the client, an interim one's too.
     pub answering: bool,
     /// The exchange's time (`timeouts.total`) is over.
@@ -60,6 +64,8 @@ pub enum AttemptFailure {
     Stalled,
     /// It answered with this status, and nothing of that has gone down.
     Status(u16),
+    /// It ended a call of gRPC with this status, and nothing of that has gone down.
+    Grpc(GrpcStatus),
     /// It was given up, since the client went away meanwhile.
     ClientGone,
 }
@@ -79,7 +85,7 @@ impl AttemptFailure {
             Self::BadResponse => "the backend's answer is not valid HTTP",
             Self::Truncated => "the backend closed the connection in the middle of its answer",
             Self::Stalled => "the backend stopped in the middle of its answer",
-            Self::Status(_) => "the backend could not serve the request",
+            Self::Status(_) | Self::Grpc(_) => "the backend could not serve the request",
             Self::ClientGone => "the client went away",
         }
     }
@@ -96,6 +102,8 @@ impl AttemptFailure {
             Self::Full => 503,
             Self::ConnectTimeout | Self::SendTimeout | Self::ResponseTimeout | Self::Stalled => 504,
             Self::Status(status) => status,
+            // It is the backend's own answer.
+            Self::Grpc(_) => 200,
             // Nobody reads it; it is what nginx writes into its log.
             Self::ClientGone => 499,
         }
@@ -115,8 +123,8 @@ impl AttemptFailure {
             Self::ResponseTimeout | Self::Stalled => "connection_read_timeout",
             Self::BadResponse => "http_protocol_error",
             Self::Truncated => "http_response_incomplete",
-            // Neither is ever answered by weir itself.
-            Self::Status(_) | Self::ClientGone => "proxy_internal_error",
+            // None of them is ever answered by weir itself.
+            Self::Status(_) | Self::Grpc(_) | Self::ClientGone => "proxy_internal_error",
         }
     }
 
@@ -131,14 +139,16 @@ impl AttemptFailure {
             | Self::Truncated
             | Self::Stalled
             | Self::Status(_)
+            | Self::Grpc(_)
             | Self::ClientGone => false,
         }
     }
 
     /// Whether it speaks ill of the backend.
-    const fn is_ill(self) -> bool {
+    pub const fn is_ill(self) -> bool {
         match self {
             Self::Status(status) => is_failure(status),
+            Self::Grpc(status) => is_grpc_failure(status),
             Self::ClientGone => false,
             Self::Connect
             | Self::Tls
@@ -162,8 +172,36 @@ impl AttemptFailure {
             Self::SendTimeout | Self::ResponseTimeout => retry.on.response_timeout,
             Self::Truncated | Self::Stalled => retry.on.truncated,
             Self::Status(status) => retry.on.statuses.contains(&status),
+            Self::Grpc(status) => retry.on.grpc.contains(&status),
             Self::ClientGone => false,
         }
+    }
+
+    /// Whether the pool's rule names it as an end after which a call of gRPC may run again. To clients of gRPC a
+    /// connection that ends without an answer is "unavailable" too.
+    fn is_named_for_grpc(self, retry: &Retry) -> bool {
+        match self {
+            Self::Grpc(status) => retry.on.grpc.contains(&status),
+            Self::NoResponse => retry.on.grpc.contains(&GrpcStatus::Unavailable),
+            Self::Connect
+            | Self::Tls
+            | Self::ConnectTimeout
+            | Self::Full
+            | Self::NotSent
+            | Self::SendTimeout
+            | Self::ResponseTimeout
+            | Self::BadResponse
+            | Self::Truncated
+            | Self::Stalled
+            | Self::Status(_)
+            | Self::ClientGone => false,
+        }
+    }
+
+    /// Whether an answer that came to this may be thrown away for another attempt, if all else allows it. `trial`: it
+    /// was one of a backend that had been ejected.
+    pub fn may_be_tried_again(self, retry: &Retry, trial: bool) -> bool {
+        self.is_named(retry) || trial && self.is_ill()
     }
 }
 
@@ -180,7 +218,8 @@ pub enum Next {
 
 /// Decides what comes after `failure`.
 pub fn after_failure(failure: AttemptFailure, attempt: Attempt, retry: &Retry) -> Next {
-    let may_run = attempt.idempotent || failure.is_untouched();
+    let for_grpc = attempt.grpc && failure.is_named_for_grpc(retry);
+    let may_run = attempt.idempotent || failure.is_untouched() || for_grpc;
     if !may_run || !attempt.replayable || attempt.answering || attempt.overdue || attempt.gone {
         return Next::Answer;
     }
@@ -188,7 +227,7 @@ pub fn after_failure(failure: AttemptFailure, attempt: Attempt, retry: &Retry) -
     if died_idle && attempt.reused && !attempt.afresh {
         return Next::Afresh;
     }
-    let wanted = failure.is_named(retry) || attempt.trial && failure.is_ill();
+    let wanted = for_grpc || failure.may_be_tried_again(retry, attempt.trial);
     if attempt.retries < retry.attempts && wanted { Next::TryAnother } else { Next::Answer }
 }
 
@@ -210,6 +249,7 @@ mod tests {
         afresh: false,
         replayable: true,
         idempotent: true,
+        grpc: false,
         answering: false,
         overdue: false,
         gone: false,
@@ -223,6 +263,7 @@ mod tests {
             truncated: true,
             response_timeout: true,
             statuses: vec![500, 503],
+            grpc: vec![GrpcStatus::ResourceExhausted, GrpcStatus::Unavailable],
         };
         Retry { attempts, on, ..Retry::default() }
     }
@@ -252,6 +293,45 @@ mod tests {
             ("502, which is not in the list", status(502), FIRST, Next::Answer),
         ] {
             assert_eq!(after_failure(failure, attempt, &on_everything(1)), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_call_of_grpc_is_tried_again_on_the_statuses_that_are_named() {
+        use GrpcStatus::{Internal, ResourceExhausted, Unavailable};
+        let call = Attempt { idempotent: false, grpc: true, ..FIRST };
+        let unnamed =
+            Retry { on: RetryOn { grpc: vec![Internal], ..RetryOn::default() }, ..Retry::default() };
+        let named = on_everything(1);
+        let grpc = AttemptFailure::Grpc;
+        for (case, failure, attempt, rule, expected) in [
+            ("named", grpc(Unavailable), call, &named, Next::TryAnother),
+            ("another that is named", grpc(ResourceExhausted), call, &named, Next::TryAnother),
+            ("not named", grpc(Internal), call, &named, Next::Answer),
+            ("too often", grpc(Unavailable), Attempt { retries: 1, ..call }, &named, Next::Answer),
+            ("not kept", grpc(Unavailable), Attempt { replayable: false, ..call }, &named, Next::Answer),
+            ("half answered", grpc(Unavailable), Attempt { answering: true, ..call }, &named, Next::Answer),
+            ("no answer is unavailable", AttemptFailure::NoResponse, call, &named, Next::TryAnother),
+            ("which is not named", AttemptFailure::NoResponse, call, &unnamed, Next::Answer),
+            (
+                "not of gRPC",
+                AttemptFailure::NoResponse,
+                Attempt { grpc: false, ..call },
+                &named,
+                Next::Answer,
+            ),
+            ("half an answer", AttemptFailure::Truncated, call, &named, Next::Answer),
+            ("HTTP's status", AttemptFailure::Status(503), call, &named, Next::Answer),
+            (
+                "a trial",
+                grpc(Internal),
+                Attempt { trial: true, idempotent: true, ..call },
+                &named,
+                Next::TryAnother,
+            ),
+            ("no connection", AttemptFailure::Connect, call, &unnamed, Next::TryAnother),
+        ] {
+            assert_eq!(after_failure(failure, attempt, rule), expected, "{case}");
         }
     }
 
@@ -334,6 +414,8 @@ mod tests {
             AttemptFailure::Stalled,
             AttemptFailure::Status(500),
             AttemptFailure::Status(404),
+            AttemptFailure::Grpc(GrpcStatus::Unavailable),
+            AttemptFailure::Grpc(GrpcStatus::NotFound),
             AttemptFailure::ClientGone,
         ])
     }
@@ -341,9 +423,9 @@ mod tests {
     prop_compose! {
         fn attempts()(
             retries in 0u8..4, reused: bool, afresh: bool, replayable: bool,
-            idempotent: bool, answering: bool, overdue: bool, gone: bool, trial: bool,
+            idempotent: bool, grpc: bool, answering: bool, overdue: bool, gone: bool, trial: bool,
         ) -> Attempt {
-            Attempt { retries, reused, afresh, replayable, idempotent, answering, overdue, gone, trial }
+            Attempt { retries, reused, afresh, replayable, idempotent, grpc, answering, overdue, gone, trial }
         }
     }
 
@@ -354,7 +436,8 @@ mod tests {
         ) {
             let next = after_failure(failure, attempt, &on_everything(allowed));
             if next != Next::Answer {
-                prop_assert!(attempt.idempotent || failure.is_untouched());
+                let for_grpc = attempt.grpc && failure.is_named_for_grpc(&on_everything(allowed));
+                prop_assert!(attempt.idempotent || failure.is_untouched() || for_grpc);
                 prop_assert!(attempt.replayable && !attempt.answering && !attempt.overdue && !attempt.gone);
                 prop_assert!(failure != AttemptFailure::ClientGone);
             }

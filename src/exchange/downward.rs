@@ -4,8 +4,10 @@
 //! was received (`proxy`). Called by `proxy` for each response head, interim ones included.
 
 use super::bodies::ResponseLeft;
+use super::grpc::status_in_head;
 use super::marks::name_in;
 use super::passing::{RequestFacts, may_pool, pass_response};
+use crate::config::GrpcStatus;
 use crate::http1::{
     BadHead, ConnectionField, DownstreamFraming, Fields, HeadLimits, Parse, ResponseRewrite, Version,
     parse_response, write_response,
@@ -64,6 +66,8 @@ pub struct FinalHead {
     pub keep_alive_timeout: Option<Micros>,
     /// It is a 101 that was asked for: raw bytes follow.
     pub tunnel: bool,
+    /// How a call of gRPC has ended, where there is nothing but this head.
+    pub grpc: Option<GrpcStatus>,
 }
 
 /// Takes one response head out of `bytes`, and appends to `out` what the client gets for it; `None` if it
@@ -120,6 +124,7 @@ pub fn take_response(
     write_response(bytes, &head, fields, &rewrite, out);
     let mut body = if tunnel { ResponseLeft::UntilClose } else { ResponseLeft::of(passing.body) };
     body.heed(bytes, fields);
+    let grpc = if facts.grpc && body.is_done() { status_in_head(bytes, fields) } else { None };
     Ok(Some(Downward::Final(FinalHead {
         len: head.len,
         status: head.status,
@@ -128,5 +133,6 @@ pub fn take_response(
         pool: may_pool(&head) && !facts.upgrade,
         keep_alive_timeout: head.keep_alive_timeout_s.map(|s| Micros::from_s(u64::from(s))),
         tunnel,
+        grpc,
     })))
 }

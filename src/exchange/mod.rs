@@ -9,6 +9,7 @@
 //! | `passing.rs` | how a response goes down: framing, and whether connections live on |
 //! | `upward.rs` | a request: from the client's bytes to those that go up |
 //! | `downward.rs` | a response: from the backend's bytes to those that go down |
+//! | `grpc.rs` | what of gRPC it has to know |
 //! | `marks.rs` | what a request is marked with: its id, its trace context |
 //! | `pace.rs` | until when a body's next bytes must have come or gone |
 
@@ -16,6 +17,7 @@ mod attempt;
 mod bodies;
 mod budget;
 mod downward;
+mod grpc;
 mod marks;
 mod pace;
 mod passing;
@@ -30,6 +32,7 @@ pub use attempt::{Attempt, AttemptFailure, Next, after_failure, is_failure};
 pub use bodies::{BadBody, CHUNK_LIMITS, RequestLeft, ResponseLeft, Taken};
 pub use budget::{Budget, Grant};
 pub use downward::{BadResponse, Downward, FinalHead, INTERIMS_MAX, RESPONSE_HEAD_MAX, take_response};
+pub use grpc::{grpc_status_of, is_grpc, is_grpc_failure};
 pub use marks::{MarkRules, Marker, Marks};
 pub use pace::Pace;
 pub use passing::{BodyPass, Passing, RequestFacts, may_pool, pass_response};

@@ -20,17 +20,20 @@ pub struct RequestFacts {
     pub keep_alive: bool,
     /// The client asks for another protocol.
     pub upgrade: bool,
+    /// It is a call of gRPC.
+    pub grpc: bool,
 }
 
 impl RequestFacts {
-    /// The facts of `head`.
-    pub const fn of(head: &RequestHead) -> Self {
+    /// The facts of `head`. `grpc`: it is a call of gRPC.
+    pub const fn of(head: &RequestHead, grpc: bool) -> Self {
         Self {
             method: head.method,
             version: head.version,
             body: head.body,
             keep_alive: head.keep_alive,
             upgrade: head.upgrade,
+            grpc,
         }
     }
 }

@@ -44,6 +44,7 @@ const GET: RequestFacts = RequestFacts {
     body: RequestBody::None,
     keep_alive: true,
     upgrade: false,
+    grpc: false,
 };
 
 /// What goes down for `bytes`.

@@ -130,6 +130,7 @@ fn a_final_answer_has_the_id_of_its_request_instead_of_the_backends() {
         body: RequestBody::None,
         keep_alive: true,
         upgrade: true,
+        grpc: false,
     };
     let line = b"X-Request-Id: abc\r\n".as_slice();
     for (case, answer, expected) in [

@@ -5,6 +5,7 @@
 //! the rules of heads (`http1`) and of routes (`route`). Called by `proxy` for each request.
 
 use super::bodies::{BadBody, RequestLeft};
+use super::grpc::is_grpc;
 use super::marks::{MarkRules, Marker};
 use super::passing::RequestFacts;
 use crate::config::TrustedProxies;
@@ -123,7 +124,7 @@ pub fn take_request(
     let rest = &bytes[head.len..];
     let taken = body.take(rest, rules.max_body)?;
     out.extend_from_slice(taken.goes_on(rest));
-    let facts = RequestFacts::of(&head);
+    let facts = RequestFacts::of(&head, head.method == Method::Post && is_grpc(bytes, fields));
     Ok(Some(Upward { len: head.len + taken.count, body_len: taken.count, body, facts, client, pool }))
 }
 

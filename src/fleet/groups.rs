@@ -8,13 +8,14 @@
 //! from now on takes nobody out by being new: who was up is up until it has failed `fall` times. No socket and no clock here:
 //! `prober` has the tasks, `probe` the checks, `health` the judgement.
 
-use super::check::{BadCheck, Prepared};
-use super::roster::{Member, Roster};
+use super::check::{BadCheck, Carrier, Prepared, Sealed};
+use super::roster::{Member, Pool, Roster};
 use super::status::Will;
 use crate::balance::BackendId;
-use crate::config::{BackendAddress, Destination, Health};
+use crate::config::{self, BackendAddress, Destination, Health, PoolTls, Protocol};
 use crate::health::{Checked, ProbeFailure, Rule, State, Transition};
 use crate::time::{Instant, Micros};
+use rustls::pki_types::ServerName;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
@@ -35,12 +36,21 @@ struct Series {
     health: Health,
     /// The Host of a check without one is the address as written: two names of one address differ.
     host: Option<BackendAddress>,
+    /// By which rules the check is sealed, and whom the backend's certificate must name.
+    tls: Option<(PoolTls, ServerName<'static>)>,
+    /// It speaks HTTP/2.
+    http2: bool,
 }
 
 impl Series {
     /// The same question to the same server, however often it is asked and its answers are counted.
     fn asks_the_same(&self, other: &Self) -> bool {
-        self.address == other.address && self.host == other.host && self.health.check == other.health.check
+        let Self { address, health, host, tls, http2 } = self;
+        *address == other.address
+            && *host == other.host
+            && health.check == other.health.check
+            && *tls == other.tls
+            && *http2 == other.http2
     }
 }
 
@@ -163,7 +173,7 @@ impl Groups {
         for (pool, configured) in roster.configured() {
             let Some(health) = &configured.health else { continue };
             for member in pool.members.iter().filter(|member| member.will != Will::Maintenance) {
-                let (series, prepared) = series(member, health)?;
+                let (series, prepared) = series(member, health, (pool, configured))?;
                 let before = match was.get(&member.id) {
                     Some(number) => Before::Checked(*number),
                     None if served(member.id) => Before::Served,
@@ -195,6 +205,8 @@ impl Groups {
         if let Some(&number) = at.iter().find(same) {
             if let Some(mut group) = old.remove(&number) {
                 group.members.clear();
+                // The rules may be the same and what is in the files that they name another.
+                group.prepared = prepared;
                 self.groups.insert(number, group);
             }
             return number;
@@ -246,11 +258,23 @@ fn checked(before: Before, last: Option<&Group>, series: &Series, rule: Rule, no
     checked
 }
 
-fn series(member: &Member, health: &Health) -> Result<(Series, Prepared), BadCheck> {
-    let prepared = Prepared::new(&health.check, &member.written)?;
+fn series(
+    member: &Member,
+    health: &Health,
+    (pool, configured): (&Pool, &config::Pool),
+) -> Result<(Series, Prepared), BadCheck> {
+    let sealed = configured.tls.as_ref().zip(pool.tls()).and_then(|(rules, config)| {
+        // That there is a name was seen when the configuration or the backend was taken.
+        let server_name = ServerName::try_from(rules.name_of(&member.written)?).ok()?;
+        Some((rules.clone(), Sealed { config: config.clone(), server_name }))
+    });
+    let (rules, tls) = sealed.unzip();
+    let name = tls.as_ref().map(|tls| tls.server_name.clone());
+    let http2 = configured.upstream.protocol == Protocol::Http2;
+    let prepared = Prepared::new(health, &member.written, Carrier { http2, tls })?;
     let host = prepared.names_backend(health).then(|| member.written.clone());
     let address = at_port(&member.address, health.port);
-    Ok((Series { address, health: health.clone(), host }, prepared))
+    Ok((Series { address, health: health.clone(), host, tls: rules.zip(name), http2 }, prepared))
 }
 
 fn at_port(address: &Destination, port: u16) -> Destination {

@@ -11,6 +11,7 @@ mod checked;
 mod delta;
 mod eject;
 mod failover;
+mod grpc;
 mod probe;
 mod ramp;
 mod standing;
@@ -21,6 +22,7 @@ pub use eject::{
     Carried, Change, Ejection, Ejector, Others, Out, Ruling, TRIAL_GAP, TRIALS_NEEDED, ejected_max,
 };
 pub use failover::{Failover, FailoverMeter};
+pub use grpc::{GRPC_ANSWER_MAX, GRPC_HEALTH_PATH, GrpcAnswer, grpc_question, judge_grpc};
 pub use probe::{ProbeFailure, Statuses, body_contains, status_matches};
 pub use ramp::Ramp;
 pub use standing::{Condition, Exchanges, Facts, Judgement, SlowStart, Verdict, Will, judge};

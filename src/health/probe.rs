@@ -1,5 +1,6 @@
 //! One probe's outcome: what passes, and how a failure reads in the log.
 
+use crate::config::GrpcStatus;
 use crate::time::Micros;
 use memchr::memmem;
 use std::fmt;
@@ -36,6 +37,23 @@ pub enum ProbeFailure {
     /// The answer is not HTTP as we read it.
     #[error("bad response: {0}")]
     BadResponse(String),
+    /// No session of TLS came about; why, in words for an operator.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// A gRPC check was answered by something else; what.
+    #[error("not gRPC's health protocol: {0}")]
+    NotGrpc(String),
+    /// A gRPC check was answered with this status.
+    #[error("gRPC status {}{}{message}", .status.word(), if .message.is_empty() { "" } else { ": " })]
+    Grpc {
+        /// What it was.
+        status: GrpcStatus,
+        /// The server's own words for it.
+        message: String,
+    },
+    /// The server answers as the protocol says, and does not say SERVING.
+    #[error("it says {0}")]
+    NotServing(&'static str),
 }
 
 impl ProbeFailure {

@@ -8,6 +8,7 @@ use super::fields::Fields;
 use super::proxy_status::ProxyStatus;
 use super::request::RequestHead;
 use super::rewrite::write_field;
+use crate::config::GrpcStatus;
 
 /// What names of fields with credentials have in them: no TRACE shows such a field (RFC 9110 §9.3.8).
 const SECRET: [&[u8]; 7] = [b"auth", b"cookie", b"credential", b"key", b"secret", b"session", b"token"];
@@ -66,6 +67,40 @@ pub fn write_answer_head(head: &AnswerHead<'_>, out: &mut Vec<u8>) {
         proxy_status.write(out);
     }
     out.extend_from_slice(if head.close { b"Connection: close\r\n\r\n" } else { b"\r\n" });
+}
+
+/// An answer of weir's own to a call of gRPC.
+#[derive(Clone, Copy, Debug)]
+pub struct GrpcAnswer<'a> {
+    /// How the call has ended.
+    pub status: GrpcStatus,
+    /// Why.
+    pub message: &'a str,
+    /// Why it is weir's own; `None`: weir does not name itself.
+    pub proxy_status: Option<ProxyStatus<'a>>,
+    /// The connection ends with it.
+    pub close: bool,
+}
+
+/// Appends to `out` the whole of an answer to a call of gRPC, "trailers only": a head that says how it has ended.
+pub fn write_grpc_answer(answer: &GrpcAnswer<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\nGrpc-Status: ",
+    );
+    write_decimal(usize::from(answer.status.number()), out);
+    out.extend_from_slice(b"\r\nGrpc-Message: ");
+    for byte in answer.message.bytes() {
+        match byte {
+            // What gRPC has stand as it is.
+            b' '..=b'~' if byte != b'%' => out.push(byte),
+            _ => out.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+    if let Some(proxy_status) = &answer.proxy_status {
+        proxy_status.write(out);
+    }
+    out.extend_from_slice(if answer.close { b"Connection: close\r\n\r\n" } else { b"\r\n" });
 }
 
 fn write_decimal(mut number: usize, out: &mut Vec<u8>) {

@@ -49,7 +49,10 @@ mod write_response;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{AnswerHead, reason_phrase, write_answer_head, write_no_content, write_trace};
+pub use answer::{
+    AnswerHead, GrpcAnswer, reason_phrase, write_answer_head, write_grpc_answer, write_no_content,
+    write_trace,
+};
 pub use chunked::{
     BadChunk, CHUNK_END, ChunkDecoder, ChunkLimits, ChunkWhy, Chunks, LAST_CHUNK, write_chunk_head,
 };
@@ -60,6 +63,6 @@ pub use proxy_status::ProxyStatus;
 pub use refusal::{BadHead, Why};
 pub use request::{RequestBody, RequestHead, Target, parse_request};
 pub use response::{ResponseBody, ResponseHead, parse_response};
-pub use trailer::Nominations;
+pub use trailer::{Nominations, is_forbidden_trailer};
 pub use write_request::{RequestRewrite, Via, write_request};
 pub use write_response::{ConnectionField, DownstreamFraming, ResponseRewrite, write_response};

@@ -7,7 +7,7 @@ use super::connection::Client;
 use super::exchange::Times;
 use super::request::Outgoing;
 use super::vanished::{Missed, WATCH_AFTER};
-use crate::exchange::{AttemptFailure, is_failure};
+use crate::exchange::AttemptFailure;
 use crate::metrics::{Phase, UpstreamFailure};
 use crate::ring::{Chunk, Counted, Fault, Payload};
 use crate::time::{Instant, Micros};
@@ -166,8 +166,8 @@ fn answer_due(connection: &Connection, from: Instant, times: &Times) -> Instant 
 }
 
 /// Tells what an exchange came to whose answer has gone down whole.
-pub(super) fn tell_answered(in_flight: InFlight, status: u16, first_byte: Micros) {
-    if is_failure(status) {
+pub(super) fn tell_answered(in_flight: InFlight, verdict: AttemptFailure, first_byte: Micros) {
+    if verdict.is_ill() {
         in_flight.failed(UpstreamFailure::Status.label(), true);
     } else {
         in_flight.passed(first_byte);
@@ -186,6 +186,6 @@ pub(super) fn counted_as(failure: AttemptFailure) -> Option<UpstreamFailure> {
         AttemptFailure::BadResponse => UpstreamFailure::BadResponse,
         AttemptFailure::Truncated => UpstreamFailure::Truncated,
         AttemptFailure::Stalled => UpstreamFailure::BodyTimeout,
-        AttemptFailure::Status(_) => UpstreamFailure::Status,
+        AttemptFailure::Status(_) | AttemptFailure::Grpc(_) => UpstreamFailure::Status,
     })
 }

@@ -8,7 +8,7 @@ use super::exchange::Times;
 use super::request::Outgoing;
 use super::service::Service;
 use crate::balance::BackendId;
-use crate::exchange::{Attempt, AttemptFailure, Grant, Next, RequestLeft, after_failure, is_failure};
+use crate::exchange::{Attempt, AttemptFailure, Grant, Next, RequestFacts, RequestLeft, after_failure};
 use crate::metrics::UpstreamFailure;
 use crate::time::Instant;
 use crate::upstream::{Asking, Picked, Pool};
@@ -85,10 +85,9 @@ fn note_view(service: &Service) {
     }
 }
 
-/// Whether an answer with this status may be tried again elsewhere, if all else allows it.
-pub(super) fn may_try_again(picked: &Picked, status: u16) -> bool {
-    let named = picked.pool().rules().retry.on.statuses.contains(&status);
-    named || picked.is_trial() && is_failure(status)
+/// Whether an answer that comes to this may be tried again elsewhere, if all else allows it.
+pub(super) fn may_try_again(picked: &Picked, verdict: AttemptFailure) -> bool {
+    verdict.may_be_tried_again(&picked.pool().rules().retry, picked.is_trial())
 }
 
 /// What an attempt was about, for the decision that follows it.
@@ -98,8 +97,8 @@ pub(super) struct Sent {
     pub(super) reused: bool,
     /// The request can be sent again, as far as it has been taken from the client.
     pub(super) replayable: bool,
-    /// Its method may be repeated.
-    pub(super) idempotent: bool,
+    /// What is known of it.
+    pub(super) facts: RequestFacts,
 }
 
 /// Where an exchange goes after a failure.
@@ -163,7 +162,8 @@ impl Course {
             reused: sent.reused,
             afresh: self.afresh,
             replayable: sent.replayable,
-            idempotent: sent.idempotent,
+            idempotent: sent.facts.method.is_idempotent(),
+            grpc: sent.facts.grpc,
             answering: self.answering.get(),
             overdue: service.now() >= self.ends,
             gone: self.gone.get(),
@@ -184,18 +184,19 @@ impl Course {
     pub(super) fn may_replay(&self, picked: &Picked, sent: Sent) -> usize {
         let retry = &picked.pool().rules().retry;
         let again = self.retries < retry.attempts || sent.reused && !self.afresh;
-        if sent.idempotent && again { retry.body_buffer } else { 0 }
+        let may_run_twice = sent.facts.method.is_idempotent() || sent.facts.grpc && !retry.on.grpc.is_empty();
+        if may_run_twice && again { retry.body_buffer } else { 0 }
     }
 
-    /// The answer has this status: the backend for another attempt, which is made instead of passing it on.
-    pub(super) fn after_status(
+    /// The answer comes to this: the backend for another attempt, which is made instead of passing it on.
+    pub(super) fn after_answer(
         &mut self,
         service: &Service,
-        status: u16,
+        verdict: AttemptFailure,
         picked: &Picked,
         sent: Sent,
     ) -> Option<Picked> {
-        match self.onward(service, AttemptFailure::Status(status), picked, sent) {
+        match self.onward(service, verdict, picked, sent) {
             Onward::Retry(other) => {
                 service.stats.borrow_mut().failed(picked.id(), UpstreamFailure::Status);
                 Some(other)

@@ -74,7 +74,7 @@ impl Way {
         Sent {
             reused: begun.connection.is_reused(),
             replayable: !self.outgoing.bytes.is_empty(),
-            idempotent: self.outgoing.facts.method.is_idempotent(),
+            facts: self.outgoing.facts,
         }
     }
 }
@@ -191,7 +191,7 @@ impl Client {
         let sent = Sent {
             reused: failed.reused,
             replayable: !way.outgoing.bytes.is_empty(),
-            idempotent: way.outgoing.facts.method.is_idempotent(),
+            facts: way.outgoing.facts,
         };
         match way.course.after_failed(&self.service, failed, sent) {
             Some(other) => Step::Again(other),
@@ -214,7 +214,7 @@ impl Client {
         let keep = way.outgoing.body.is_done() && facts.keep_alive && !self.closing();
         self.note_weir(way);
         let ending = if keep { Ending::KeepAlive } else { Ending::Close };
-        let refused = refused.in_pool(&way.outgoing.pool);
+        let refused = refused.in_pool(&way.outgoing.pool).for_grpc(facts.grpc);
         self.refuse(refused, ending, facts.method == Method::Head).await
     }
 
@@ -238,7 +238,7 @@ impl Client {
                 Ok(interim) => return Answered::Later(Rest::Head(begun, input, interim)),
                 Err(_) => return Answered::Later(Rest::Failed(begun.failed(AttemptFailure::BadResponse))),
             };
-        let tried_again = || may_try_again(begun.connection.picked(), part.status);
+        let tried_again = || may_try_again(begun.connection.picked(), part.verdict());
         if part.tunnel || !part.body.is_done() || !self.has_sent() || tried_again() {
             return Answered::Later(Rest::Part(part, begun));
         }
@@ -284,10 +284,10 @@ impl Client {
     async fn pass(&mut self, way: &mut Way, mut part: FirstPart, begun: Begun) -> Step {
         let sent = way.sent(&begun);
         let picked = begun.connection.picked();
-        if may_try_again(picked, part.status) {
+        if may_try_again(picked, part.verdict()) {
             way.course.gone.set(self.is_gone());
         }
-        if let Some(other) = way.course.after_status(&self.service, part.status, picked, sent) {
+        if let Some(other) = way.course.after_answer(&self.service, part.verdict(), picked, sent) {
             begun.in_flight.failed(UpstreamFailure::Status.label(), false);
             if part.body.is_done() && part.pool {
                 self.service.upstreams.keep(begun.connection, part.keep_alive_timeout);
@@ -330,13 +330,13 @@ impl Client {
         way.times.resume(self.service.now());
         match downloaded {
             Ok(()) => {
-                tell_answered(in_flight, part.status, first_byte);
+                tell_answered(in_flight, part.verdict(), first_byte);
                 if part.pool {
                     self.service.upstreams.keep(connection, part.keep_alive_timeout);
                 }
                 way.times.pause();
                 self.record_whole(id, way.times, part.body_bytes);
-                if part.close { After::Close } else { After::Next }
+                self.after(part.close)
             }
             Err(fault) => {
                 self.note_weir(way);
@@ -372,14 +372,14 @@ impl Client {
         } else {
             drop(connection);
         }
-        tell_answered(in_flight, part.status, first_byte);
+        tell_answered(in_flight, part.verdict(), first_byte);
         let body_bytes = part.body_bytes;
         let mut pace = Pace::new(self.service.now(), self.rules().body_min_rate_per_s);
         pace.count(part.payload.as_slice().len());
         self.sending = Some(self.stream.send(part.payload, pace.due()).quiet_and_done());
         times.pause();
         self.record_whole(id, *times, body_bytes);
-        if part.close { After::Close } else { After::Next }
+        self.after(part.close)
     }
 
     pub(super) fn record_whole(&self, id: BackendId, times: Times, response_body: u64) {

@@ -1,7 +1,8 @@
 //! weir's own answers: why a request is refused, and how its connection ends.
 //!
 //! An answer has a line of text, with the cause's word in it, unless the listener has a page for its status. A
-//! page is sent from where it lies, so that clients that do not read it cost no memory of weir's.
+//! page is sent from where it lies, so that clients that do not read it cost no memory of weir's. A call of gRPC is
+//! answered in gRPC's own way, by trailers alone: its clients would make less of anything else.
 //!
 //! A connection whose request was not read to its end is closed slowly: closing a socket with unread
 //! bytes resets it, and the reset can overtake the answer. Called by `connection.rs` and `exchange.rs`.
@@ -11,8 +12,10 @@ use super::connection::Client;
 use super::exchange::After;
 use super::hold::counted;
 use super::said::About;
-use crate::exchange::{AttemptFailure, BadBody, BadRequest};
-use crate::http1::{AnswerHead, BadHead, ProxyStatus, reason_phrase, write_answer_head};
+use crate::exchange::{AttemptFailure, BadBody, BadRequest, grpc_status_of};
+use crate::http1::{
+    AnswerHead, BadHead, GrpcAnswer, ProxyStatus, reason_phrase, write_answer_head, write_grpc_answer,
+};
 use crate::metrics::{Refusal, UpstreamFailure};
 use crate::ring::{Fault, Payload};
 use crate::time::Micros;
@@ -37,6 +40,8 @@ pub(super) struct Refused {
     failure: Option<AttemptFailure>,
     /// Whose it was, if it got so far.
     pool: Option<Rc<Pool>>,
+    /// It was a call of gRPC.
+    grpc: bool,
     says: Says,
 }
 
@@ -54,12 +59,17 @@ impl Refused {
     }
 
     fn says(status: u16, refusal: Refusal, text: String) -> Self {
-        Self { status, refusal, failure: None, pool: None, says: Says::Text(text) }
+        Self { status, refusal, failure: None, pool: None, grpc: false, says: Says::Text(text) }
     }
 
     /// It was on its way to this pool.
     pub(super) fn in_pool(self, pool: &Rc<Pool>) -> Self {
         Self { pool: Some(pool.clone()), ..self }
+    }
+
+    /// It was a call of gRPC, or not.
+    pub(super) fn for_grpc(self, grpc: bool) -> Self {
+        Self { grpc, ..self }
     }
 
     /// A request that does not go up. `out`: what [`take_request`](crate::exchange::take_request) wrote.
@@ -227,12 +237,18 @@ impl Client {
         let rules = self.rules();
         let proxy_status = rules.pseudonym.as_deref().map(|by| ProxyStatus { by, error, causes });
         let mut out = self.service.spare();
+        let cause = causes.1.map_or_else(|| causes.0.to_owned(), |finer| format!("{}/{finer}", causes.0));
+        if refused.grpc {
+            let message = format!("{text} ({cause})");
+            let status = grpc_status_of(status);
+            write_grpc_answer(&GrpcAnswer { status, message: &message, proxy_status, close }, &mut out);
+            return (out, None);
+        }
         if let Some(page) = rules.pages.iter().find(|page| page.status == status) {
             let (content_type, body_len) = (page.content_type, page.body.len());
             write_answer_head(&AnswerHead { status, content_type, body_len, proxy_status, close }, &mut out);
             return (out, (!head_only).then(|| page.body.clone()));
         }
-        let cause = causes.1.map_or_else(|| causes.0.to_owned(), |finer| format!("{}/{finer}", causes.0));
         let body = format!("{status} {}: {text} ({cause})\n", reason_phrase(status));
         let (content_type, body_len) = ("text/plain", body.len());
         write_answer_head(&AnswerHead { status, content_type, body_len, proxy_status, close }, &mut out);

@@ -6,7 +6,10 @@
 use super::hold::counted;
 use super::request::Input;
 use super::service::{Scratch, Service};
-use crate::exchange::{self, BadBody, Downward, FinalHead, RequestFacts, ResponseLeft, Taken};
+use crate::config::GrpcStatus;
+use crate::exchange::{
+    self, AttemptFailure, BadBody, Downward, FinalHead, RequestFacts, ResponseLeft, Taken,
+};
 use crate::http1::Fields;
 use crate::ring::{Chunk, Payload};
 use crate::time::Micros;
@@ -40,6 +43,15 @@ pub(super) struct FirstPart {
     pub(super) tunnel: bool,
     /// Its length is known, and it is no stream of events: it may wait until it is whole.
     pub(super) holdable: bool,
+    /// How a call of gRPC has ended, where this is all of the answer.
+    grpc: Option<GrpcStatus>,
+}
+
+impl FirstPart {
+    /// What it comes to, should it be the backend's failure.
+    pub(super) fn verdict(&self) -> AttemptFailure {
+        self.grpc.map_or(AttemptFailure::Status(self.status), AttemptFailure::Grpc)
+    }
 }
 
 /// One head taken out of the backend's bytes.
@@ -84,7 +96,7 @@ pub(super) fn take_response(
         Ok(None) => return Ok(None),
         Err(_) => return Err(BadResponse),
     };
-    let FinalHead { len, status, mut body, close, pool, keep_alive_timeout, tunnel } = head;
+    let FinalHead { len, status, mut body, close, pool, keep_alive_timeout, tunnel, grpc } = head;
     let came = bytes.len() - len;
     let holdable = match body {
         // Asked only where it matters: of one that is not whole yet.
@@ -102,6 +114,7 @@ pub(super) fn take_response(
         keep_alive_timeout,
         tunnel,
         holdable,
+        grpc,
     })))
 }
 

@@ -59,6 +59,9 @@ enum Ended {
 struct Progress {
     /// How long the backend may take to answer, or to read a piece of the body.
     response: Micros,
+    /// How long the client may be silent; `None`: its body must keep a pace. A call of gRPC is a conversation, which
+    /// may pause.
+    silence: Option<Micros>,
     /// When the body had gone up, or the backend took no more of it.
     sent: Cell<Option<Instant>>,
     /// The whole body has gone up: only then may the connection serve another request.
@@ -95,6 +98,7 @@ impl Client {
         let rules = begun.connection.picked().pool().rules();
         let progress = Progress {
             response: rules.timeouts.response,
+            silence: way.outgoing.facts.grpc.then_some(rules.timeouts.tunnel_idle),
             sent: Cell::new(None),
             whole: Cell::new(false),
             answering: Cell::new(false),
@@ -139,7 +143,7 @@ impl Client {
             }
             Ended::NoAnswer(failure) => return self.failed(way, begun.failed(failure)).await,
             Ended::Answered(part) => {
-                tell_answered(begun.in_flight, part.status, progress.first_byte.get());
+                tell_answered(begun.in_flight, part.verdict(), progress.first_byte.get());
                 if part.pool && progress.whole.get() {
                     self.service.upstreams.keep(begun.connection, part.keep_alive_timeout);
                 }
@@ -149,7 +153,12 @@ impl Client {
             Ended::Refused(refused) => {
                 drop(begun);
                 self.note_weir(way);
-                self.refuse(refused, Ending::Close, way.outgoing.facts.method == Method::Head).await
+                self.refuse(
+                    refused.for_grpc(way.outgoing.facts.grpc),
+                    Ending::Close,
+                    way.outgoing.facts.method == Method::Head,
+                )
+                .await
             }
             Ended::Cut(fault) => {
                 self.note_weir(way);
@@ -173,9 +182,11 @@ impl Attempted<'_> {
         let sent = || Sent {
             reused: self.connection.is_reused(),
             replayable: progress.replayable.get(),
-            idempotent: self.facts.method.is_idempotent(),
+            facts: self.facts,
         };
-        let max = course.may_replay(picked, sent());
+        // A stream that is refused has not been looked at, and may be sent again whatever its method.
+        let repeatable = Sent { idempotent: sent().idempotent || self.connection.is_shared(), ..sent() };
+        let max = course.may_replay(picked, repeatable);
         let Outgoing { bytes, body, body_bytes, .. } = outgoing;
         let there = (*body_bytes, &*body);
         let replay = Replay::new(self.service, bytes, there, kept, max, &progress.replayable);
@@ -190,10 +201,10 @@ impl Attempted<'_> {
             Ok(Err(AnswerFault::Backend(failure))) => return Ended::NoAnswer(failure),
             Err(ended) => return ended,
         };
-        if may_try_again(picked, part.status) {
+        if may_try_again(picked, part.verdict()) {
             course.gone.set(down.is_gone());
         }
-        if let Some(other) = course.after_status(self.service, part.status, picked, sent()) {
+        if let Some(other) = course.after_answer(self.service, part.verdict(), picked, sent()) {
             return Ended::Again(other);
         }
         progress.answering.set(true);
@@ -237,7 +248,7 @@ impl Attempted<'_> {
         progress
             .first_byte
             .set(progress.sent.get().map_or(Micros::ZERO, |sent| down.service.now().since(sent)));
-        let tried_again = may_try_again(self.connection.picked(), part.status);
+        let tried_again = may_try_again(self.connection.picked(), part.verdict());
         let max = course.may_hold(self.service, self.connection.picked(), sent());
         if !tried_again && let Some(room) = room_for(self.service, &part, max) {
             let between_bytes = rules.timeouts.between_bytes;
@@ -361,7 +372,8 @@ async fn upload(
     let service = down.service;
     let mut pace = Pace::new(service.now(), down.min_rate_per_s);
     while !body.is_done() {
-        let chunk = match next_chunk(input, down.stream, pace.due()).await {
+        let due = progress.silence.map_or(pace.due(), |silence| service.now().deadline(silence));
+        let chunk = match next_chunk(input, down.stream, due).await {
             Ok(Some(chunk)) => chunk,
             Ok(None) | Err(Fault::Os(_)) => return Err(UploadFault::ClientGone),
             Err(Fault::TimedOut) => return Err(UploadFault::Client(Refused::body_timeout())),

@@ -1,7 +1,7 @@
 //! What a pool does about failures: retries, ejection, slow start, panic mode, the pool it falls back to.
 
 use super::*;
-use weir::config::{OnShardLoss, RetryOn};
+use weir::config::{GrpcStatus, OnShardLoss, RetryOn};
 
 fn pool(rest: &str) -> String {
     format!("[pool.rest]\n{rest}{REST}")
@@ -13,6 +13,7 @@ const NONE: RetryOn = RetryOn {
     truncated: false,
     response_timeout: false,
     statuses: Vec::new(),
+    grpc: Vec::new(),
 };
 
 #[test]
@@ -60,6 +61,10 @@ fn what_is_tried_again_is_a_list_in_any_order() {
         ),
         ("[\"no_response\"]", RetryOn { no_response: true, ..NONE }),
         ("[\"400\", \"599\"]", RetryOn { statuses: vec![400, 599], ..NONE }),
+        (
+            "[\"grpc-unavailable\", \"503\", \"grpc-aborted\", \"grpc-unavailable\"]",
+            RetryOn { statuses: vec![503], grpc: vec![GrpcStatus::Aborted, GrpcStatus::Unavailable], ..NONE },
+        ),
         ("[]", NONE),
     ] {
         assert_eq!(checked(&pool(&format!("retry.on = {on}"))).config.pools[0].retry.on, expected, "{on}");
@@ -85,6 +90,21 @@ fn values_about_failures_that_cannot_be_are_faults() {
         ("retry.on = [\"600\"]", "retry.on[0]", "no status of a failure", "from 400 to 599"),
         ("retry.on = [\"5xx\"]", "retry.on[0]", "no status", "each status for itself"),
         ("retry.on = [\"500-503\"]", "retry.on[0]", "no status", "each status for itself"),
+        (
+            "retry.on = [\"grpc-unavailble\"]",
+            "retry.on[0]",
+            "no status of gRPC",
+            "did you mean \"grpc-unavailable\"?",
+        ),
+        (
+            "retry.on = [\"grpc-503\"]",
+            "retry.on[0]",
+            "no status of gRPC",
+            "stands one of cancelled, unknown, ",
+        ),
+        ("retry.on = [\"grpc-ok\"]", "retry.on[0]", "no status of a failure", "\"grpc-unavailable\""),
+        ("retry.on = [\"UNAVAILABLE\"]", "retry.on[0]", "not known", "did you mean \"grpc-unavailable\"?"),
+        ("retry.on = [\"grpc_data_loss\"]", "retry.on[0]", "not known", "did you mean \"grpc-data-loss\"?"),
         ("retry.hold = 1", "retry.hold", "no unit", "\"1KiB\""),
         ("retry.hold = \"17MiB\"", "retry.hold", "more than 16MiB", "\"16MiB\""),
         ("retry.budget = 20", "retry.budget", "not a share", "0 to 1"),

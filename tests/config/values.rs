@@ -183,8 +183,19 @@ fn faults_of_checks_are_found() {
         pool_with(&format!("[[pool.app.backend]]\naddress = \"unix:/x\"\n[pool.app.health]\n{rest}"))
     };
     for (text, key, wrong, remedy) in [
-        ("type = \"udp\"", "type", "not known", "\"tcp\" or \"http\""),
+        ("type = \"udp\"", "type", "not known", "\"http\" or \"grpc\""),
         ("type = \"tcp\"\npath = \"/\"", "path", "only connects", "type = \"http\""),
+        ("type = \"tcp\"\nservice = \"a\"", "service", "part of gRPC's", "type = \"grpc\""),
+        ("service = \"a\"", "service", "part of gRPC's", "type = \"grpc\""),
+        ("type = \"grpc\"\npath = \"/\"", "path", "no use of this", "type = \"http\""),
+        ("type = \"grpc\"\nexpect = \"200\"", "expect", "no use of this", "type = \"http\""),
+        ("type = \"grpc\"\nservice = \"a b\"", "service", "no service's name", "\"shop.v1.Cart\""),
+        (
+            "type = \"grpc\"\nheaders = { grpc-timeout = \"1S\" }",
+            "headers.grpc-timeout",
+            "writes its own",
+            "remove it",
+        ),
         ("path = \"healthz\"", "path", "does not begin", "write \"/healthz\""),
         ("path = \"/a b\"", "path", "characters", "percent-encode"),
         ("path = \"/a\\r\\nX: y\"", "path", "characters", "percent-encode"),
@@ -216,8 +227,9 @@ fn faults_of_checks_are_found() {
         ("port = 65536", "port", "more than 65535", "use 0 to 65535"),
         ("port = 80", "port", "Unix socket", "remove"),
     ] {
+        // What is wrong stands in the last line.
+        let line = 4 + text.lines().count();
         let text = health(text);
-        let line = 5 + usize::from(text.contains("type = \"tcp\"") || text.contains("method = \"HEAD\""));
         one(&faults(&text), (&text, line, &format!("pool.app.health.{key}"), wrong, remedy));
     }
 }

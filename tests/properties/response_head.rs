@@ -46,7 +46,7 @@ fn clients(method: Method) -> impl Iterator<Item = (RequestFacts, bool)> {
             [false, true].into_iter().map(move |upgrade| {
                 let upgrade = upgrade && version == Version::Http11;
                 let body = RequestBody::None;
-                (RequestFacts { method, version, body, keep_alive: true, upgrade }, closing)
+                (RequestFacts { method, version, body, keep_alive: true, upgrade, grpc: false }, closing)
             })
         },
     )

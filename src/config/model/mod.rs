@@ -6,11 +6,13 @@
 //! reference to a pool is its index in [`Config::pools`], so nothing can dangle.
 
 mod error_pages;
+mod grpc;
 mod pool;
 mod records;
 mod tls;
 
 pub use error_pages::{Answers, ErrorPage, ErrorPages, PageBody};
+pub use grpc::GrpcStatus;
 pub use pool::*;
 pub use records::*;
 pub use tls::*;
@@ -226,6 +228,10 @@ pub struct Listener {
     pub max_headers: usize,
     /// Bytes of a request body; 0: no limit.
     pub max_body: u64,
+    /// How long a connection may go on, up to a tenth less for each; zero: no limit.
+    pub max_age: Micros,
+    /// Requests on a connection, up to a tenth less for each; 0: no limit.
+    pub max_requests: u32,
     /// What is done to the fields that say where a request came from: `X-Forwarded-*`, `Forwarded`,
     /// `X-Real-IP`.
     pub forwarded: Forwarded,

@@ -1,5 +1,6 @@
 //! What a pool is: its backends, and what is done about them. Defaults as everywhere in the model.
 
+use super::GrpcStatus;
 use super::tls::{PoolTls, Protocol};
 use crate::time::Micros;
 use std::net::SocketAddr;
@@ -79,6 +80,8 @@ pub struct RetryOn {
     pub response_timeout: bool,
     /// Statuses, in ascending order.
     pub statuses: Vec<u16>,
+    /// Statuses of gRPC, in ascending order.
+    pub grpc: Vec<GrpcStatus>,
 }
 
 impl Default for RetryOn {
@@ -89,6 +92,7 @@ impl Default for RetryOn {
             truncated: true,
             response_timeout: false,
             statuses: Vec::new(),
+            grpc: Vec::new(),
         }
     }
 }
@@ -188,6 +192,10 @@ pub struct Upstream {
     pub idle_timeout: Micros,
     /// Connections to one backend, over all shards; 0: no limit.
     pub max_connections: usize,
+    /// How long a connection may go on, up to a tenth less for each; zero: no limit.
+    pub max_age: Micros,
+    /// Requests on a connection, up to a tenth less for each; 0: no limit.
+    pub max_requests: u32,
 }
 
 impl Default for Upstream {
@@ -197,6 +205,8 @@ impl Default for Upstream {
             idle_per_backend: 256,
             idle_timeout: Micros::from_s(4),
             max_connections: 0,
+            max_age: Micros::ZERO,
+            max_requests: 0,
         }
     }
 }
@@ -273,6 +283,8 @@ pub enum Check {
     Tcp,
     /// It answers a request as expected.
     Http(HttpCheck),
+    /// It says by gRPC's health protocol that it serves.
+    Grpc(GrpcCheck),
 }
 
 /// The request of an HTTP check and what its answer must be.
@@ -290,4 +302,15 @@ pub struct HttpCheck {
     pub expect: Vec<(u16, u16)>,
     /// What the body must contain; `None`: anything.
     pub body_contains: Option<String>,
+}
+
+/// What a gRPC check asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrpcCheck {
+    /// The name of the service that is asked about; empty: the server as a whole.
+    pub service: String,
+    /// The request's authority; `None`: the backend's address.
+    pub host: Option<String>,
+    /// Further fields, in the file's order.
+    pub headers: Vec<(String, String)>,
 }

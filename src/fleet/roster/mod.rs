@@ -47,6 +47,13 @@ pub(crate) struct Pool {
     plan: Arc<PoolPlan>,
 }
 
+impl Pool {
+    /// How connections to its backends are sealed; `None`: they are not.
+    pub(crate) fn tls(&self) -> Option<&Arc<ClientConfig>> {
+        self.plan.tls.as_ref()
+    }
+}
+
 /// All there is.
 pub(crate) struct Roster {
     config: Arc<Config>,
