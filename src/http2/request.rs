@@ -37,6 +37,12 @@ pub enum Malformed {
     /// RFC 9113 §8.3.1.
     #[error(":authority and host differ")]
     HostsDiffer,
+    /// RFC 9113 §8.2.1.
+    #[error("a field's value begins or ends with a space or a tab")]
+    Padded,
+    /// RFC 9113 §8.3.1.
+    #[error(":scheme is empty")]
+    BadScheme,
     /// Neither a path nor, for OPTIONS, an asterisk.
     #[error(":path does not begin with a slash")]
     BadPath,
@@ -53,6 +59,9 @@ pub enum Malformed {
 pub fn write_request_head(request: &RequestFields<'_>, out: &mut Vec<u8>) -> Result<Encoding, Malformed> {
     let RequestFields { method, uri, fields, .. } = request;
     let tunnel = *method == Method::CONNECT && request.protocol == Some("websocket");
+    if uri.scheme_str() == Some("") {
+        return Err(Malformed::BadScheme);
+    }
     let authority = uri.authority().map(|authority| authority.as_str());
     out.extend_from_slice(if tunnel { b"GET" } else { method.as_str().as_bytes() });
     out.push(b' ');
@@ -112,6 +121,9 @@ fn write_fields(
     let mut length = None;
     let mut cookies = 0;
     for (name, value) in fields {
+        if is_padded(value.as_bytes()) {
+            return Err(Malformed::Padded);
+        }
         if *name == header::CONTENT_LENGTH {
             let number = digits(value.as_bytes()).ok_or(Malformed::BadLength)?;
             if length.replace(number).is_some() {
@@ -137,6 +149,10 @@ fn write_fields(
         write_cookies(fields, out);
     }
     Ok(length)
+}
+
+fn is_padded(value: &[u8]) -> bool {
+    matches!(value, [b' ' | b'\t', ..] | [.., b' ' | b'\t'])
 }
 
 /// One line of what HTTP/2 may take apart, so that it compresses better (RFC 9113 §8.2.3).

@@ -75,6 +75,8 @@ fn a_malformed_request_is_no_request() {
         ("a coding", "/", vec![("transfer-encoding", "chunked")], false, Malformed::ConnectionField),
         ("an upgrade", "/", vec![("upgrade", "h2c")], true, Malformed::ConnectionField),
         ("te", "/", vec![("te", "gzip")], true, Malformed::ConnectionField),
+        ("a space before a value", "/", vec![("x-a", " b")], true, Malformed::Padded),
+        ("a tab behind a value", "/", vec![("cookie", "b\t")], true, Malformed::Padded),
         ("length but no body", "/", vec![("content-length", "1")], true, Malformed::BadLength),
         ("a signed length", "/", vec![("content-length", "+1")], false, Malformed::BadLength),
         ("lengths", "/", vec![("content-length", "1"), ("content-length", "1")], false, Malformed::BadLength),

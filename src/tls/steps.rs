@@ -164,9 +164,15 @@ impl<'a> Steps<'a> {
         let outcome = self.process(side);
         drop(turn);
         if outcome.is_err() {
-            // The alert that says why: rustls gives it before it looks at what it has been shown, which must not be
-            // less than before. What was sent earlier has left long ago, or nobody reads.
-            let _ = side.process(&mut self.incoming[..self.shown], &mut self.out);
+            // The alert that says why, and what was to be sent before it: rustls gives them one by one, before it looks
+            // at what it has been shown, which must not be less than before. What was sent earlier has left long ago,
+            // or nobody reads.
+            while let (discard, Ok(Next::Again)) =
+                side.process(&mut self.incoming[..self.shown], &mut self.out)
+            {
+                self.incoming.drain(..discard);
+                self.shown -= discard;
+            }
             self.stream.send_at_once(&self.out);
         }
         outcome

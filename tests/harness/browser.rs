@@ -35,6 +35,11 @@ pub struct Browser {
 impl Browser {
     /// Starts Chromium with an empty page of 1280 × 900; `None` if there is none on this machine.
     pub fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// As `start`, with further arguments.
+    pub fn start_with(arguments: &[&str]) -> Option<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let chromium = require("chromium")?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -52,6 +57,7 @@ impl Browser {
             .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
             .args(["--disable-extensions", "--remote-debugging-port=0", "--log-level=3"])
             .arg(format!("--user-data-dir={}", profile.display()))
+            .args(arguments)
             .arg("about:blank")
             .env("HOME", &profile)
             .process_group(0);

@@ -10,6 +10,7 @@
 //! | `weir.rs` | the process: configuration with ports filled in, readiness, admin, metrics, signals |
 //! | `backend.rs` | a server: answers by handler or by script, counts and records, stops and comes back |
 //! | `answers.rs` | ready-made handlers |
+//! | `authority.rs` | issues certificates |
 //! | `browser.rs` | a headless Chromium: opens, clicks, types, looks |
 //! | `client.rs` | a client of raw bytes that parses one response at a time |
 //! | `dns.rs` | a DNS server that can be told other records, to fail, and to die |
@@ -29,6 +30,7 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
 pub mod answers;
+mod authority;
 mod backend;
 mod browser;
 mod client;
@@ -45,6 +47,7 @@ mod wait;
 mod weir;
 mod wire;
 
+pub use authority::{Authority, Issued, Key};
 pub use backend::{Backend, Handler, Received, Then};
 pub use browser::Browser;
 pub use client::Client;

@@ -1,0 +1,169 @@
+//! A certificate authority of the test's own, with a folder for what it issues.
+//!
+//! What it issues is as public authorities issue it, so that strict judges find nothing: version 3, key usages,
+//! less than a year. The folder goes when the authority is dropped.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256,
+    RevocationReason, RevokedCertParams, SerialNumber, SigningKey,
+};
+use sha2::{Digest, Sha256};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+/// What kind of key a certificate is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// ECDSA on P-256.
+    Ecdsa,
+    /// RSA of 2,048 bits.
+    Rsa,
+}
+
+/// A certificate and its key, in files.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// The certificate and that of its authority, PEM.
+    pub cert: PathBuf,
+    /// PKCS #8, PEM.
+    pub key: PathBuf,
+    /// SHA-256 of its public key, base64, as Chromium names it.
+    pub pin: String,
+    serial: SerialNumber,
+}
+
+impl Issued {
+    /// As an entry of `certificates`.
+    pub fn entry(&self) -> String {
+        format!("{{ cert = \"{}\", key = \"{}\" }}", self.cert.display(), self.key.display())
+    }
+}
+
+/// Issues certificates.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+    dir: PathBuf,
+}
+
+impl Authority {
+    /// A new one that nobody trusts.
+    pub fn new() -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("weir-authority-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let mut params = params(&[], &format!("weir's test authority {number}"));
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        std::fs::write(dir.join("ca.pem"), &pem).unwrap();
+        private(&dir.join("ca.key"), &key.serialize_pem());
+        Self { issuer: Issuer::new(params, key), pem, dir }
+    }
+
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Its own certificate, PEM.
+    pub fn cert(&self) -> PathBuf {
+        self.dir.join("ca.pem")
+    }
+
+    /// Its own key, PEM.
+    pub fn key(&self) -> PathBuf {
+        self.dir.join("ca.key")
+    }
+
+    /// A server's certificate for names and addresses, in `FILE.pem` and `FILE.key`.
+    pub fn server(&self, file: &str, names: &[&str], kind: Key) -> Issued {
+        self.issue(file, params(names, names[0]), kind, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// A client's certificate with a common name, in `FILE.pem` and `FILE.key`.
+    pub fn client(&self, file: &str, name: &str) -> Issued {
+        self.issue(file, params(&[], name), Key::Ecdsa, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    fn issue(
+        &self,
+        file: &str,
+        mut params: CertificateParams,
+        kind: Key,
+        usage: ExtendedKeyUsagePurpose,
+    ) -> Issued {
+        static SERIAL: AtomicU64 = AtomicU64::new(0x5eed_0000_0000_0001);
+        let key = KeyPair::generate_for(match kind {
+            Key::Ecdsa => &PKCS_ECDSA_P256_SHA256,
+            Key::Rsa => &PKCS_RSA_SHA256,
+        })
+        .unwrap();
+        let serial = SerialNumber::from(SERIAL.fetch_add(1, Ordering::Relaxed));
+        params.serial_number = Some(serial.clone());
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![usage];
+        params.use_authority_key_identifier_extension = true;
+        let leaf = params.signed_by(&key, &self.issuer).unwrap().pem();
+        let [cert, path] = ["pem", "key"].map(|ending| self.dir.join(format!("{file}.{ending}")));
+        std::fs::write(&cert, leaf + &self.pem).unwrap();
+        private(&path, &key.serialize_pem());
+        let pin = data_encoding::BASE64
+            .encode(&Sha256::digest(rcgen::PublicKeyData::subject_public_key_info(&key)));
+        Issued { cert, key: path, pin, serial }
+    }
+
+    /// A list of these as revoked, in `FILE.crl`, PEM.
+    pub fn crl(&self, file: &str, revoked: &[&Issued]) -> PathBuf {
+        let now = SystemTime::now();
+        let list = CertificateRevocationListParams {
+            this_update: (now - DAY).into(),
+            next_update: (now + 30 * DAY).into(),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked
+                .iter()
+                .map(|issued| RevokedCertParams {
+                    serial_number: issued.serial.clone(),
+                    revocation_time: (now - DAY).into(),
+                    reason_code: Some(RevocationReason::KeyCompromise),
+                    invalidity_date: None,
+                })
+                .collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let path = self.dir.join(format!("{file}.crl"));
+        std::fs::write(&path, list.signed_by(&self.issuer).unwrap().pem().unwrap()).unwrap();
+        path
+    }
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// A file that only its owner reads.
+fn private(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A certificate from yesterday on for 90 days.
+fn params(names: &[&str], common_name: &str) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    let now = SystemTime::now();
+    (params.not_before, params.not_after) = ((now - DAY).into(), (now + 89 * DAY).into());
+    params
+}
