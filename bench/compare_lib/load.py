@@ -1,16 +1,31 @@
-"""Driving a proxy: one wrk run, many idle connections, and the check that its answers are right.
+"""The programs that load a proxy: wrk, h2load, and several `openssl s_time`; one run of one of them.
 
-Returns plain numbers. Not here: which proxy and how often (`measure`).
+Returns plain numbers. What TLS they speak is settled here and so the same for all proxies: version 1.3, one cipher
+suite, one group. Not here: which proxy and how often (`measure`).
 """
-import http.client
 import json
 import os
+import re
 import resource
-import socket
 import subprocess
+import tempfile
+import time
 
-from . import processes, proxies
+from . import binaries, processes, proxies, scenarios
 
+CIPHER, GROUP = "TLS_AES_128_GCM_SHA256", "X25519"
+# Read by OpenSSL in all three programs: none of them has an option for all of it.
+OPENSSL_CONFIG = f"""
+openssl_conf = all
+[all]
+ssl_conf = contexts
+[contexts]
+system_default = each
+[each]
+MinProtocol = TLSv1.3
+Ciphersuites = {CIPHER}
+Groups = {GROUP}
+"""
 # wrk calls `done` once, after the run: exact microseconds instead of its rounded text. It sets no other hook, so
 # the load itself does not go through Lua.
 DONE_LUA = """
@@ -24,126 +39,193 @@ end
 """
 
 
-class Wrk:
-    """wrk on the load core, one thread."""
+class Load:
+    """A program on the load's core; subclasses say how it is called and what its words mean."""
 
-    def __init__(self, path, folder, core):
-        self.path = path
+    program = name = remedy = ""
+
+    def __init__(self, folder, core):
+        self.path = binaries.required(self.program, self.remedy)
+        self.version = binaries.version(self.path)
         self.core = core
-        self.script = proxies.written(folder, "done.lua", DONE_LUA)
+        self.environment = {**os.environ, "OPENSSL_CONF": proxies.written(folder, "openssl.cnf", OPENSSL_CONFIG)}
+
+    def at_once(self, scenario):
+        """How many of them run at once."""
+        return 1
+
+    def arguments(self, port, scenario, seconds):
+        """What follows the program's path."""
+        raise NotImplementedError
+
+    def figures(self, outputs, scenario, lasted_us):
+        """What the processes have written, as `requests`, `duration_us`, `errors`, and more where they tell it."""
+        raise NotImplementedError
 
     def run(self, port, scenario, seconds, halfway=None):
-        """One run; calls `halfway()` in its middle. Returns wrk's own figures and the CPU time it took."""
-        argv = [self.path, "-t1", f"-c{scenario.connections}", f"-d{seconds}s", "--timeout", "5s"]
-        argv += ["-s", self.script]
+        """One run; calls `halfway()` in its middle. Returns the program's own figures and the CPU time it took."""
+        argv = [self.path, *self.arguments(port, scenario, seconds)]
+        before, began = children_cpu_ns(), time.monotonic()
+        children = []
+        try:
+            for _ in range(self.at_once(scenario)):
+                children.append(self.started(argv))
+            if halfway:
+                time.sleep(seconds / 2)
+                halfway()
+            for child, _ in children:
+                child.wait(timeout=max(1, began + seconds + 30 - time.monotonic()))
+            lasted_us = (time.monotonic() - began) * 1e6
+            outputs = [ended(output) for _, output in children]
+            return {**self.figures(outputs, scenario, lasted_us), "load_cpu_ns": children_cpu_ns() - before}
+        except subprocess.TimeoutExpired as error:
+            raise processes.Failed(f"{self.name} did not end") from error
+        finally:
+            for child, output in children:
+                if child.poll() is None:
+                    child.kill()
+                    child.wait()
+                output.close()
+
+    def started(self, argv):
+        """A process, and the file that it writes to: nobody has to read along."""
+        output = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+        child = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=self.environment,
+            preexec_fn=processes.on_core(self.core),
+        )
+        return child, output
+
+    def failed(self, output):
+        """What to raise when its words are not those of a run."""
+        return processes.Failed(f"{self.name} gave no result: {output.strip()[-300:]}")
+
+
+class Wrk(Load):
+    """wrk, one thread."""
+
+    program = name = "wrk"
+    remedy = "apt-get install wrk"
+
+    def __init__(self, folder, core):
+        super().__init__(folder, core)
+        self.script = proxies.written(folder, "done.lua", DONE_LUA)
+
+    def arguments(self, port, scenario, seconds):
+        argv = ["-t1", f"-c{scenario.connections}", f"-d{seconds}s", "--timeout", "5s", "-s", self.script]
         if scenario.close:
             argv += ["-H", "Connection: close"]
-        argv.append(f"http://127.0.0.1:{port}/{scenario.path}")
-        before = children_cpu_ns()
-        child = subprocess.Popen(
-            argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=processes.on_core(self.core)
-        )
-        try:
-            if halfway:
-                try:
-                    child.wait(seconds / 2)
-                except subprocess.TimeoutExpired:
-                    halfway()
-            output, _ = child.communicate(timeout=seconds + 30)
-        finally:
-            if child.poll() is None:
-                child.kill()
-                child.wait()
-        for line in output.splitlines():
+        return [*argv, url(port, scenario)]
+
+    def figures(self, outputs, scenario, lasted_us):
+        for line in outputs[0].splitlines():
             if line.startswith("RESULT "):
-                return {**json.loads(line[len("RESULT ") :]), "wrk_cpu_ns": children_cpu_ns() - before}
-        raise processes.Failed(f"wrk gave no result: {output.strip()[-300:]}")
+                told = json.loads(line[len("RESULT ") :])
+                return {**told, "errors": sum(told[kind] for kind in ("connect", "read", "write", "status", "timeout"))}
+        raise self.failed(outputs[0])
+
+
+class H2load(Load):
+    """h2load, one thread: HTTP/2."""
+
+    program = name = "h2load"
+    remedy = "apt-get install nghttp2-client"
+
+    def arguments(self, port, scenario, seconds):
+        argv = ["-t1", f"-c{scenario.connections}", f"-D{seconds}", f"--tls13-ciphers={CIPHER}", f"--groups={GROUP}"]
+        return [*argv, f"-m{scenario.streams}", url(port, scenario)]
+
+    def once(self, port, scenario):
+        """One request on one connection; raises `Failed` unless it is answered rightly, over what was asked for."""
+        argv = [self.path, "-t1", "-c1", "-n1", url(port, scenario)]
+        try:
+            asked = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False, env=self.environment)
+        except subprocess.TimeoutExpired as error:
+            raise processes.Failed("a request of HTTP/2 is not answered") from error
+        told = self.figures([asked.stdout], scenario, 0)
+        if told["errors"] or told["requests"] != 1 or told["body_bytes"] != scenarios.SIZES[scenario.path]:
+            raise processes.Failed(f"HTTP/2 is answered wrongly: {asked.stdout.strip()[-600:]}")
+
+    def figures(self, outputs, scenario, lasted_us):
+        text = outputs[0]
+        ended_in = re.search(r"finished in ([\d.]+)(us|ms|s|min)", text)
+        requests = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", text)
+        body = re.search(r"headers \(.*\), \S+ \((\d+)\) data", text)
+        if not (ended_in and requests and body):
+            raise self.failed(text)
+        if scenario.tls and "Application protocol: h2" not in text:
+            raise processes.Failed(f"h2load did not get its protocol: {text.strip()[:300]}")
+        unit = {"us": 1, "ms": 1e3, "s": 1e6, "min": 6e7}[ended_in.group(2)]
+        answered, failed, _, _ = map(int, requests.groups())
+        return {
+            "requests": answered,
+            "duration_us": float(ended_in.group(1)) * unit,
+            "body_bytes": int(body.group(1)),
+            "errors": failed,
+        }
+
+
+class STime(Load):
+    """As many `openssl s_time` as there are connections at a time, each makes one after the other.
+
+    The two other programs resume sessions whenever they connect again; they neither tell nor can be told not to.
+    """
+
+    program = "openssl"
+    name = "openssl s_time"
+    remedy = "apt-get install openssl"
+
+    def __init__(self, folder, core):
+        super().__init__(folder, core)
+        self.version = binaries.output(self.path, "version").split()[1]
+
+    def at_once(self, scenario):
+        return scenario.connections
+
+    def arguments(self, port, scenario, seconds):
+        # It writes "GET " + this + " HTTP/1.0": the rest of that line becomes a field of a request of HTTP/1.1.
+        target = f"/{scenario.path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\nX-Rest:"
+        # It ends at the turn of the second after the last one.
+        how = "-reuse" if scenario.resumes else "-new"
+        return ["s_time", how, "-connect", f"127.0.0.1:{port}", "-www", target, "-time", str(max(1, seconds - 1))]
+
+    def figures(self, outputs, scenario, lasted_us):
+        answered, errors = 0, 0
+        for output in outputs:
+            told = re.search(r"(\d+) connections in \d+ real seconds, (\d+) bytes read per connection", output)
+            if not told:
+                raise self.failed(output)
+            if int(told.group(2)) < scenarios.SIZES[scenario.path]:
+                raise processes.Failed(f"answers of {told.group(2)} bytes: {output.strip()[-300:]}")
+            answered += int(told.group(1))
+            marks = "".join(re.findall(r"^[*r]+$", output, re.MULTILINE))  # one for each handshake: full, resumed
+            errors += marks.count("*" if scenario.resumes else "r")
+        return {"requests": answered, "duration_us": lasted_us, "errors": errors}
+
+
+KINDS = {"wrk": Wrk, "h2load": H2load, "s_time": STime}
+
+
+def for_scenarios(wanted, folder, core):
+    """The programs that these scenarios need, by their names in `Scenario.load`."""
+    return {name: kind(folder, core) for name, kind in KINDS.items() if name in {each.load for each in wanted}}
+
+
+def url(port, scenario):
+    return f"{'https' if scenario.tls else 'http'}://127.0.0.1:{port}/{scenario.path}"
+
+
+def ended(output):
+    """All that an ended process has written."""
+    output.seek(0)
+    return output.read()
 
 
 def children_cpu_ns():
     """CPU time of the children that this script has waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return int((used.ru_utime + used.ru_stime) * 1e9)
-
-
-def check_answers(proxy, path, ports):
-    """Four requests must each give 200 and the right body; both backends must be used, and X-Forwarded-For come."""
-    connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=5)
-    try:
-        for _ in range(4):
-            answer(connection, f"/{path}", proxies.BODIES[path])
-        seen = set()
-        for _ in range(4):
-            port, _, client = answer(connection, "/who").decode().partition(" ")
-            seen.add(int(port))
-            if proxy.names_client and not client:
-                raise processes.Failed(f"{proxy.name} sent no X-Forwarded-For")
-        if seen != set(ports):
-            raise processes.Failed(f"{proxy.name} used backends {sorted(seen)} of {sorted(ports)}")
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise processes.Failed(f"{proxy.name} does not answer /{path}: {error!r}") from error
-    finally:
-        connection.close()
-
-
-def answer(connection, target, body=None):
-    """One exchange on a kept-alive connection; the body, after it was compared with what it must be."""
-    connection.request("GET", target)
-    response = connection.getresponse()
-    got = response.read()
-    if response.status != 200 or (body is not None and got != body):
-        raise processes.Failed(f"{target}: status {response.status}, {len(got)} bytes")
-    return got
-
-
-class IdleConnections:
-    """Keep-alive connections, each after one answered request; a context manager that closes them."""
-
-    REQUEST = b"GET /128 HTTP/1.1\r\nHost: bench\r\n\r\n"
-
-    def __init__(self, port, count):
-        self.port = port
-        self.count = count
-        self.sockets = []
-
-    def __enter__(self):
-        try:
-            for _ in range(self.count):
-                self.sockets.append(self.open())
-        except (OSError, processes.Failed) as error:
-            opened = len(self.sockets)
-            self.__exit__()
-            raise processes.Failed(f"idle connection {opened + 1} of {self.count}: {error}") from error
-        return self
-
-    def open(self):
-        opened = socket.create_connection(("127.0.0.1", self.port), timeout=5)
-        opened.sendall(self.REQUEST)
-        got = b""
-        while not got.endswith(proxies.BODIES["128"]):
-            more = opened.recv(4096)
-            if not more:
-                opened.close()
-                raise processes.Failed(f"closed after {got[:60]!r}")
-            got += more
-        if not got.startswith(b"HTTP/1.1 200"):
-            raise processes.Failed(f"answered {got[:60]!r}")
-        return opened
-
-    def closed_by_peer(self):
-        """How many the proxy has closed: an idle connection that is not there costs nothing, and is an error."""
-        gone = 0
-        for opened in self.sockets:
-            try:
-                opened.setblocking(False)
-                gone += opened.recv(1, socket.MSG_PEEK) == b""
-            except BlockingIOError:
-                pass
-            except OSError:
-                gone += 1
-        return gone
-
-    def __exit__(self, *_):
-        for opened in self.sockets:
-            opened.close()
-        self.sockets = []

@@ -6,7 +6,7 @@ disturbs the machine for a while hits all alike. Not here: the arithmetic over s
 import sys
 import time
 
-from . import load, processes, proxies, scenarios
+from . import answers, processes, proxies, scenarios
 
 SETTLE_S = 0.05  # connections of the run before are closed in that time
 
@@ -14,12 +14,12 @@ SETTLE_S = 0.05  # connections of the run before are closed in that time
 class Bench:
     """Holds what all scenarios share, and collects samples: scenario → proxy → list of figures."""
 
-    def __init__(self, args, wrk, backends, folder, chosen):
+    def __init__(self, args, loads, backends, folder, chosen):
         self.args = args
         self.backends = backends
         self.folder = folder
         self.chosen = chosen
-        self.wrk = load.Wrk(wrk, folder, args.load_core)
+        self.loads = loads
         self.samples = {}
         self.notes = []
 
@@ -47,18 +47,18 @@ class Bench:
     def prepared(self, scenario, proxy):
         """Running, answering rightly, and warm."""
         try:
-            if scenario.idle or not proxy.alive():
-                proxy.start(self.folder, self.args.core, self.backends)
-            load.check_answers(proxy, scenario.path, self.backends.ports)
+            if scenario.idle or not proxy.alive() or proxy.listener != scenario.listener:
+                proxy.start(self.folder, self.args.core, self.backends, scenario.listener)
+            answers.check(proxy, scenario, self.backends.ports, self.loads[scenario.load])
             if not scenario.idle:
-                self.wrk.run(proxy.port, scenario, 1)
+                self.loads[scenario.load].run(proxy.port, scenario, 1)
             return True
         except processes.Failed as error:
             self.note(scenario, proxy, str(error))
             return False
 
     def loaded(self, scenario, proxy):
-        """One wrk run: CPU time per request, latency, memory in the middle of it, and what else used the cores."""
+        """One run: CPU time per request, latency, memory in the middle of it, and what else used the cores."""
         memory = []
         cores = (self.args.core, self.args.load_core)
         proxy.before_run()
@@ -66,7 +66,7 @@ class Bench:
         began = time.monotonic_ns()
         cpu, backend_cpu = proxy.program.cpu_ns(), self.backends.program.cpu_ns()
         busy = [processes.core_busy_ns(core) for core in cores]
-        sample = self.wrk.run(
+        sample = self.loads[scenario.load].run(
             proxy.port, scenario, self.args.seconds, lambda: memory.append(proxy.program.rss_bytes())
         )
         time.sleep(SETTLE_S)
@@ -77,16 +77,14 @@ class Bench:
         requests = sample["requests"]
         if requests == 0:
             raise processes.Failed(f"no request was answered: {sample}")
-        errors = sum(sample[kind] for kind in ("connect", "read", "write", "status", "timeout"))
         sample.update(
             per_s=requests / sample["duration_us"] * 1e6,
             cpu_us=cpu / requests / 1000,
             core_pct=100 * cpu / lasted,
             load_core_pct=100 * busy[1] / lasted,
             foreign_pct=100 * max(0, busy[0] - cpu) / lasted,
-            load_foreign_pct=100 * max(0, busy[1] - backend_cpu - sample["wrk_cpu_ns"]) / lasted,
+            load_foreign_pct=100 * max(0, busy[1] - backend_cpu - sample["load_cpu_ns"]) / lasted,
             rss=max(memory, default=proxy.program.rss_bytes()),
-            errors=errors,
         )
         return sample
 
@@ -94,12 +92,12 @@ class Bench:
         """A proxy that has just served: its idle CPU, then thousands of idle connections: their memory and CPU."""
         warm = [scenario for scenario in scenarios.ALL if scenario.name in ("16k-64", "128b-64")]
         for scenario in warm:  # first-touch of buffers and pools is no cost of a connection
-            self.wrk.run(proxy.port, scenario, 1)
+            self.loads[scenario.load].run(proxy.port, scenario, 1)
         time.sleep(0.5)
         idle_none = self.watched_pct(proxy)
         before = proxy.program.rss_bytes()
         count = min(self.args.idle_connections, proxies.connections())
-        with load.IdleConnections(proxy.port, count) as connections:
+        with answers.IdleConnections(proxy.port, count) as connections:
             after = proxy.program.rss_bytes()
             time.sleep(0.5)
             idle = self.watched_pct(proxy)

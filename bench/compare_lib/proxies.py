@@ -1,13 +1,15 @@
 """The contenders and the backends: how each is configured, as its own users would for this purpose.
 
 All of them: one worker, round robin over two backends, keep-alive to the backends, X-Forwarded-For added, no access
-log (but for the weir that is asked for with one), long idle timeouts. bench/README.md says why each setting is there.
+log (but for the weir that is asked for with one), long idle timeouts; with TLS the same certificate, and sessions
+that resume by tickets. bench/README.md says why each setting is there.
 Not here: finding the programs (`binaries`), measuring them (`measure`).
 """
 import json
 import os
 import re
 import socket
+import subprocess
 import time
 
 from . import binaries, processes, scenarios
@@ -39,6 +41,19 @@ def written(folder, name, text):
     return path
 
 
+def certificate(folder):
+    """The certificate (ECDSA P-256, its own authority) and its key, PEM; made when they are first asked for."""
+    cert, key = os.path.join(folder, "site.crt"), os.path.join(folder, "site.key")
+    if not os.path.exists(cert):
+        argv = [binaries.required("openssl", "apt-get install openssl"), "req", "-x509", "-nodes", "-days", "2"]
+        argv += ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-subj", "/CN=bench"]
+        argv += ["-addext", "subjectAltName=DNS:bench,IP:127.0.0.1", "-keyout", key, "-out", cert]
+        made = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if made.returncode != 0:
+            raise processes.Failed(f"openssl makes no certificate: {made.stderr.strip()[-300:]}")
+    return cert, key
+
+
 class Server:
     """A program that listens on `port`; subclasses say how it is configured and started."""
 
@@ -51,6 +66,8 @@ class Server:
         self.version = version or binaries.version(path)
         self.port = 0
         self.program = None
+        self.listener = "plain"  # as in `Scenario`
+        self.certificate = None  # two paths, with the listener "tls"
 
     def command(self, folder, backends, core):
         """Writes its configuration; returns the arguments and the environment to start it with."""
@@ -60,9 +77,11 @@ class Server:
         """Whether this contender takes part in a scenario."""
         return True
 
-    def start(self, folder, core, backends=None):
+    def start(self, folder, core, backends=None, listener="plain"):
         """Starts it (afresh) on a new port and waits until it accepts connections."""
         self.stop()
+        self.listener = listener
+        self.certificate = certificate(folder) if listener == "tls" else None
         self.port = free_port()
         mine = os.path.join(folder, f"{self.name.replace(' ', '-')}-{self.port}")
         os.mkdir(mine)
@@ -126,7 +145,7 @@ name = "bench"
 address = "127.0.0.1:{self.port}"
 pool = "app"
 idle_timeout = "10m"
-
+{self.spoken()}
 [pool.app]
 policy = "round_robin"
 
@@ -139,6 +158,15 @@ idle_per_backend = 512
             self.log = os.path.join(folder, "access.log")
             config += f"\n[access_log]\nformat = {json.dumps(self.access_log)}\nto = {json.dumps(self.log)}\n"
         return [self.path, "run", "--config", written(folder, "weir.toml", config)], None
+
+    def spoken(self):
+        """The keys of the listener that make it speak TLS, or HTTP/2 in the clear."""
+        if self.listener == "h2c":
+            return "h2c = true\n"
+        if not self.certificate:
+            return ""
+        cert, key = map(json.dumps, self.certificate)
+        return f"\n[listener.tls]\ncertificates = [{{ cert = {cert}, key = {key} }}]\n"
 
     def before_run(self):
         if self.log:
@@ -186,7 +214,7 @@ class Nginx(Server):
     keepalive_timeout 600s;
   }}
   server {{
-    listen 127.0.0.1:{self.port} reuseport backlog=4096;
+    listen 127.0.0.1:{self.port} reuseport backlog=4096{self.spoken()}
     location / {{
       proxy_pass http://app;
       proxy_http_version 1.1;
@@ -203,6 +231,18 @@ class Nginx(Server):
 """
         return [self.path, "-p", folder, "-c", written(folder, "nginx.conf", config)], None
 
+    def spoken(self):
+        """The rest of the line `listen`, and what TLS needs. No cache of sessions: tickets do without, for less."""
+        if self.listener == "plain":
+            return ";"
+        newer = binaries.numbers(self.path) >= (1, 25, 1)
+        words = (" ssl" if self.certificate else "") + ("; http2 on;" if newer else " http2;")
+        if self.certificate:
+            cert, key = self.certificate
+            words += f"\n    ssl_certificate {cert}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3;"
+            words += "\n    ssl_session_cache none; ssl_session_tickets on;"
+        return words
+
 
 class HAProxy(Server):
     peer = True
@@ -216,6 +256,7 @@ global
   nbthread 1
   maxconn {connections()}
   tune.bufsize 32768
+  tune.ssl.cachesize 0
 defaults
   mode http
   option http-keep-alive
@@ -227,12 +268,22 @@ defaults
   timeout server 10m
   timeout http-keep-alive 10m
 listen bench
-  bind 127.0.0.1:{self.port} backlog 4096
+  bind 127.0.0.1:{self.port} backlog 4096{self.spoken(folder)}
   balance roundrobin
 """
         for number, port in enumerate(backends.ports):
             config += f"  server backend{number} 127.0.0.1:{port}\n"
         return [self.path, "-db", "-f", written(folder, "haproxy.cfg", config)], None
+
+    def spoken(self, folder):
+        """The rest of the line `bind`."""
+        if not self.certificate:
+            return " proto h2" if self.listener == "h2c" else ""
+        both = ""
+        for path in self.certificate:
+            with open(path, encoding="ascii") as file:
+                both += file.read()
+        return f" ssl crt {written(folder, 'site.pem', both)} alpn h2,http/1.1"
 
 
 class Envoy(Server):
@@ -251,7 +302,7 @@ class Envoy(Server):
         manager = {
             "@type": f"{types}.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "bench",
-            "codec_type": "HTTP1",
+            "codec_type": "HTTP1" if self.listener == "plain" else "AUTO",
             "use_remote_address": True,  # appends X-Forwarded-For
             "generate_request_id": False,
             "common_http_protocol_options": {"idle_timeout": "600s"},
@@ -274,7 +325,9 @@ class Envoy(Server):
                 ]
             },
         }
-        filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
+        chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+        if self.certificate:
+            chain["transport_socket"] = envoy_tls(*self.certificate, types)
         most = 1 << 20
         limits = {name: most for name in ("max_connections", "max_pending_requests", "max_requests", "max_retries")}
         return {
@@ -284,7 +337,7 @@ class Envoy(Server):
                         "name": "bench",
                         "address": envoy_address(self.port),
                         "tcp_backlog_size": 4096,
-                        "filter_chains": [{"filters": filters}],
+                        "filter_chains": [chain],
                     }
                 ],
                 "clusters": [
@@ -310,6 +363,17 @@ class Envoy(Server):
         }
 
 
+def envoy_tls(cert, key, types):
+    files = {"certificate_chain": {"filename": cert}, "private_key": {"filename": key}}
+    return {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": f"{types}.transport_sockets.tls.v3.DownstreamTlsContext",
+            "common_tls_context": {"tls_certificates": [files], "alpn_protocols": ["h2", "http/1.1"]},
+        },
+    }
+
+
 def envoy_address(port):
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
@@ -332,7 +396,7 @@ class Prototype(Server):
         self.spin_us = spin_us
 
     def serves(self, scenario):
-        small = scenario.path == "128" and not scenario.close and not scenario.idle
+        small = scenario.path == "128" and not scenario.close and not scenario.idle and scenario.listener == "plain"
         return small and (self.spin_us == 0 or scenario.connections == 1)
 
     def command(self, folder, backends, core):

@@ -23,17 +23,22 @@ def machine():
 
 
 def median(samples, key):
-    return statistics.median(sample[key] for sample in samples)
+    """None where a sample has no such figure."""
+    figures = [sample.get(key) for sample in samples]
+    return None if None in figures else statistics.median(figures)
 
 
 def best_peer(rows, key, peers):
     """The lowest median among the peers, and whose it is; None without peers."""
     figures = [(median(samples, key), name) for name, samples in rows.items() if name in peers]
+    figures = [(value, name) for value, name in figures if value is not None]
     return min(figures) if figures else None
 
 
 def figure(value):
-    """Three significant digits or more, thousands separated."""
+    """Three significant digits or more, thousands separated; a dash for what a load's program does not tell."""
+    if value is None:
+        return "–"
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
@@ -47,7 +52,7 @@ def table(head, rows):
 
 
 def loaded_table(rows, peers):
-    """One wrk scenario."""
+    """A scenario with load."""
     best = best_peer(rows, "cpu_us", peers)
     head = ["proxy", "requests/s", "CPU µs/request", "min–max", "to best peer", "p50 µs", "p99 µs"]
     head += ["proxy core / load core busy", "RSS MiB", "errors"]
@@ -141,7 +146,7 @@ def markdown(result):
         f"## {about['date'][:16].replace('T', ' ')}",
         f"`{about['command']}`",
         f"{machine_of['cpu']}, {machine_of['cores']} cores, Linux {machine_of['kernel']}; proxies on core "
-        f"{about['cores'][0]}, wrk and backends on core {about['cores'][1]}; medians of {about['rounds']} "
+        f"{about['cores'][0]}, load and backends on core {about['cores'][1]}; medians of {about['rounds']} "
         f"interleaved rounds of {about['seconds']} s.",
         "Versions: " + ", ".join(versions) + ".",
     ]

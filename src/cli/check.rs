@@ -6,7 +6,7 @@
 use super::{WRONG, load, records, say, seals, tell, warn};
 use crate::config::{
     self, Answers, Check, Config, Eject, Forwarded, Health, HostPattern, ListenAddress, OnShardLoss, Pool,
-    Retry, Route, Runtime,
+    Protocol, Retry, Route, Runtime,
 };
 use crate::ring::{self, RingRefused};
 use crate::serve::Account;
@@ -99,8 +99,21 @@ fn of_clients(listener: &config::Listener) -> String {
     let trusted = if trusted.is_empty() { "nobody".to_owned() } else { trusted.join(" ") };
     let via = listener.via.as_ref().map_or("no Via".to_owned(), |via| format!("Via {via}"));
     let ids = listener.request_id.as_ref().map_or(String::new(), |field| format!(", ids in {field}"));
+    let last = lasting(listener.max_age, listener.max_requests);
     let scheme = if listener.tls.is_some() { "https" } else { "http" };
-    format!("{scheme}, forwarded {forwarded}, {via}, trusts {trusted}{ids}")
+    format!("{scheme}, forwarded {forwarded}, {via}, trusts {trusted}{ids}{last}")
+}
+
+/// How long connections go on, behind what else is said; nothing if that has no limit.
+fn lasting(max_age: Micros, max_requests: u32) -> String {
+    let requests =
+        if max_requests == 1 { "1 request".to_owned() } else { format!("{max_requests} requests") };
+    match (max_age.is_zero(), max_requests) {
+        (true, 0) => String::new(),
+        (false, 0) => format!(", connections last {max_age}"),
+        (true, _) => format!(", connections last {requests}"),
+        (false, _) => format!(", connections last {max_age} or {requests}"),
+    }
 }
 
 /// Which traces are sampled, and where they go.
@@ -152,7 +165,9 @@ fn host_shown(host: &Option<HostPattern>) -> String {
 
 fn pool(pool: &Pool) -> Vec<String> {
     let checked = pool.health.as_ref().map_or("not checked".to_owned(), health);
-    vec![pool.name.clone(), pool.policy.word().to_owned(), checked]
+    let last = lasting(pool.upstream.max_age, pool.upstream.max_requests);
+    let spoken = if pool.upstream.protocol == Protocol::Http2 { "HTTP/2" } else { "" };
+    vec![pool.name.clone(), pool.policy.word().to_owned(), format!("{checked}{last}"), spoken.to_owned()]
 }
 
 fn health(health: &Health) -> String {

@@ -4,7 +4,7 @@
 //! the code keeps on its memory has its term here; `tests/attack/memory.rs` takes all of it at once and
 //! compares.
 
-use super::model::{AccessFormat, Config, Pool, Runtime};
+use super::model::{AccessFormat, Config, Pool, Protocol, Runtime};
 
 /// A connection at its most expensive, with an exchange whose body goes up: the futures, the sockets' slots
 /// and deadlines on both sides, the smallest buffers, decoders. An idle one takes a twelfth of it.
@@ -69,6 +69,10 @@ const ADMIN_BYTES: u64 = 64 << 10;
 const PAGE_BACKEND_BYTES: u64 = 16 << 10;
 const PAGE_SHARD_BYTES: u64 = 8 << 10;
 
+/// What an exchange over HTTP/2 to a backend may keep: a window of its answer, and of its request what waits for
+/// the socket.
+const SHARED_EXCHANGE_BYTES: u64 = 128 << 10;
+
 /// Of a pool: what backends that left it came to, and its sum while a page by pool is made.
 const POOL_RECORDS: u64 = 2;
 
@@ -83,7 +87,7 @@ const PROCESS_BYTES: u64 = 8 << 20;
 /// large requests and answers; `max_connections` × 12 KiB; the ring; the histograms of the shard and of its
 /// backends. For the process: idle upstream connections × 1 KiB, control's histograms, its history, mail and
 /// admin pages, error pages twice (while a reload brings others). Where exchanges are recorded, their drafts
-/// (17 KiB a connection) and batches come on top.
+/// (17 KiB a connection) and batches come on top. Where a pool speaks HTTP/2, 128 KiB a connection.
 /// An eighth more for what the allocator needs to manage it. The kernel's socket buffers are not in it: they are the kernel's to give
 /// (`net.ipv4.tcp_mem`). Backends are those of the file: each that a name resolves to beyond one, or that is
 /// added at run time, takes its histograms.
@@ -93,6 +97,12 @@ pub fn worst_case_memory_bytes(config: &Config, shards: usize) -> u64 {
     let a_shard = shard_bytes(&config.runtime)
         .saturating_add(SHARD_LENGTHS * (SHARD_COUNTER_BYTES + CONTROL_COUNTER_BYTES) + RECENT_SHARD_BYTES)
         .saturating_add(backends.saturating_mul(LENGTHS * SHARD_COUNTER_BYTES));
+    let is_shared = |pool: &Pool| pool.upstream.protocol == Protocol::Http2;
+    let shared = match config.pools.iter().any(is_shared) {
+        true => (config.runtime.max_connections as u64).saturating_mul(SHARED_EXCHANGE_BYTES),
+        false => 0,
+    };
+    let a_shard = a_shard.saturating_add(shared);
     let idle = config.pools.iter().map(|pool| {
         (pool.upstream.idle_per_backend as u64)
             .saturating_mul(pool.backends.len() as u64)

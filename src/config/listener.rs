@@ -11,14 +11,12 @@ use super::read::{ListenAddresses, claim_address};
 use super::reference::{Claims, find};
 use super::section::{Later, Off, Section};
 use super::tls;
-use super::values::{self, A_YEAR, quoted};
+use super::values::{self, A_YEAR, ANY_REQUESTS, quoted};
 use crate::time::Micros;
 use std::net::SocketAddr;
 
 /// The keys of a listener that are not built yet.
 const LISTENER_LATER: &[Later] = &[
-    ("max_age", Off::Length(Micros::ZERO)),
-    ("max_requests", Off::Number(0.0)),
     ("proxy_protocol", Off::Text("off")),
     ("requests_per_s_per_client", Off::Number(0.0)),
     ("limit_key", Off::Text("client")),
@@ -110,6 +108,8 @@ fn listener(
         max_head: s.size("max_head", 1 << 10..=1 << 20, 32 << 10) as usize,
         max_headers: s.integer("max_headers", 1..=4096, 100) as usize,
         max_body: s.size("max_body", ANY_SIZE, 1 << 30),
+        max_age: s.length("max_age", Micros::ZERO..=A_YEAR, Micros::ZERO),
+        max_requests: s.integer("max_requests", ANY_REQUESTS, 0) as u32,
         forwarded: s.choice("forwarded", FORWARDED, &[], Forwarded::default()),
         trusted_proxies: trusted_proxies(&mut s),
         via: s.text("via", address::pseudonym).unwrap_or_else(|| Some("weir".to_owned())),

@@ -11,7 +11,7 @@ use super::model::{Backend, BackendAddress, Policy, Pool, Protocol, Retry, Runti
 use super::reference::{Claims, find};
 use super::section::{Entry, Later, Off, Section};
 use super::tls;
-use super::values::{self, A_YEAR, quoted};
+use super::values::{self, A_YEAR, ANY_REQUESTS, quoted};
 use crate::time::Micros;
 use std::net::SocketAddr;
 
@@ -131,8 +131,10 @@ fn upstream(mut s: Section<'_>) -> Upstream {
             as usize,
         idle_timeout: s.length("idle_timeout", Micros::ZERO..=A_YEAR, default.idle_timeout),
         max_connections: s.integer("max_connections", 0..=1 << 24, default.max_connections as u64) as usize,
+        max_age: s.length("max_age", Micros::ZERO..=A_YEAR, default.max_age),
+        max_requests: s.integer("max_requests", ANY_REQUESTS, default.max_requests.into()) as u32,
     };
-    s.finish(&[("max_age", Off::Length(Micros::ZERO)), ("proxy_protocol", Off::Text("off"))]);
+    s.finish(&[("proxy_protocol", Off::Text("off"))]);
     upstream
 }
 

@@ -15,6 +15,9 @@ pub(super) const NOT_BUILT_YET: &str = "not built yet in this version of weir";
 /// More than this is a slip of the keyboard, not a length of time that a balancer waits.
 pub(super) const A_YEAR: Micros = Micros::from_s(8760 * 3600);
 
+/// The numbers of requests that a `max_requests` may be: as many as are counted (`limit::Life`), in round figures.
+pub(super) const ANY_REQUESTS: RangeInclusive<u64> = 0..=10_000_000;
+
 const LENGTH_UNITS: &[(&str, u64)] =
     &[("us", 1), ("ms", 1_000), ("s", 1_000_000), ("m", 60_000_000), ("h", 3_600_000_000)];
 

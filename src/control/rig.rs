@@ -164,7 +164,7 @@ fn obey(
             control.send(ToControl::Marked { shard, mark }).unwrap();
         }
         ToShard::Accept(sockets) => told.accept.extend(sockets),
-        ToShard::HandOver(_) | ToShard::Inject(_) => {}
+        ToShard::HandOver(_) | ToShard::Inject(_) | ToShard::Connection(_) => {}
         ToShard::Snapshot(snapshot) => told.snapshots.push(snapshot),
         ToShard::Traffic(traffic) => {
             let usable = traffic.iter().map(|(id, traffic)| (*id, traffic.admitted != Admitted::Nothing));

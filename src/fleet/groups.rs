@@ -12,7 +12,7 @@ use super::check::{BadCheck, Carrier, Prepared, Sealed};
 use super::roster::{Member, Pool, Roster};
 use super::status::Will;
 use crate::balance::BackendId;
-use crate::config::{self, BackendAddress, Destination, Health, PoolTls};
+use crate::config::{self, BackendAddress, Destination, Health, PoolTls, Protocol};
 use crate::health::{Checked, ProbeFailure, Rule, State, Transition};
 use crate::time::{Instant, Micros};
 use rustls::pki_types::ServerName;
@@ -270,7 +270,7 @@ fn series(
     });
     let (rules, tls) = sealed.unzip();
     let name = tls.as_ref().map(|tls| tls.server_name.clone());
-    let http2 = false;
+    let http2 = configured.upstream.protocol == Protocol::Http2;
     let prepared = Prepared::new(health, &member.written, Carrier { http2, tls })?;
     let host = prepared.names_backend(health).then(|| member.written.clone());
     let address = at_port(&member.address, health.port);

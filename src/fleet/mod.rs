@@ -42,7 +42,9 @@ pub use carried::{
 pub(crate) use carry::known_names;
 pub use change::{Change, ChangeRefused, Changed, ReloadRefused, Reloaded, Unconfirmed};
 pub use check::BadCheck;
-pub(crate) use check::{Carrier, Passes, Prepared, Question, Sealed};
+#[cfg(test)]
+pub(crate) use check::Sealed;
+pub(crate) use check::{Carrier, Passes, Prepared, Question};
 pub use life::ExitReason;
 pub use merge::{Because, Forgotten, configured, merge};
 pub use world::World;

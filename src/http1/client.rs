@@ -35,9 +35,12 @@ pub struct AddressText {
 }
 
 impl AddressText {
+    /// Of who has no address: nothing.
+    pub const NONE: Self = Self { bytes: [0; 39], len: 0 };
+
     /// This address as text.
     pub fn of(address: IpAddr) -> Self {
-        let mut text = Self { bytes: [0; 39], len: 0 };
+        let mut text = Self::NONE;
         // There is room for the longest: writing cannot fail.
         let _ = write!(text, "{}", address.to_canonical());
         text

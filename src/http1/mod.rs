@@ -63,6 +63,6 @@ pub use proxy_status::ProxyStatus;
 pub use refusal::{BadHead, Why};
 pub use request::{RequestBody, RequestHead, Target, parse_request};
 pub use response::{ResponseBody, ResponseHead, parse_response};
-pub use trailer::Nominations;
+pub use trailer::{Nominations, is_forbidden_trailer};
 pub use write_request::{RequestRewrite, Via, write_request};
 pub use write_response::{ConnectionField, DownstreamFraming, ResponseRewrite, write_response};

@@ -73,6 +73,13 @@ impl Nominations {
     }
 }
 
+/// Whether no trailer may have this name.
+pub fn is_forbidden_trailer(name: &[u8]) -> bool {
+    let mut whole = Name::EMPTY;
+    name.iter().for_each(|&byte| whole.push(byte));
+    whole.is_forbidden(None)
+}
+
 /// The name of a trailer, as far as it has come.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Name {

@@ -8,7 +8,10 @@
 use super::decoding::Decoding;
 use super::encoding::{BadData, Encoding};
 use super::fields::{is_for_one_connection, write_line};
-use crate::http1::{Fields, HeadLimits, Method, Parse, RequestHead, Target, parse_request, reason_phrase};
+use crate::http1::{
+    Fields, HeadLimits, Method, Parse, RequestHead, Target, is_forbidden_trailer, parse_request,
+    reason_phrase,
+};
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use data_encoding::BASE64;
@@ -243,6 +246,16 @@ fn write_status_line(status: StatusCode, out: &mut Vec<u8>) {
     out.push(b' ');
     out.extend_from_slice(reason_phrase(status.as_u16()).as_bytes());
     out.extend_from_slice(b"\r\n");
+}
+
+/// Takes out of a response's trailers what must not be one, and of which no more would come down than a cut answer:
+/// anybody may leave trailers out (RFC 9110 §6.5.1).
+pub fn without_forbidden(trailers: &mut HeaderMap) {
+    let is_forbidden = |name: &&HeaderName| is_forbidden_trailer(name.as_str().as_bytes());
+    let forbidden: Vec<HeaderName> = trailers.keys().filter(is_forbidden).cloned().collect();
+    for name in forbidden {
+        trailers.remove(name);
+    }
 }
 
 /// How a response's body goes on. One with trailers goes in chunks, even if its length is known: nothing else in

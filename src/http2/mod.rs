@@ -30,7 +30,8 @@ mod tests;
 
 pub use answer::{Answer, Asked, read_answer};
 pub use client::{
-    BackendRequest, Expects, Terms, Untranslatable, read_backend_request, write_backend_answer,
+    BackendRequest, Expects, Terms, Untranslatable, read_backend_request, without_forbidden,
+    write_backend_answer,
 };
 pub use decoding::{Decoded, Decoding};
 pub use encoding::{BadData, Encoding};

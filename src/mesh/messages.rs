@@ -1,7 +1,8 @@
-//! The two vocabularies: what control tells a shard, what a shard tells control.
+//! The two vocabularies: what control (and, once, another shard) tells a shard, what a shard tells control.
 //!
 //! Only types. Sent by `control` and `shard`, carried by [`super::mailbox`].
 
+use super::HandedOver;
 use crate::balance::{BackendId, Report, Snapshot, Traffic};
 use crate::metrics::ShardStats;
 use crate::time::Micros;
@@ -9,7 +10,7 @@ use crate::topology::{ListenerKey, Topology};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// What control tells a shard.
+/// What control tells a shard, and what another shard does.
 #[derive(Debug)]
 pub enum ToShard {
     /// All shards' in-flight counts, for the shard's view.
@@ -34,6 +35,8 @@ pub enum ToShard {
     /// A successor process accepts on the same sockets of these listeners: let go of them, and leave what
     /// waits in their queues to it. Other listeners, and connections, go on.
     HandOver(Arc<[ListenerKey]>),
+    /// Another shard, which has more, has accepted this connection: serve it.
+    Connection(Box<HandedOver>),
     /// A fault, asked for by a test of weir itself.
     Inject(Injected),
     /// End at once, whatever is in flight. Answered by [`ToControl::Ended`].

@@ -121,6 +121,12 @@ metrics! {
         "Connections closed at once, since the listener or the client had as many as the key named by cause allows.";
     EVICTED: Counter "weir_connections_evicted_total" One ["shard"]
         "Connections without an exchange that were ended for new ones, at runtime.max_connections.";
+    HANDED_OVER: Counter "weir_connections_handed_over_total" One ["shard"]
+        "Connections that the shard accepted and handed to one that had fewer.";
+    LIVED_OUT: Counter "weir_connections_lived_out_total" One ["shard", "cause"]
+        "Connections with clients that were over the listener's key named by cause (max_age, max_requests) when they ended.";
+    UPSTREAM_LIVED_OUT: Counter "weir_upstream_connections_lived_out_total" One ["shard", "cause"]
+        "Connections with backends that were closed, between exchanges, for the pool's upstream key named by cause.";
     NOT_KEPT: Counter "weir_not_kept_total" One ["shard"]
         "Answers not held, and request bodies not kept for a retry, since as much was kept already; raise runtime.buffers if it grows.";
     RING_TURNS: Counter "weir_ring_turns_total" One ["shard"]

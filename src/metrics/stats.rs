@@ -6,6 +6,7 @@
 
 use super::Series;
 use crate::balance::BackendId;
+use crate::limit::LifeOver;
 use crate::time::Micros;
 use hdrhistogram::Counter;
 
@@ -223,6 +224,11 @@ pub struct ShardStats {
     pub(super) accepted: u64,
     pub(super) accept_pauses: u64,
     pub(super) evicted: u64,
+    /// By [`LifeOver`]: of clients, and of backends.
+    pub(super) lived_out: [u64; LifeOver::ALL.len()],
+    pub(super) upstream_lived_out: [u64; LifeOver::ALL.len()],
+    /// Handed to a shard with fewer.
+    pub(super) handed_over: u64,
     pub(super) not_kept: u64,
     pub(super) connections: u32,
     pub(super) idle_upstream: u32,
@@ -249,6 +255,9 @@ impl ShardStats {
             accepted: 0,
             accept_pauses: 0,
             evicted: 0,
+            lived_out: Default::default(),
+            upstream_lived_out: Default::default(),
+            handed_over: 0,
             not_kept: 0,
             connections: 0,
             idle_upstream: 0,
@@ -361,6 +370,21 @@ impl ShardStats {
         self.evicted += count as u64;
     }
 
+    /// A client's connection ended that was over this limit.
+    pub fn lived_out(&mut self, limit: LifeOver) {
+        self.lived_out[limit as usize] += 1;
+    }
+
+    /// So many connections with backends were closed for each limit.
+    pub fn upstream_lived_out(&mut self, counts: [u64; LifeOver::ALL.len()]) {
+        self.upstream_lived_out.iter_mut().zip(counts).for_each(|(all, count)| *all += count);
+    }
+
+    /// An accepted connection was handed to a shard with fewer.
+    pub fn handed_over(&mut self) {
+        self.handed_over += 1;
+    }
+
     /// Something was not kept for a retry, for want of memory for it.
     pub fn not_kept(&mut self) {
         self.not_kept += 1;
@@ -398,6 +422,7 @@ impl ShardStats {
         self.handshakes = Handshakes::default();
         self.handshake_time.clear();
         (self.accepted, self.accept_pauses, self.evicted, self.not_kept) = Default::default();
+        (self.lived_out, self.upstream_lived_out, self.handed_over) = Default::default();
         (self.connections, self.idle_upstream, self.connections_max) = Default::default();
         self.ring = RingCounters::default();
     }

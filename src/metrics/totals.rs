@@ -7,6 +7,7 @@ use super::Series;
 use super::interval::Interval;
 use super::stats::{BackendRecord, Handshakes, Phase, Refusal, RingCounters, ShardStats};
 use crate::balance::BackendId;
+use crate::limit::LifeOver;
 use hdrhistogram::Counter;
 use std::collections::BTreeMap;
 
@@ -62,6 +63,12 @@ pub struct ShardTotals {
     pub accept_pauses: u64,
     /// Connections without an exchange that were ended for new ones.
     pub evicted: u64,
+    /// Connections with clients that were over a limit of their life when they ended, by [`LifeOver`].
+    pub lived_out: [u64; LifeOver::ALL.len()],
+    /// Connections with backends that were closed for one.
+    pub upstream_lived_out: [u64; LifeOver::ALL.len()],
+    /// Connections that it accepted and handed to a shard with fewer.
+    pub handed_over: u64,
     /// What was not kept for a retry, for want of memory.
     pub not_kept: u64,
     /// Downstream connections when last asked.
@@ -132,6 +139,13 @@ impl Totals {
         shard.accepted += part.accepted;
         shard.accept_pauses += part.accept_pauses;
         shard.evicted += part.evicted;
+        shard.lived_out.iter_mut().zip(part.lived_out).for_each(|(all, count)| *all += count);
+        shard
+            .upstream_lived_out
+            .iter_mut()
+            .zip(part.upstream_lived_out)
+            .for_each(|(all, count)| *all += count);
+        shard.handed_over += part.handed_over;
         shard.not_kept += part.not_kept;
         shard.connections = part.connections;
         shard.idle_upstream = part.idle_upstream;

@@ -1,6 +1,7 @@
 //! One downstream connection: request after request until either side has enough.
 
 use super::exchange::After;
+use super::multiplexed::is_multiplexed;
 use super::peer::Peer;
 use super::refusal::{Ending, Refused};
 use super::request::{Input, Outgoing, take_request};
@@ -9,16 +10,21 @@ use super::seats::NO_SOCKET;
 use super::service::{ListenerRules, ListenerService, Service, Stage};
 use super::vanished::CLIENT_GONE;
 use crate::exchange::is_head;
-use crate::limit::Place;
+use crate::limit::{Life, LifeOver, Place};
 use crate::log::record::Ending as Ended;
 use crate::metrics::Refusal;
 use crate::ring::{Chunk, Fault};
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 use crate::wire::{Sending, Wire};
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+
+/// How long a connection that is over its age waits at least for a request that is on its way, where nothing
+/// but its age would end the wait.
+const LAST_REQUEST: Micros = Micros::from_s(1);
 
 /// Why the client's next bytes do not come.
 enum Missing {
@@ -47,6 +53,8 @@ pub(super) struct Client {
     pub(super) sending: Option<Sending>,
     /// Its number among the shard's [`super::seats::Seats`].
     pub(super) seat: u32,
+    /// How long it has gone on.
+    life: Cell<Life>,
     /// It counts under its listener's limits as long as this lives.
     _place: Option<Box<Place>>,
 }
@@ -93,12 +101,14 @@ impl Client {
         place: Option<Box<Place>>,
     ) -> Self {
         let peer = Peer::new(address);
-        // A stream is no connection: it has no socket that is its alone.
-        if stream.number().is_some() {
+        // A stream is no connection.
+        if !is_multiplexed(&stream) {
             service.connections.set(service.connections.get() + 1);
         }
         let seat = service.seats.take(stream.number().unwrap_or(NO_SOCKET));
-        Self { service, stream, input: Input::default(), listener, peer, sending: None, seat, _place: place }
+        let life = Cell::new(service.begin_life());
+        let input = Input::default();
+        Self { service, stream, input, listener, peer, sending: None, seat, life, _place: place }
     }
 
     /// The next request; `None` when there is none any more. One that is refused was the last.
@@ -127,12 +137,13 @@ impl Client {
                 let taken = take_request(self, &rules)?;
                 if taken.is_some() {
                     self.service.seats.work(self.seat);
+                    self.count_request();
                     return Ok(taken);
                 }
                 self.input.collect(&self.service.heads).map_err(|_| Refused::head_memory())?;
                 head_due = head_due.or(Some(self.service.now().deadline(self.rules().head_timeout)));
             }
-            let due = head_due.unwrap_or_else(|| self.service.now().deadline(self.rules().idle_timeout));
+            let due = head_due.unwrap_or_else(|| self.idle_until());
             match poll_fn(|cx| self.poll_next(cx, due)).await {
                 Ok(Some(chunk)) => {
                     self.input.add(chunk, &self.service.heads).map_err(|_| Refused::head_memory())?;
@@ -151,6 +162,20 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Until when the next request is waited for.
+    ///
+    /// One that is over its age is not closed for that alone: its client may be sending, and would lose a request
+    /// that nobody can say was not acted on. The answer to the next request says that it was the last (nginx does
+    /// the same), and without one it ends by `idle_timeout`, as it would in any case. Only where there is none
+    /// its age ends the wait.
+    fn idle_until(&self) -> Instant {
+        let (now, idle_timeout) = (self.service.now(), self.rules().idle_timeout);
+        if !idle_timeout.is_zero() {
+            return now + idle_timeout;
+        }
+        self.life.get().ends_at(self.listener.life_limits().max_age, now).max(now + LAST_REQUEST)
     }
 
     /// Waits for the client's bytes, and for the last send only if it fails.
@@ -205,7 +230,32 @@ impl Client {
 
     /// Whether this connection ends with the answer under way, whatever the client wants.
     pub(super) fn closing(&self) -> bool {
-        self.service.stage.get() == Stage::LastRequests || self.listener.is_leaving()
+        self.service.stage.get() == Stage::LastRequests || self.listener.is_leaving() || self.over().is_some()
+    }
+
+    /// The limit for which this connection takes no further request, if it has lived long enough.
+    fn over(&self) -> Option<LifeOver> {
+        let over = self.life.get().over(&self.listener.life_limits(), self.service.now())?;
+        // A stream's connection lives on.
+        self.stream.number().map(|_| over)
+    }
+
+    /// The connection carries one request more.
+    pub(super) fn count_request(&self) {
+        let mut life = self.life.get();
+        life.count();
+        self.life.set(life);
+    }
+
+    /// What becomes of the connection after an answer. `close`: that said that it ends.
+    pub(super) fn after(&self, close: bool) -> After {
+        match (close, self.over()) {
+            (false, _) => After::Next,
+            // Its client did not want that, and may have sent its next request ahead: unread, it would reset the
+            // connection, and the reset can overtake the answer.
+            (true, Some(_)) => After::Linger,
+            (true, None) => After::Close,
+        }
     }
 }
 
@@ -213,8 +263,11 @@ impl Drop for Client {
     fn drop(&mut self) {
         // It has one only if the connection was cut off in the middle of an exchange.
         self.record_ended(Ended::Lost(Refusal::Stopped));
+        if let Some(over) = self.over() {
+            self.service.stats.borrow_mut().lived_out(over);
+        }
         self.service.seats.leave(self.seat);
-        if self.stream.number().is_some() {
+        if !is_multiplexed(&self.stream) {
             self.service.connections.set(self.service.connections.get() - 1);
         }
     }

@@ -189,7 +189,10 @@ async fn pass_body(
         return relay(down, (from, to), part, pipe, between_bytes, pace).await;
     }
     while !part.body.is_done() {
-        let received = down.receive(up, down.service.now().deadline(between_bytes).min(down.ends)).await;
+        let asked_at = down.service.now();
+        let received = down.receive(up, asked_at.deadline(between_bytes).min(down.ends)).await;
+        // The client is not to blame for the time that the backend took.
+        pace.pardon(down.service.now().since(asked_at));
         let truncated = DownloadFault::Backend(UpstreamFailure::Truncated);
         let chunk = match received {
             Ok(Some(chunk)) => chunk,

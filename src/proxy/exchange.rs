@@ -336,7 +336,7 @@ impl Client {
                 }
                 way.times.pause();
                 self.record_whole(id, way.times, part.body_bytes);
-                if part.close { After::Close } else { After::Next }
+                self.after(part.close)
             }
             Err(fault) => {
                 self.note_weir(way);
@@ -379,7 +379,7 @@ impl Client {
         self.sending = Some(self.stream.send(part.payload, pace.due()).quiet_and_done());
         times.pause();
         self.record_whole(id, *times, body_bytes);
-        if part.close { After::Close } else { After::Next }
+        self.after(part.close)
     }
 
     pub(super) fn record_whole(&self, id: BackendId, times: Times, response_body: u64) {

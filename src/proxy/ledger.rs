@@ -188,7 +188,7 @@ impl Client {
             marker.mark_unread(&service.marks_of(&rules, None));
             let fill = |draft: &mut Draft| {
                 if lines {
-                    draft_line(draft, &self.listener.named(), self.input.bytes());
+                    draft_line(draft, &self.stream, &self.listener.named(), self.input.bytes());
                 }
                 draft.set_id_line(marker.marks().id_line);
             };

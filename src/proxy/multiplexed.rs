@@ -52,12 +52,17 @@ fn serve_stream(
     }
 }
 
+/// Whether this is a stream of such a connection: those have no socket that is their own.
+pub(super) fn is_multiplexed(stream: &Wire) -> bool {
+    stream.number().is_none()
+}
+
 impl Client {
     /// Whether it has begun with HTTP/2, and may.
     pub(super) fn begins_with_preface(&self) -> bool {
         self.input.bytes().starts_with(PREFACE)
             && self.rules().h2c
-            && self.stream.number().is_some()
+            && !is_multiplexed(&self.stream)
             && !self.service.seats.has_served(self.seat)
     }
 
@@ -85,6 +90,7 @@ impl Client {
 
 impl Serves for Client {
     fn serve(&self, stream: Wire) {
+        self.count_request();
         let (service, listener) = (self.service.clone(), self.listener.clone());
         self.service.ring.spawn(serve_stream(service, listener, stream, self.peer.address()));
     }

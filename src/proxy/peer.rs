@@ -13,39 +13,48 @@ use std::net::{IpAddr, Ipv6Addr};
 
 /// The other end of a downstream connection.
 pub(super) struct Peer {
-    /// With its text; `None`: a Unix socket.
-    address: Option<(IpAddr, AddressText)>,
-    trusted: Cell<bool>,
-    /// The edition of the rules that `trusted` is of.
-    edition: Cell<u32>,
+    address: ClientAddress,
+    /// Of an address that is none: nothing.
+    text: AddressText,
+    /// The edition of the rules that were asked last, and in the lowest bit whether they trust it: sixty bytes in
+    /// all, which every idle connection has.
+    believed: Cell<u32>,
 }
 
 impl Peer {
     /// The peer with this address; `None`: on a Unix socket.
     pub(super) fn new(address: Option<IpAddr>) -> Self {
-        let address = address.map(|address| (address.to_canonical(), AddressText::of(address)));
+        let address = ClientAddress::new(address);
+        let text = address.get().map_or(AddressText::NONE, AddressText::of);
         // No rules have edition 0.
-        Self { address, trusted: Cell::new(false), edition: Cell::new(0) }
+        Self { address, text, believed: Cell::new(0) }
     }
 
     /// Its address; `None`: a Unix socket.
     pub(super) fn address(&self) -> Option<IpAddr> {
-        self.address.map(|(address, _)| address)
+        self.address.get()
+    }
+
+    /// The same, as exchanges keep it.
+    pub(super) fn as_client(&self) -> ClientAddress {
+        self.address
     }
 
     /// The address as text.
     pub(super) fn text(&self) -> Option<&[u8]> {
-        self.address.as_ref().map(|(_, text)| text.bytes())
+        let text = self.text.bytes();
+        (!text.is_empty()).then_some(text)
     }
 
     /// The trusted proxies of these rules, if it is one.
     #[inline]
     pub(super) fn believed<'a>(&self, rules: &'a ListenerRules) -> Option<&'a TrustedProxies> {
-        if self.edition.get() != rules.edition {
-            self.trusted.set(rules.trusted_proxies.trusts(self.address()));
-            self.edition.set(rules.edition);
+        let mut believed = self.believed.get();
+        if believed >> 1 != rules.edition {
+            believed = rules.edition << 1 | u32::from(rules.trusted_proxies.trusts(self.address()));
+            self.believed.set(believed);
         }
-        self.trusted.get().then_some(&rules.trusted_proxies)
+        (believed & 1 == 1).then_some(&rules.trusted_proxies)
     }
 }
 

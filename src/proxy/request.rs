@@ -7,6 +7,7 @@
 use super::collecting::{NoRoom, Share, Shelf};
 use super::connection::Client;
 use super::hold::{Taken, counted};
+use super::multiplexed::is_multiplexed;
 use super::peer::ClientAddress;
 use super::refusal::Refused;
 use super::service::{ListenerRules, SPARE_BYTES_MAX, Scratch, Service};
@@ -16,7 +17,7 @@ use crate::log::record::{Draft, Text};
 use crate::ring::{Chunk, Payload};
 use crate::topology::Recording;
 use crate::upstream::Pool;
-use crate::wire::Secured;
+use crate::wire::{Secured, Wire};
 use std::rc::Rc;
 use std::task::Context;
 
@@ -225,7 +226,7 @@ pub(super) fn take_request(client: &mut Client, rules: &ListenerRules) -> Result
         if has_texts || !marks.id_line.is_empty() {
             let fill = |draft: &mut Draft| {
                 if has_texts {
-                    draft_of(draft, &listener.named(), input.bytes(), fields);
+                    draft_of(draft, stream, &listener.named(), input.bytes(), fields);
                     secured.into_iter().for_each(|known| draft_secured(draft, known));
                 }
                 draft.set_id_line(marks.id_line);
@@ -252,7 +253,7 @@ pub(super) fn take_request(client: &mut Client, rules: &ListenerRules) -> Result
             return Err(Refused::request(&bad, out).for_grpc(grpc));
         }
     };
-    let client = ClientAddress::new(upward.client.or(peer.address()));
+    let client = upward.client.map_or(peer.as_client(), |named| ClientAddress::new(Some(named)));
     begin(client.get(), marker.marks(), fields, upward.body_len as u64);
     // The router is of the same topology as the pools.
     let for_grpc = |refused: Refused| refused.for_grpc(upward.facts.grpc);
@@ -274,8 +275,8 @@ pub(super) fn take_request(client: &mut Client, rules: &ListenerRules) -> Result
 }
 
 /// What a record says of a request: of one that was read, `fields`.
-fn draft_of(draft: &mut Draft, listener: &str, bytes: &[u8], fields: &Fields) {
-    draft_line(draft, listener, bytes);
+fn draft_of(draft: &mut Draft, stream: &Wire, listener: &str, bytes: &[u8], fields: &Fields) {
+    draft_line(draft, stream, listener, bytes);
     for (text, name) in
         [(Text::Host, &b"host"[..]), (Text::Referer, b"referer"), (Text::UserAgent, b"user-agent")]
     {
@@ -293,11 +294,15 @@ fn draft_secured(draft: &mut Draft, known: &Secured) {
 }
 
 /// What a record says of a request that was not read.
-pub(super) fn draft_line(draft: &mut Draft, listener: &str, bytes: &[u8]) {
+pub(super) fn draft_line(draft: &mut Draft, stream: &Wire, listener: &str, bytes: &[u8]) {
     draft.set(Text::Listener, listener.as_bytes());
     let bytes = bytes.trim_ascii_start();
     let end = memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len());
-    draft.set(Text::Line, &bytes[..end]);
+    match bytes[..end].strip_suffix(b"1.1") {
+        // What came was HTTP/2; this is what weir's inside makes of it.
+        Some(line) if is_multiplexed(stream) => draft.set(Text::Line, &[line, b"2.0"].concat()),
+        Some(_) | None => draft.set(Text::Line, &bytes[..end]),
+    }
 }
 
 /// Counts a large request, which is kept for another attempt as long as there are few of them.

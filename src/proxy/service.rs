@@ -7,7 +7,7 @@ use super::seats::Seats;
 use crate::config::{ErrorPages, Forwarded, ListenAddress, OWN_STATUSES, OnHalfClose, TrustedProxies};
 use crate::exchange::{MarkRules, Marker};
 use crate::http1::{Fields, HeadLimits, Via};
-use crate::limit::{ClientKey, ConnectionLimits, Exceeded, Place};
+use crate::limit::{ClientKey, ConnectionLimits, Exceeded, Life, LifeLimits, Place};
 use crate::log::record::Recorder;
 use crate::metrics::{Refusal, ShardStats};
 use crate::ring::Ring;
@@ -16,6 +16,7 @@ use crate::sys::{clock, random};
 use crate::time::{Instant, Micros};
 use crate::tls::Turns;
 use crate::topology::{ListenerKey, ListenerPlan, Topology};
+use crate::trace::Dice;
 use crate::upstream::{Pool, Upstreams};
 use crate::wire::Secured;
 use rustls::ServerConfig;
@@ -30,6 +31,9 @@ const SPARE_MAX: usize = 256;
 /// Bytes up to which a spare buffer is kept. Whatever is larger is counted, so it must not be handed out
 /// uncounted.
 pub(super) const SPARE_BYTES_MAX: usize = 2 << 10;
+
+/// Editions of a listener's rules that are told apart: what `Peer` has bits for.
+const EDITIONS: u32 = 1 << 31;
 
 /// How long the wall's clock is taken to go as the other one does.
 const WALL_GOOD_FOR: Micros = Micros::from_s(1);
@@ -84,7 +88,7 @@ pub struct ListenerRules {
     pub(super) pseudonym: Option<Box<str>>,
     /// What its own answers look like.
     pub(super) pages: Box<[Page]>,
-    /// Changes whenever the rules do, and is never 0.
+    /// Changes whenever the rules do; 1 to [`EDITIONS`] - 1.
     pub(super) edition: u32,
     /// Clients may begin with HTTP/2.
     pub(super) h2c: bool,
@@ -141,6 +145,8 @@ pub struct ListenerService {
     key: ListenerKey,
     plan: RefCell<Arc<ListenerPlan>>,
     rules: RefCell<Rc<ListenerRules>>,
+    /// Beside the rules, since each answer asks for it.
+    life_limits: Cell<LifeLimits>,
     leaving: Cell<bool>,
 }
 
@@ -150,6 +156,7 @@ impl ListenerService {
             key: plan.key,
             plan: RefCell::new(plan.clone()),
             rules: RefCell::new(Rc::new(ListenerRules::of(plan, 1))),
+            life_limits: Cell::new(life_limits(plan)),
             leaving: Cell::new(false),
         })
     }
@@ -216,8 +223,13 @@ impl ListenerService {
         self.rules.borrow().clone()
     }
 
+    /// How long its connections may go on.
+    pub(super) fn life_limits(&self) -> LifeLimits {
+        self.life_limits.get()
+    }
+
     /// It is in the topology no more: its connections end with their next answer.
-    pub(super) fn is_leaving(&self) -> bool {
+    pub fn is_leaving(&self) -> bool {
         self.leaving.get()
     }
 
@@ -230,7 +242,10 @@ impl ListenerService {
     }
 
     fn next_edition(&self) -> u32 {
-        self.rules.borrow().edition.wrapping_add(1).max(1)
+        match self.rules.borrow().edition + 1 {
+            EDITIONS => 1,
+            next => next,
+        }
     }
 
     fn change(&self, plan: &Arc<ListenerPlan>) {
@@ -238,8 +253,13 @@ impl ListenerService {
             let rules = ListenerRules::of(plan, self.next_edition());
             *self.rules.borrow_mut() = Rc::new(rules);
             *self.plan.borrow_mut() = plan.clone();
+            self.life_limits.set(life_limits(plan));
         }
     }
+}
+
+fn life_limits(plan: &ListenerPlan) -> LifeLimits {
+    LifeLimits { max_age: plan.rules.max_age, max_requests: plan.rules.max_requests }
 }
 
 /// Memory for what lives no longer than a call.
@@ -283,6 +303,8 @@ pub struct Service {
     /// A moment on both clocks: the ring's, and Unix time in microseconds.
     wall: Cell<(Instant, u64)>,
     pub(super) ledger: Ledger,
+    /// For draws that nothing depends on but when.
+    dice: RefCell<Dice>,
     said: Said,
     spare: RefCell<Vec<Vec<u8>>>,
 }
@@ -316,6 +338,7 @@ impl Service {
             }),
             wall: Cell::default(),
             ledger,
+            dice: RefCell::new(Dice::new(random::seed())),
             said: Said::default(),
             spare: RefCell::default(),
         })
@@ -362,6 +385,11 @@ impl Service {
     pub(super) fn refused(&self, refusal: Refusal, about: &About<'_>) {
         self.stats.borrow_mut().refused(about.status, refusal);
         self.said.refused(refusal, self.now(), about);
+    }
+
+    /// The life of a client's connection that begins now.
+    pub(super) fn begin_life(&self) -> Life {
+        Life::begin(self.now(), self.dice.borrow_mut().draw())
     }
 
     /// The time as of this turn.

@@ -59,6 +59,9 @@ enum Ended {
 struct Progress {
     /// How long the backend may take to answer, or to read a piece of the body.
     response: Micros,
+    /// How long the client may be silent; `None`: its body must keep a pace. A call of gRPC is a conversation, which
+    /// may pause.
+    silence: Option<Micros>,
     /// When the body had gone up, or the backend took no more of it.
     sent: Cell<Option<Instant>>,
     /// The whole body has gone up: only then may the connection serve another request.
@@ -95,6 +98,7 @@ impl Client {
         let rules = begun.connection.picked().pool().rules();
         let progress = Progress {
             response: rules.timeouts.response,
+            silence: way.outgoing.facts.grpc.then_some(rules.timeouts.tunnel_idle),
             sent: Cell::new(None),
             whole: Cell::new(false),
             answering: Cell::new(false),
@@ -180,7 +184,9 @@ impl Attempted<'_> {
             replayable: progress.replayable.get(),
             facts: self.facts,
         };
-        let max = course.may_replay(picked, sent());
+        // A stream that is refused has not been looked at, and may be sent again whatever its method.
+        let repeatable = Sent { idempotent: sent().idempotent || self.connection.is_shared(), ..sent() };
+        let max = course.may_replay(picked, repeatable);
         let Outgoing { bytes, body, body_bytes, .. } = outgoing;
         let there = (*body_bytes, &*body);
         let replay = Replay::new(self.service, bytes, there, kept, max, &progress.replayable);
@@ -366,7 +372,8 @@ async fn upload(
     let service = down.service;
     let mut pace = Pace::new(service.now(), down.min_rate_per_s);
     while !body.is_done() {
-        let chunk = match next_chunk(input, down.stream, pace.due()).await {
+        let due = progress.silence.map_or(pace.due(), |silence| service.now().deadline(silence));
+        let chunk = match next_chunk(input, down.stream, due).await {
             Ok(Some(chunk)) => chunk,
             Ok(None) | Err(Fault::Os(_)) => return Err(UploadFault::ClientGone),
             Err(Fault::TimedOut) => return Err(UploadFault::Client(Refused::body_timeout())),

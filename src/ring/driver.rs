@@ -64,9 +64,11 @@ impl<F: Future<Output = ()>> Future for Counted<F> {
 }
 
 impl Ring {
-    /// Starts a task on this shard. Every task must be started here, or the shard may sleep over it.
+    /// Starts a task on this shard. Every task must be started here, or the shard may sleep over it: also one that
+    /// the shift starts, so it counts as polled already.
     #[allow(clippy::disallowed_methods, reason = "this is the one place: it counts the polls")]
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.0.polls.set(self.0.polls.get() + 1);
         spawn_local(Counted { polls: self.0.polls.clone(), task }).detach();
     }
 

@@ -18,12 +18,15 @@ use nix::sys::socket::{Shutdown, shutdown};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::IpAddr;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 /// Between two looks at a peer that has ended its side and may yet go altogether.
 const LOOK_AGAIN: Micros = Micros::from_ms(500);
+
+/// The number of a socket that has left the ring.
+const DETACHED: RawFd = -1;
 
 /// How a stream's first receive is armed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +45,13 @@ pub struct Stream {
     /// Whether the next receive is the first, which is armed for one completion only: a connection that
     /// serves one request then has nothing to cancel when it closes.
     first: Cell<bool>,
+}
+
+impl Ring {
+    /// Takes in a connected socket that another ring has accepted.
+    pub fn adopt(&self, socket: OwnedFd) -> Stream {
+        Stream::new(&self.0, socket.into_raw_fd(), FirstReceive::Once)
+    }
 }
 
 impl Stream {
@@ -193,6 +203,14 @@ impl Stream {
         socket::is_gone(unsafe { BorrowedFd::borrow_raw(self.fd) }, half_close)
     }
 
+    /// Takes the socket out of this ring, for another one. Nothing of it has been received or waited for.
+    pub fn detach(mut self) -> OwnedFd {
+        let fd = std::mem::replace(&mut self.fd, DETACHED);
+        // SAFETY: the stream owned the descriptor, which `Drop` does not close any more; and no operation of this
+        // ring has begun on it.
+        unsafe { OwnedFd::from_raw_fd(fd) }
+    }
+
     /// Its descriptor's number, which is its alone as long as it lives.
     pub fn number(&self) -> RawFd {
         self.fd
@@ -220,7 +238,8 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let left = self.inner.core.borrow_mut().give_up(self.key, Some(self.fd), &self.inner.buffers);
+        let owned = (self.fd != DETACHED).then_some(self.fd);
+        let left = self.inner.core.borrow_mut().give_up(self.key, owned, &self.inner.buffers);
         drop(left);
     }
 }

@@ -22,7 +22,7 @@ use crate::control::{self, ConfigFile, Desk, Listening, Secrets, ShardLink, Stat
 use crate::fleet::World;
 use crate::log;
 use crate::log::record::{Journal, Recorder};
-use crate::mesh::{Pulse, Receiver, Refused, Sender, ToControl, ToShard, mailbox};
+use crate::mesh::{Neighbours, Pulse, Receiver, Refused, Sender, ToControl, ToShard, mailbox};
 use crate::ring::{RECOMMENDED, probe};
 use crate::shard::{self, Descriptors, ShardPlan};
 use crate::sys::{clock, cpu};
@@ -258,8 +258,12 @@ impl Shards {
         to_control: &Sender<ToControl>,
     ) -> Result<Self, StartError> {
         let mut shards = Self { threads: Vec::new(), links: Vec::new() };
-        for ((number, core), recorder) in cores.iter().enumerate().zip(recorders) {
-            let (to_shard, mail) = mailbox(SHARD_MAIL)?;
+        let mailboxes = cores.iter().map(|_| mailbox(SHARD_MAIL)).collect::<Result<Vec<_>, _>>()?;
+        let (to_shards, mails): (Vec<_>, Vec<_>) = mailboxes.into_iter().unzip();
+        let neighbours = Neighbours::of(to_shards.clone());
+        let ends = to_shards.into_iter().zip(mails).zip(neighbours);
+        for (((number, core), recorder), ends) in cores.iter().enumerate().zip(recorders).zip(ends) {
+            let ((to_shard, mail), neighbours) = ends;
             let pulse = Arc::new(Pulse::default());
             shards.links.push(ShardLink { to_shard, pulse: pulse.clone() });
             let plan = ShardPlan {
@@ -272,6 +276,7 @@ impl Shards {
                 pulse,
                 sockets: Vec::new(),
                 mail,
+                neighbours,
                 to_control: to_control.clone(),
             };
             shards.threads.push(shard::start(plan, recorder)?);

@@ -8,7 +8,8 @@
 //! accepts on as well are let go without a word to the kernel: what is done to a socket is done to both.
 
 use super::securing::Securing;
-use crate::limit::{Exceeded, OncePerSecond};
+use crate::limit::{Exceeded, OncePerSecond, Place, Turnover};
+use crate::mesh::Neighbours;
 use crate::proxy::{ListenerService, Service, serve};
 use crate::ring::{Acceptor, Fault, Stream, give_way};
 use crate::sys::socket::{ignore_new, is_waited_at};
@@ -59,10 +60,10 @@ enum Closing {
     HandedOver,
 }
 
-struct Door {
+pub(super) struct Door {
     acceptor: RefCell<Acceptor>,
     socket: Arc<OwnedFd>,
-    listener: Rc<ListenerService>,
+    pub(super) listener: Rc<ListenerService>,
     closing: Cell<Closing>,
     /// When it was last looked how long who is accepted has waited, and how long that was.
     delay: Cell<(Instant, Option<Micros>)>,
@@ -70,12 +71,16 @@ struct Door {
 
 /// A shard's accept loops.
 pub(super) struct Accepting {
-    service: Rc<Service>,
+    pub(super) service: Rc<Service>,
     /// Those whose loops still run.
-    doors: RefCell<Vec<Rc<Door>>>,
+    pub(super) doors: RefCell<Vec<Rc<Door>>>,
     connections_max: usize,
     /// When it was last looked who could make room.
     looked: Cell<Instant>,
+    pub(super) neighbours: Neighbours,
+    pub(super) turnover: RefCell<Turnover>,
+    /// What the neighbours were told last.
+    pub(super) told: Cell<usize>,
     securing: Rc<Securing>,
     said: Said,
 }
@@ -92,12 +97,15 @@ struct Said {
 
 impl Accepting {
     /// Without a loop yet.
-    pub(super) fn new(service: &Rc<Service>, connections_max: usize) -> Rc<Self> {
+    pub(super) fn new(service: &Rc<Service>, connections_max: usize, neighbours: Neighbours) -> Rc<Self> {
         Rc::new(Self {
             service: service.clone(),
             doors: RefCell::default(),
             connections_max,
             looked: Cell::default(),
+            neighbours,
+            turnover: RefCell::default(),
+            told: Cell::default(),
             securing: Rc::default(),
             said: Said::default(),
         })
@@ -209,28 +217,42 @@ impl Accepting {
         self.service.stats.borrow_mut().accepted(delay);
         let peer = stream.peer();
         match door.listener.admit(peer) {
-            Ok(place) => {
-                let listener = door.listener.clone();
-                match listener.tls() {
-                    None => {
-                        let wire = stream.into();
-                        self.service.ring.spawn(serve(self.service.clone(), listener, wire, peer, place));
-                    }
-                    Some(config) => match listener.admit_handshake(self.service.handshakes.get()) {
-                        Ok(()) => self.securing.begin(&self.service, listener, stream, config, peer, place),
-                        Err(exceeded) => self.refuse(door, stream, exceeded, peer),
-                    },
-                }
-            }
-            Err(exceeded) => self.refuse(door, stream, exceeded, peer),
+            Ok(place) => match self.lighter(door) {
+                Some(shard) => self.hand(shard, door, stream, peer, place),
+                None => self.begin(&door.listener, stream, peer, place),
+            },
+            Err(exceeded) => self.refuse(&door.listener, stream, exceeded, peer),
         }
         self.heed_room(door);
     }
 
-    fn refuse(&self, door: &Door, stream: Stream, exceeded: Exceeded, peer: Option<IpAddr>) {
+    /// Serves a connection here, once it is sealed where its listener has TLS.
+    pub(super) fn begin(
+        &self,
+        listener: &Rc<ListenerService>,
+        stream: Stream,
+        peer: Option<IpAddr>,
+        place: Option<Box<Place>>,
+    ) {
+        match listener.tls() {
+            None => {
+                let served = serve(self.service.clone(), listener.clone(), stream.into(), peer, place);
+                self.service.ring.spawn(served);
+            }
+            Some(config) => match listener.admit_handshake(self.service.handshakes.get()) {
+                Ok(()) => {
+                    self.securing.begin(&self.service, listener.clone(), stream, config, peer, place);
+                }
+                Err(exceeded) => self.refuse(listener, stream, exceeded, peer),
+            },
+        }
+        self.tell_neighbours();
+    }
+
+    fn refuse(&self, listener: &ListenerService, stream: Stream, exceeded: Exceeded, peer: Option<IpAddr>) {
         stream.reset_on_close();
         drop(stream);
-        self.say_refused(door, exceeded, peer);
+        self.say_refused(listener, exceeded, peer);
     }
 
     /// Where one is accepted at a time, takes some of those that wait as well: a turn may be long.
@@ -326,10 +348,10 @@ impl Accepting {
         true
     }
 
-    fn say_refused(&self, door: &Door, exceeded: Exceeded, peer: Option<IpAddr>) {
+    fn say_refused(&self, listener: &ListenerService, exceeded: Exceeded, peer: Option<IpAddr>) {
         let once = &self.said.refused[exceeded as usize];
         if let Some(times) = once.count(self.service.ring.now()) {
-            let (listener, limit) = (door.listener.name(), exceeded.label());
+            let (listener, limit) = (listener.name(), exceeded.label());
             let peer = peer.map_or_else(|| "unix".to_owned(), |address| address.to_canonical().to_string());
             tracing::warn!(
                 listener,
@@ -360,7 +382,7 @@ impl Door {
         delay
     }
 
-    fn is_closing(&self) -> bool {
+    pub(super) fn is_closing(&self) -> bool {
         self.closing.get() != Closing::No
     }
 

@@ -4,6 +4,7 @@
 //! a connection (`proxy`), and what the messages decide (`control`). Started by `serve`.
 
 mod accept;
+mod hand_over;
 mod securing;
 mod shift;
 mod start;
@@ -12,7 +13,7 @@ pub use start::{ShardRefused, start};
 
 use crate::config::Runtime;
 use crate::log::record::Recorder;
-use crate::mesh::{Pulse, Receiver, Sender, ToControl, ToShard};
+use crate::mesh::{Neighbours, Pulse, Receiver, Sender, ToControl, ToShard};
 use crate::proxy::Service;
 use crate::ring::Ring;
 use crate::time::Micros;
@@ -51,6 +52,8 @@ pub struct ShardPlan {
     pub pulse: Arc<Pulse>,
     /// What control says.
     pub mail: Receiver<ToShard>,
+    /// The other shards.
+    pub neighbours: Neighbours,
     /// What is said to control.
     pub to_control: Sender<ToControl>,
 }
@@ -88,7 +91,7 @@ async fn serve(mut plan: ShardPlan, recorder: Recorder, ring: Ring, begun: impl 
     service.apply(&plan.topology);
     service.upstreams.bound(plan.descriptors.connections);
     ring.bound_pipes(plan.descriptors.pipes);
-    let accepting = Accepting::new(&service, plan.descriptors.connections);
+    let accepting = Accepting::new(&service, plan.descriptors.connections, plan.neighbours.clone());
     let sockets = std::mem::take(&mut plan.sockets);
     let spin = plan.runtime.spin;
     let shift = Rc::new(ShardShift::new(service.clone(), accepting, plan));

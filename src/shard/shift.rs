@@ -111,10 +111,14 @@ impl ShardShift {
                     }
                 }
                 ToShard::Accept(sockets) => self.accept(&sockets),
+                ToShard::Connection(connection) => self.accepting.take_in(*connection),
                 ToShard::Mark(mark) => self.marks.borrow_mut().push_back(mark),
                 ToShard::Inject(fault) => inject(fault),
                 ToShard::Collect(spare) => self.hand_over(spare),
-                ToShard::LastRequests => self.service.stage.set(Stage::LastRequests),
+                ToShard::LastRequests => {
+                    self.service.stage.set(Stage::LastRequests);
+                    self.accepting.take_in_no_more();
+                }
                 ToShard::Drain => {
                     self.accepting.drain(None);
                     self.drain();
@@ -146,6 +150,7 @@ impl ShardShift {
             self.service.connections.get() as u32,
             self.service.upstreams.idle_count() as u32,
         );
+        stats.upstream_lived_out(self.service.upstreams.take_lived_out());
         self.collected.set(Some(ShardStats::swap(&mut stats, spare)));
         drop(stats);
         self.send_collected();
@@ -163,6 +168,7 @@ impl ShardShift {
 
     fn drain(&self) {
         self.service.stage.set(Stage::LastRequests);
+        self.accepting.take_in_no_more();
         self.draining.set(true);
         self.interrupt_at.set(self.service.ring.now() + LAST_REQUEST);
     }
@@ -251,7 +257,8 @@ impl ShardShift {
             self.service.ring.interrupt();
             self.interrupt_at.set(now + HEARTBEAT);
         }
-        let over = self.accepting.is_over() && self.service.connections.get() == 0;
+        let left = self.service.connections.get() > 0 || self.accepting.is_expecting();
+        let over = self.accepting.is_over() && !left;
         if self.dies_at.get() != Instant::NEVER {
             self.stopped.set(over || now >= self.dies_at.get());
             return;
@@ -268,6 +275,7 @@ impl Shift for ShardShift {
         self.pulse.beat(now);
         self.pulse.begin(Doing::Messages);
         self.read_mail();
+        self.accepting.tell_neighbours();
         self.send_collected();
         self.lingers_until.set(self.service.upstreams.release_lingering(now));
         self.report(now);

@@ -15,7 +15,7 @@ use crate::wire::Secured;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
-use rustls::{ClientConfig, CommonState, Error, HandshakeKind, ProtocolVersion, ServerConfig};
+use rustls::{CipherSuite, ClientConfig, CommonState, Error, HandshakeKind, ProtocolVersion, ServerConfig};
 use std::sync::Arc;
 
 /// What is spoken over the connection, as both sides agreed (ALPN).
@@ -155,6 +155,16 @@ fn say(stream: &Stream, failure: &Failure) {
     }
 }
 
+/// The suite's name as IANA has it; rustls has its own for those of TLS 1.3.
+fn name_of(suite: CipherSuite) -> &'static str {
+    match suite {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        other => other.as_str().unwrap_or_default(),
+    }
+}
+
 /// What a handshake has settled.
 struct Known {
     version: &'static str,
@@ -171,10 +181,7 @@ impl Known {
                 Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
                 _ => "",
             },
-            cipher: common
-                .negotiated_cipher_suite()
-                .and_then(|suite| suite.suite().as_str())
-                .unwrap_or_default(),
+            cipher: common.negotiated_cipher_suite().map(|suite| name_of(suite.suite())).unwrap_or_default(),
             protocol: match common.alpn_protocol() {
                 Some(b"h2") => Protocol::Http2,
                 _ => Protocol::Http1,

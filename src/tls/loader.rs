@@ -40,6 +40,19 @@ pub struct Loaded {
     pub warnings: Vec<Fault>,
     /// The files in which something else was found than before.
     pub read: Vec<PathBuf>,
+    /// How many things files were opened for: those that had not changed for some seconds were not.
+    pub opened: usize,
+}
+
+/// How something was come by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Got {
+    /// Its files have not changed, so they were not opened.
+    Kept,
+    /// There is the same in them.
+    Same,
+    /// It is new.
+    New,
 }
 
 /// Something made of files.
@@ -98,19 +111,19 @@ impl<K: Hash + Eq + Clone, T> Shelf<K, T> {
         paths: &[&Path],
         read: impl FnOnce() -> Result<(T, Vec<Stamp>), Fault>,
         is_same: impl FnOnce(&T, &T) -> bool,
-    ) -> Result<(Arc<T>, bool), Fault> {
+    ) -> Result<(Arc<T>, Got), Fault> {
         if let Some(kept) = self.0.get(&key)
             && kept.is_fresh(paths)
         {
-            return Ok((kept.value.clone(), false));
+            return Ok((kept.value.clone(), Got::Kept));
         }
         let (value, stamps) = read()?;
         // Written again with the same in it, it is no other.
         let held = self.0.remove(&key).map(|kept| kept.value).filter(|held| is_same(held, &value));
-        let is_new = held.is_none();
+        let got = if held.is_some() { Got::Same } else { Got::New };
         let value = held.unwrap_or_else(|| Arc::new(value));
         self.0.insert(key, Kept { stamps, value: value.clone() });
-        Ok((value, is_new))
+        Ok((value, got))
     }
 }
 
@@ -131,6 +144,7 @@ struct Run {
     faults: Vec<Fault>,
     warnings: Vec<Fault>,
     read: Vec<PathBuf>,
+    opened: usize,
     certificates: HashSet<CertificatePaths>,
     authorities: HashSet<PathBuf>,
     revoked: HashSet<PathBuf>,
@@ -138,6 +152,14 @@ struct Run {
 }
 
 impl Run {
+    /// How something of this file was come by.
+    fn count(&mut self, got: Got, file: &NamedFile) {
+        self.opened += usize::from(got != Got::Kept);
+        if got == Got::New {
+            self.read.push(file.path.clone());
+        }
+    }
+
     /// What went well.
     fn note<T>(&mut self, found: Result<T, Fault>) -> Option<T> {
         found.map_err(|fault| self.faults.push(fault)).ok()
@@ -199,6 +221,7 @@ impl Loader {
             },
             warnings: run.warnings,
             read: run.read,
+            opened: run.opened,
         };
         self.certificates.0.retain(|paths, _| run.certificates.contains(paths));
         self.authorities.0.retain(|path, _| run.authorities.contains(path));
@@ -382,15 +405,13 @@ impl Loader {
         let key = (files.cert.path.clone(), files.key.path.clone(), ocsp.cloned());
         run.certificates.insert(key.clone());
         let provider = &self.provider;
-        let (found, read) = self.certificates.get(
+        let (found, got) = self.certificates.get(
             key,
             &paths,
             || Certificate::read(files, provider),
             Certificate::is_same,
         )?;
-        if read {
-            run.read.push(files.cert.path.clone());
-        }
+        run.count(got, &files.cert);
         run.warnings.extend(found.warnings(files, run.now_unix_s));
         Ok(found)
     }
@@ -398,21 +419,17 @@ impl Loader {
     fn authorities(&mut self, file: &NamedFile, run: &mut Run) -> Result<Arc<Authorities>, Fault> {
         run.authorities.insert(file.path.clone());
         let read = || Authorities::read(file);
-        let (found, read) =
+        let (found, got) =
             self.authorities.get(file.path.clone(), &[&file.path], read, Authorities::is_same)?;
-        if read {
-            run.read.push(file.path.clone());
-        }
+        run.count(got, file);
         Ok(found)
     }
 
     fn revoked(&mut self, file: &NamedFile, run: &mut Run) -> Result<Arc<Revoked>, Fault> {
         run.revoked.insert(file.path.clone());
         let read = || Revoked::read(file);
-        let (found, read) = self.revoked.get(file.path.clone(), &[&file.path], read, Revoked::is_same)?;
-        if read {
-            run.read.push(file.path.clone());
-        }
+        let (found, got) = self.revoked.get(file.path.clone(), &[&file.path], read, Revoked::is_same)?;
+        run.count(got, file);
         run.warnings.extend(found.warning(file, run.now_unix_s));
         Ok(found)
     }

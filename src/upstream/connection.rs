@@ -4,6 +4,7 @@ use super::Upstreams;
 use super::backend::{Backend, Failure};
 use super::pool::{Pool, log2_of};
 use crate::balance::BackendId;
+use crate::limit::Life;
 use crate::streams::{ClientStream, Fate};
 use crate::time::Micros;
 use crate::wire::Wire;
@@ -67,7 +68,7 @@ impl Drop for Place {
 /// What an exchange has of a connection.
 enum Held {
     /// All of it.
-    Whole { _place: Place },
+    Whole { _place: Place, life: Life },
     /// A stream, and what became of it.
     Stream(Fate),
 }
@@ -86,8 +87,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Wire, picked: &Picked, place: Place) -> Self {
-        let held = Box::new(Held::Whole { _place: place });
+    pub(super) fn new(stream: Wire, picked: &Picked, place: Place, life: Life) -> Self {
+        let held = Box::new(Held::Whole { _place: place, life });
         Self { stream, picked: picked.clone(), held, made: true, reused: false, ends: false }
     }
 
@@ -111,7 +112,22 @@ impl Connection {
 
     /// Whether it serves no further exchange; a stream never does.
     pub(super) fn ends(&self) -> bool {
-        self.ends || matches!(*self.held, Held::Stream(_))
+        self.ends || self.is_shared()
+    }
+
+    /// How long it has lived; `None`: it is a stream, whose connection's life is not its own.
+    pub(super) fn life(&self) -> Option<&Life> {
+        match &*self.held {
+            Held::Whole { life, .. } => Some(life),
+            Held::Stream(_) => None,
+        }
+    }
+
+    /// It has carried an exchange.
+    pub(super) fn count(&mut self) {
+        if let Held::Whole { life, .. } = &mut *self.held {
+            life.count();
+        }
     }
 
     /// It serves another exchange, which picked its backend for reasons of its own.
@@ -133,6 +149,11 @@ impl Connection {
             Held::Whole { .. } => self.reused,
             Held::Stream(fate) => fate.is_untouched() || self.reused && fate.is_its_connections(),
         }
+    }
+
+    /// Whether it is a stream, which the backend may refuse before it has begun with the request.
+    pub fn is_shared(&self) -> bool {
+        matches!(*self.held, Held::Stream(_))
     }
 
     /// Whose connection it is.

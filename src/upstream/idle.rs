@@ -1,6 +1,7 @@
 //! The idle connections to one backend: newest first, dead ones found before use.
 
 use super::Connection;
+use crate::limit::{LifeLimits, LifeOver};
 use crate::time::Instant;
 use std::collections::VecDeque;
 
@@ -57,9 +58,16 @@ impl IdleConnections {
         }
     }
 
-    /// Closes those that are over their time or closed by the backend.
-    pub(super) fn close_dead(&mut self, now: Instant) {
-        self.idle.retain(|idle| idle.until > now && idle.connection.stream.is_quiet());
+    /// Closes those that are over their time, closed by the backend, or have lived long enough, of which `over`
+    /// hears.
+    pub(super) fn close_dead(&mut self, now: Instant, limits: &LifeLimits, mut over: impl FnMut(LifeOver)) {
+        self.idle.retain(|idle| {
+            if idle.until <= now || !idle.connection.stream.is_quiet() {
+                return false;
+            }
+            let lived = idle.connection.life().and_then(|life| life.over(limits, now));
+            lived.inspect(|limit| over(*limit)).is_none()
+        });
     }
 
     /// Closes the one that was used least recently, if there is any.

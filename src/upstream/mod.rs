@@ -20,10 +20,13 @@ pub use pool::{Pool, PoolRules};
 
 use crate::balance::{BackendId, Outcome, Traffic, View};
 use crate::config::Protocol;
+use crate::limit::{Life, LifeOver};
 use crate::metrics::Handshake;
 use crate::ring::{Fault, Ring};
+use crate::sys::random;
 use crate::time::{Instant, Micros};
 use crate::topology::{BackendPlan, PoolPlan, Topology};
+use crate::trace::Dice;
 use crate::wire::Wire;
 use connection::Place;
 use http::uri::Scheme;
@@ -85,6 +88,10 @@ pub struct Upstreams {
     /// Connections to all backends, and how many there may be before idle ones are closed for a new one.
     open: Rc<Cell<usize>>,
     open_max: Cell<usize>,
+    /// For draws that nothing depends on but when connections end.
+    dice: RefCell<Dice>,
+    /// By [`LifeOver`]: connections that were closed for it since that was last asked.
+    lived_out: Cell<[u64; LifeOver::ALL.len()]>,
 }
 
 impl Upstreams {
@@ -104,6 +111,8 @@ impl Upstreams {
             sealing: Sealing::default(),
             open: Rc::default(),
             open_max: Cell::new(usize::MAX),
+            dice: RefCell::new(Dice::new(random::seed())),
+            lived_out: Cell::default(),
         })
     }
 
@@ -281,7 +290,7 @@ impl Upstreams {
         match self.dial(picked, due.min(latest)).await {
             Ok((stream, _)) => {
                 picked.backend.reached();
-                Ok(Connection::new(stream, picked, place))
+                Ok(Connection::new(stream, picked, place, self.new_life()))
             }
             Err(Fault::Os(errno)) if is_ours(errno) => Err(Fault::Os(FULL)),
             // It did not have the time that a connect has.
@@ -332,11 +341,12 @@ impl Upstreams {
         self.sealing.come_to.take()
     }
 
-    /// Keeps a connection for the next exchange, if its backend still gets any. `timeout`: what the
-    /// backend's own `Keep-Alive` allows.
-    pub fn keep(&self, connection: Connection, timeout: Option<Micros>) {
+    /// Keeps a connection for the next exchange, if its backend still gets any and it has not lived long enough.
+    /// `timeout`: what the backend's own `Keep-Alive` allows.
+    pub fn keep(&self, mut connection: Connection, timeout: Option<Micros>) {
         let Picked { backend, pool, .. } = connection.picked().clone();
-        let idle_timeout = pool.rules().idle_timeout;
+        let rules = pool.rules();
+        let idle_timeout = rules.idle_timeout;
         // A second less than the backend keeps it, so that it does not close while we write.
         let allowed = timeout.map(|length| Micros::from_us(length.as_us().saturating_sub(1_000_000)));
         let length = match allowed {
@@ -348,6 +358,10 @@ impl Upstreams {
             return;
         }
         let now = self.ring.now();
+        connection.count();
+        if let Some(limit) = connection.life().and_then(|life| life.over(&rules.life_limits, now)) {
+            return self.lived_out(limit);
+        }
         let unheard = if connection.stream.watch() { None } else { Some(now) };
         backend.idle.borrow_mut().push(connection, now.deadline(length), unheard);
     }
@@ -391,14 +405,33 @@ impl Upstreams {
         for pool in self.pools.borrow().iter() {
             pool.deposit(now);
             let idle_timeout = pool.rules().idle_timeout;
+            let limits = pool.rules().life_limits;
             for backend in pool.members().iter() {
-                backend.idle.borrow_mut().close_dead(now);
+                backend.idle.borrow_mut().close_dead(now, &limits, |limit| self.lived_out(limit));
+                backend.shared.end_lives(now, &limits, |limit| self.lived_out(limit));
                 let idle_max = backend.idle.borrow().max();
                 backend.shared.sweep(now, idle_timeout, idle_max);
             }
         }
         // Whoever had picked one before it left may have made a connection since.
         self.leaving.borrow().iter().for_each(|backend| backend.close_idle());
+    }
+
+    /// Of a connection that begins now.
+    fn new_life(&self) -> Life {
+        Life::begin(self.ring.now(), self.dice.borrow_mut().draw())
+    }
+
+    /// A connection has lived long enough, and ends.
+    fn lived_out(&self, limit: LifeOver) {
+        let mut counts = self.lived_out.get();
+        counts[limit as usize] += 1;
+        self.lived_out.set(counts);
+    }
+
+    /// Connections that were closed for each [`LifeOver`] since this was last asked.
+    pub fn take_lived_out(&self) -> [u64; LifeOver::ALL.len()] {
+        self.lived_out.take()
     }
 
     /// Gives back the places of failed exchanges whose time is over. Returns when the next one is.

@@ -7,6 +7,7 @@ use super::backend::Backend;
 use crate::balance::{Asked, BackendId, Member, Picker, Traffic, View, client_hash, name_hash};
 use crate::config::{Policy, Retry, Timeouts};
 use crate::exchange::{Budget, Grant};
+use crate::limit::LifeLimits;
 use crate::time::{Instant, Micros};
 use crate::topology::PoolPlan;
 use std::cell::{Cell, Ref, RefCell};
@@ -23,6 +24,8 @@ pub struct PoolRules {
     pub retry: Retry,
     /// How long an idle connection to a backend is kept.
     pub(super) idle_timeout: Micros,
+    /// How long a connection to a backend may go on.
+    pub(super) life_limits: LifeLimits,
     /// Connections of this shard to one backend; `usize::MAX`: any number.
     pub(super) open_max: usize,
     budget: Arc<Budget>,
@@ -179,6 +182,7 @@ fn rules(plan: &PoolPlan, shards: usize) -> PoolRules {
         timeouts: plan.timeouts,
         retry: plan.retry.clone(),
         idle_timeout: plan.upstream.idle_timeout,
+        life_limits: LifeLimits { max_age: plan.upstream.max_age, max_requests: plan.upstream.max_requests },
         open_max: match plan.upstream.max_connections {
             0 => usize::MAX,
             total => share(total, shards),

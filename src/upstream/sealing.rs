@@ -5,6 +5,7 @@
 
 use super::UNSEALED;
 use super::connection::Picked;
+use crate::config::Protocol;
 use crate::limit::OncePerSecond;
 use crate::metrics::Handshake;
 use crate::ring::{Fault, Ring, Stream};
@@ -12,6 +13,7 @@ use crate::time::Instant;
 use crate::tls::{self, Failure, Sealed, Turns};
 use crate::topology::BackendTls;
 use std::cell::RefCell;
+use std::fmt::Display;
 
 /// What came to be known of handshakes before control asks: so many at most.
 const COME_TO_MAX: usize = 1 << 16;
@@ -29,7 +31,7 @@ impl Sealing {
     /// Shakes hands with `picked` over `stream`.
     ///
     /// # Errors
-    /// The deadline, or [`UNSEALED`].
+    /// The deadline, or [`UNSEALED`]: also where HTTP/2 is to be spoken, and the backend did not agree to.
     pub(super) async fn seal(
         &self,
         ring: &Ring,
@@ -42,16 +44,25 @@ impl Sealing {
         match shaken {
             Ok(shaken) => {
                 self.count(shaken.counted_as());
+                if picked.backend.protocol.get() == Protocol::Http2 && shaken.protocol != tls::Protocol::Http2
+                {
+                    self.say(ring, picked, &"it did not agree to speak HTTP/2 (ALPN \"h2\")");
+                    return Err(Fault::Os(UNSEALED));
+                }
                 Ok(shaken.sealed)
             }
             Err(failure) => {
                 self.count(failure.counted_as());
-                if let Some(times) = self.said.count(ring.now()) {
-                    let (pool, backend) = (picked.pool().name().to_owned(), picked.backend_name());
-                    tracing::warn!(pool, backend, times, reason = %failure, "no TLS handshake with a backend");
-                }
+                self.say(ring, picked, &failure);
                 Err(if matches!(failure, Failure::TimedOut) { Fault::TimedOut } else { Fault::Os(UNSEALED) })
             }
+        }
+    }
+
+    fn say(&self, ring: &Ring, picked: &Picked, reason: &dyn Display) {
+        if let Some(times) = self.said.count(ring.now()) {
+            let (pool, backend) = (picked.pool().name().to_owned(), picked.backend_name());
+            tracing::warn!(pool, backend, times, %reason, "no TLS handshake with a backend");
         }
     }
 

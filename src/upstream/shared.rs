@@ -8,7 +8,7 @@
 use super::connection::{Connection, Place};
 use super::unreachable::is_ours;
 use super::{Backend, FULL, Picked, Upstreams};
-use crate::limit::OncePerSecond;
+use crate::limit::{Life, LifeLimits, LifeOver, OncePerSecond};
 use crate::ring::{Fault, Ring};
 use crate::streams::{ClientConnection, Driver, NotEstablished, STREAMS_MAX};
 use crate::time::{Instant, Micros};
@@ -40,6 +40,9 @@ struct Link {
     waiting: RefCell<Slab<Waker>>,
     /// An exchange has been told that it was made.
     told: Cell<bool>,
+    life: Cell<Life>,
+    /// It has lived long enough: it takes no more streams, and ends when it carries none.
+    lived_out: Cell<bool>,
 }
 
 /// Where a connection stands.
@@ -50,12 +53,20 @@ enum State {
 }
 
 impl Link {
-    fn new() -> Rc<Self> {
+    fn new(life: Life) -> Rc<Self> {
         Rc::new(Self {
             state: RefCell::new(State::Connecting),
             waiting: RefCell::default(),
             told: Cell::new(false),
+            life: Cell::new(life),
+            lived_out: Cell::new(false),
         })
+    }
+
+    /// The limit for which it takes no more streams from now on.
+    fn end_of_life(&self, limits: &LifeLimits, now: Instant) -> Option<LifeOver> {
+        let over = self.life.get().over(limits, now)?;
+        (!self.lived_out.replace(true)).then_some(over)
     }
 
     fn open(&self) -> Option<Rc<ClientConnection>> {
@@ -127,7 +138,7 @@ impl Shared {
     fn with_room(&self) -> Option<(Rc<Link>, Rc<ClientConnection>)> {
         let links = self.links.borrow();
         let open = links.iter().filter_map(|link| Some((link, link.open()?)));
-        let with_room = open.filter(|(_, connection)| connection.room() > 0);
+        let with_room = open.filter(|(link, connection)| !link.lived_out.get() && connection.room() > 0);
         let fullest = with_room.max_by_key(|(_, connection)| connection.taken());
         fullest.map(|(link, connection)| (link.clone(), connection))
     }
@@ -169,6 +180,16 @@ impl Shared {
         }
     }
 
+    /// Has those end that have lived long enough, of which `over` hears, as soon as they carry nothing.
+    pub(super) fn end_lives(&self, now: Instant, limits: &LifeLimits, over: impl FnMut(LifeOver)) {
+        let links = self.links.borrow();
+        links.iter().filter_map(|link| link.end_of_life(limits, now)).for_each(over);
+        let lived_out = links.iter().filter(|link| link.lived_out.get()).filter_map(|link| link.open());
+        let lived_out: Vec<_> = lived_out.collect();
+        drop(links);
+        lived_out.iter().filter(|connection| connection.taken() == 0).for_each(|connection| connection.retire());
+    }
+
     /// Closes those that have carried nothing for `timeout` (zero: any time), and those of them that are more
     /// than `max`.
     pub(super) fn sweep(&self, now: Instant, timeout: Micros, max: usize) {
@@ -186,8 +207,20 @@ impl Shared {
 impl Upstreams {
     /// A stream of a connection that stands.
     pub(super) fn stream(&self, picked: &Picked) -> Option<Connection> {
-        let (_, connection) = picked.backend.shared.with_room()?;
-        Some(Connection::stream(picked, connection.open()).reused(picked))
+        let (link, connection) = picked.backend.shared.with_room()?;
+        Some(self.carry(picked, &link, &connection).reused(picked))
+    }
+
+    /// A stream on this connection, which may be its last.
+    fn carry(&self, picked: &Picked, link: &Link, connection: &Rc<ClientConnection>) -> Connection {
+        let mut life = link.life.get();
+        life.count();
+        link.life.set(life);
+        let stream = Connection::stream(picked, connection.open());
+        if let Some(over) = link.end_of_life(&picked.pool.rules().life_limits, self.ring.now()) {
+            self.lived_out(over);
+        }
+        stream
     }
 
     /// A stream of a connection that has come to stand, or else of one that is made for it and whoever comes
@@ -200,7 +233,7 @@ impl Upstreams {
         let shared = &picked.backend.shared;
         loop {
             if let Some((link, connection)) = shared.with_room() {
-                let stream = Connection::stream(picked, connection.open());
+                let stream = self.carry(picked, &link, &connection);
                 return Ok(if link.told.replace(true) { stream.made_by_another() } else { stream });
             }
             let link = match shared.connecting() {
@@ -214,7 +247,7 @@ impl Upstreams {
     /// Begins to make a connection.
     fn begin(self: &Rc<Self>, picked: &Picked) -> Result<Rc<Link>, Fault> {
         let place = self.place(picked)?;
-        let link = Link::new();
+        let link = Link::new(self.new_life());
         picked.backend.shared.links.borrow_mut().push(link.clone());
         self.ring.spawn(run(self.clone(), picked.clone(), link.clone(), place));
         Ok(link)

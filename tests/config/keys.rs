@@ -49,8 +49,6 @@ fn an_unknown_key_is_a_fault_with_the_nearest_known_one() {
 
 /// Section header, key, a value that asks for it, a value that leaves it off (none: there is no such).
 const NOT_BUILT: &[(&str, &str, &str, Option<&str>)] = &[
-    ("[[listener]]", "max_age", "\"1h\"", Some("\"0s\"")),
-    ("[[listener]]", "max_requests", "100", Some("0")),
     ("[[listener]]", "proxy_protocol", "\"required\"", Some("\"off\"")),
     ("[[listener]]", "requests_per_s_per_client", "1", Some("0")),
     ("[[listener]]", "limit_key", "\"header:X\"", Some("\"client\"")),
@@ -61,7 +59,6 @@ const NOT_BUILT: &[(&str, &str, &str, Option<&str>)] = &[
     ("[pool.app]", "queue_timeout", "\"2s\"", Some("\"1000ms\"")),
     ("[pool.app]", "adaptive_limit", "{}", None),
     ("[pool.app]", "sticky", "{}", None),
-    ("[pool.app.upstream]", "max_age", "\"1s\"", Some("\"0h\"")),
     ("[pool.app.upstream]", "proxy_protocol", "\"v2\"", Some("\"off\"")),
 ];
 

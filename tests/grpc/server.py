@@ -25,16 +25,30 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 STATUSES = {code.value[0]: code for code in grpc.StatusCode}
 
 
+class Call:
+    """Whether the server has come to its end of it."""
+
+    whole = False
+
+
+def wait(context, seconds):
+    """Works so long, unless the call ends before."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and context.is_active():
+        time.sleep(0.01)
+
+
 class Test:
     def __init__(self, name, checks):
         self.name = name
         self.checks = checks
         self.lock = threading.Lock()
         self.failing = None
-        self.seen = {"calls": 0, "failed": 0, "ended_early": 0, "remaining": None, "metadata": []}
+        self.seen = {"calls": 0, "failed": 0, "ended_early": [], "remaining": None, "metadata": []}
 
-    def begin(self, context):
-        """Notes a call, and answers as it was told to."""
+    def begin(self, context, method):
+        """Notes a call, and its end if that comes before the server's own; answers as it was told to."""
+        call = Call()
         with self.lock:
             self.seen["calls"] += 1
             self.seen["remaining"] = context.time_remaining()
@@ -42,61 +56,55 @@ class Test:
             failing = self.failing
             if failing is not None:
                 self.seen["failed"] += 1
+
+        def over():
+            if not call.whole:
+                with self.lock:
+                    self.seen["ended_early"].append(method)
+
+        context.add_callback(over)
         if failing is not None:
+            call.whole = True
             context.abort(STATUSES[failing], f"{self.name} was told to fail")
+        return call
 
     def unary(self, request, context):
-        self.begin(context)
+        call = self.begin(context, "unary")
         metadata = {item.key: item.value for item in context.invocation_metadata()}
         echoed = [(key, metadata[key]) for key in ("x-text", "x-bytes-bin") if key in metadata]
         context.set_trailing_metadata([("x-trailing", self.name)] + echoed)
-        if "x-wait" in metadata:
-            self.wait(context, float(metadata["x-wait"]))
+        wait(context, float(metadata.get("x-wait", "0")))
+        call.whole = context.is_active()
         if "x-status" in metadata:
             context.abort(STATUSES[int(metadata["x-status"])], bytes(metadata.get("x-message-bin", b"")).decode())
         context.send_initial_metadata([("x-initial", self.name)])
         return request
 
-    def wait(self, context, seconds):
-        """Works so long, unless the call ends before."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            if not context.is_active():
-                with self.lock:
-                    self.seen["ended_early"] += 1
-                return
-            time.sleep(0.01)
-
     def down(self, request, context):
-        self.begin(context)
+        call = self.begin(context, "down")
         wish = json.loads(request)
         for number in range(wish["count"]):
-            if number > 0 and wish.get("pause"):
-                self.wait(context, wish["pause"])
-            if not context.is_active():
-                return
+            if number > 0:
+                wait(context, wish.get("pause", 0))
             yield number.to_bytes(4, "big") + b"x" * wish["size"]
+        call.whole = True
         if "status" in wish:
             context.abort(STATUSES[wish["status"]], "after all of them")
 
     def up(self, requests, context):
-        self.begin(context)
+        call = self.begin(context, "up")
         count = size = 0
         for request in requests:
             count, size = count + 1, size + len(request)
+        call.whole = True
         return json.dumps({"count": count, "size": size}).encode()
 
     def both(self, requests, context):
-        self.begin(context)
+        call = self.begin(context, "both")
         context.send_initial_metadata([("x-initial", self.name)])
-        try:
-            for request in requests:
-                yield request
-        except grpc.RpcError:
-            pass
-        if not context.is_active():
-            with self.lock:
-                self.seen["ended_early"] += 1
+        for request in requests:
+            yield request
+        call.whole = True
 
     def set(self, request, _):
         wish = json.loads(request)

@@ -93,7 +93,7 @@ fn rapid_reset_that_waits_for_its_request_to_be_at_the_backend_is_contained() {
         sent += 20;
     }
     assert_eq!(raw.ended(), Some(ENHANCE_YOUR_CALM));
-    assert!(sent < 5_000);
+    assert!(backend.connections() < 1_000, "{} of {sent} got so far", backend.connections());
     // Those that are over for the client count until they are over at the backend.
     assert!(most.load(SeqCst) <= STREAMS_MAX, "the backend had {most:?} at once");
     wait_until("nothing is left of it", || backend.open() == 0);

@@ -177,3 +177,14 @@ fn a_long_body_goes_up_whole() {
     raw.frame(DATA, END_STREAM, stream, b"");
     assert_eq!(raw.answer(stream).body, sent.to_string().as_bytes());
 }
+
+#[test]
+fn a_body_that_comes_too_slowly_is_refused_in_time() {
+    let backend = Backend::http(answers::echo());
+    let weir = Weir::start(&one_pool(&[&backend], "", ""));
+    let mut raw = Raw::connect(weir.address("web"));
+    let stream = raw.request(&post("/"), END_HEADERS);
+    raw.frame(DATA, 0, stream, b"a");
+    assert_eq!(raw.answer(stream).status, 408);
+    weir.wait_metric("weir_refusals_total", &[("cause", "body_timeout")], 1.0);
+}

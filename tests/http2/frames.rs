@@ -21,6 +21,9 @@ pub const CONTINUATION: u8 = 9;
 pub const END_STREAM: u8 = 1;
 pub const END_HEADERS: u8 = 4;
 
+/// A status that came before on the connection, and which this reader does not remember.
+pub const SEEN: u16 = 999;
+
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How long an answer is waited for.
@@ -288,6 +291,8 @@ fn status(block: &[u8]) -> u16 {
         [index @ 0x88..=0x8e, ..] => INDEXED[usize::from(index - 0x88)],
         [0x48 | 0x08, 0x03, digits @ ..] => String::from_utf8_lossy(&digits[..3]).parse().unwrap(),
         [0x48 | 0x08, len, digits @ ..] if len & 0x80 != 0 => huffman(&digits[..usize::from(len & 0x7f)]),
+        // Indexed in the dynamic table: the connection had it before.
+        [0xbe..=0xff, ..] => SEEN,
         other => panic!("no status that this reader knows: {other:x?}"),
     }
 }

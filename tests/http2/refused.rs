@@ -135,6 +135,7 @@ fn a_large_head_gets_431_and_so_do_too_many_fields() {
     assert_eq!(raw.answer(stream).status, 431);
     let mut fields = get("/");
     fields.extend([("x-a", "b"); 30]);
+    let mut raw = Raw::connect(weir.address("web"));
     let stream = raw.request(&fields, END_STREAM);
     assert_eq!(raw.answer(stream).status, 431);
     assert_eq!(raw.ask("/").0, 200);

@@ -12,6 +12,7 @@
 //! | `transitions.rs` | what a fall or a rise changes, and for whom |
 //! | `failover.rs` | a backend process that is killed under load and comes back |
 //! | `sharing.rs` | shards that know of each other's exchanges |
+//! | `spread.rs` | few connections on many shards |
 //! | `shutdown.rs` | signals, and what becomes of the work under way |
 //! | `draining.rs` | shutdown under load |
 //! | `systemd.rs` | a supervisor: notices, the watchdog, sockets that it opened |
@@ -78,6 +79,7 @@ mod restart;
 mod shares;
 mod sharing;
 mod shutdown;
+mod spread;
 mod systemd;
 mod takeover;
 mod token;

@@ -8,6 +8,7 @@
 //! | `fields.rs` | which fields pass, which do not, which are added; byte for byte |
 //! | `forwarded.rs` | who the client is, and what the backend is told of it |
 //! | `marks.rs` | request ids and trace contexts |
+//! | `ages.rs` | connections that end for their age or their number of requests |
 //! | `connections.rs` | keep-alive on both sides, pipelining, the idle connections |
 //! | `interim.rs` | Expect, early responses, half-close |
 //! | `retry.rs` | which failed attempts are made again |
@@ -31,6 +32,7 @@
 mod harness;
 
 mod addresses;
+mod ages;
 mod budget;
 mod chaos;
 mod connections;

@@ -46,6 +46,29 @@ fn connections_are_handed_out_in_the_order_of_their_coming() {
 }
 
 #[test]
+fn a_connection_that_leaves_its_ring_before_a_byte_is_read_is_anothers() {
+    let (listener, at) = listener();
+    let mut client = client(at);
+    client.write_all(b"sent before").unwrap();
+    let socket = on_ring(SMALL, move |ring| async move {
+        let mut acceptor = ring.acceptor(listener.as_fd());
+        let socket = acceptor.next().await.unwrap().unwrap().detach();
+        drop(acceptor);
+        // Nothing of it is left there, and nothing closes it.
+        settled(&ring).await;
+        socket
+    });
+    on_ring(SMALL, |ring| async move {
+        let stream = ring.adopt(socket);
+        assert_eq!(stream.peer(), Some("127.0.0.1".parse().unwrap()));
+        assert_eq!(receive_all(&stream, 11).await, b"sent before");
+        drop(stream);
+        settled(&ring).await;
+    });
+    assert_eq!(read_to_end(&mut client), b"");
+}
+
+#[test]
 fn a_connection_accepted_after_its_acceptor_was_dropped_is_closed() {
     on_ring(SMALL, |ring| async move {
         let (listener, at) = listener();

@@ -19,6 +19,8 @@ pool = "app"
 request_id = "X-Request-Id"
 max_connections = 900
 max_connections_per_client = 20
+max_age = "1h"
+max_requests = 1000
 [[listener]]
 name = "local"
 address = "unix:/run/weir.sock"
@@ -40,6 +42,7 @@ panic_below = 0.3
 fallback = "api"
 [pool.app.upstream]
 max_connections = 50
+max_age = "90s"
 [pool.app.eject]
 latency_factor = 5
 [pool.app.retry]
@@ -68,13 +71,14 @@ fn the_summary_shows_every_part_as_weir_understands_it() {
     let squeezed: Vec<String> =
         summary.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     for expected in [
-        "web 127.0.0.1:8080 http, forwarded append, Via weir, trusts nobody, ids in X-Request-Id",
+        "web 127.0.0.1:8080 http, forwarded append, Via weir, trusts nobody, ids in X-Request-Id, \
+         connections last 1h or 1000 requests",
         "1 % of traces, and those that a trusted proxy samples told to http://otel:4318/v1/traces",
         "local unix:/run/weir.sock http, forwarded off, no Via, trusts 10.0.0.0/8 fd00::1/128 unix:",
         "web *.example.org /api to api",
         "web all else to app",
         "local any host any path to api",
-        "app ip_hash not checked",
+        "app ip_hash not checked, connections last 90s",
         "api least_conn checked by GET /up every 2s, up after 2 passed, down after 3 failed",
         "a 10.0.0.1:80 weight 1",
         "app.internal:80 app.internal:80 weight 3, backup",
@@ -213,4 +217,22 @@ impl Drop for Certificates {
         // Left behind it would do no harm.
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+#[test]
+fn a_pool_that_speaks_http_2_says_so_and_what_it_may_take_is_counted() {
+    let config = |upstream: &str| {
+        let text = format!(
+            "[[listener]]\naddress = \"127.0.0.1:1\"\npool = \"app\"\n[pool.app.upstream]\n{upstream}\n\
+             [[pool.app.backend]]\naddress = \"127.0.0.1:2\"\n"
+        );
+        config::parse(&text, "weir.toml").unwrap().config
+    };
+    let (plain, h2) = (config(""), config("protocol = \"h2\""));
+    assert!(
+        summary(&h2, &[0]).lines().any(|line| line.contains("least_conn") && line.ends_with("HTTP/2"))
+    );
+    assert!(!summary(&plain, &[0]).contains("HTTP/2"));
+    let more = config::worst_case_memory_bytes(&h2, 1) - config::worst_case_memory_bytes(&plain, 1);
+    assert!(more >= plain.runtime.max_connections as u64 * (128 << 10));
 }

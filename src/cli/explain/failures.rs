@@ -120,9 +120,9 @@ pub(super) fn failure(failure: UpstreamFailure) -> Explanation {
         ]),
         UpstreamFailure::Status => of(
             "the backend answered with a status of retry.on",
-            "pool.NAME.retry.on lists this status, so its answer was thrown away and the request sent to another \
-             backend. The client has seen nothing of it. (When no retry is left, the answer is passed on and not \
-             counted here.)",
+            "pool.NAME.retry.on lists this status, of HTTP or of gRPC, so its answer was thrown away and the request \
+             sent to another backend. The client has seen nothing of it. (When no retry is left, the answer is passed \
+             on and not counted here.)",
         )
         .look(&[BY_BACKEND, ("the backend's own log", "why it answered so")])
         .act(&["Mend the backend; or take the status out of pool.NAME.retry.on if it means no failure."]),

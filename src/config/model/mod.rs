@@ -222,6 +222,10 @@ pub struct Listener {
     pub max_headers: usize,
     /// Bytes of a request body; 0: no limit.
     pub max_body: u64,
+    /// How long a connection may go on, up to a tenth less for each; zero: no limit.
+    pub max_age: Micros,
+    /// Requests on a connection, up to a tenth less for each; 0: no limit.
+    pub max_requests: u32,
     /// What is done to the fields that say where a request came from: `X-Forwarded-*`, `Forwarded`,
     /// `X-Real-IP`.
     pub forwarded: Forwarded,

@@ -192,6 +192,10 @@ pub struct Upstream {
     pub idle_timeout: Micros,
     /// Connections to one backend, over all shards; 0: no limit.
     pub max_connections: usize,
+    /// How long a connection may go on, up to a tenth less for each; zero: no limit.
+    pub max_age: Micros,
+    /// Requests on a connection, up to a tenth less for each; 0: no limit.
+    pub max_requests: u32,
 }
 
 impl Default for Upstream {
@@ -201,6 +205,8 @@ impl Default for Upstream {
             idle_per_backend: 256,
             idle_timeout: Micros::from_s(4),
             max_connections: 0,
+            max_age: Micros::ZERO,
+            max_requests: 0,
         }
     }
 }

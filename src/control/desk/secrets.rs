@@ -4,10 +4,10 @@
 //! Not here: what is in the files (`tls`), when a configuration is loaded (`reload`).
 
 use super::Desk;
-use crate::config::{Config, Fault};
+use crate::config::{Config, Fault, expand};
 use crate::control::sleep_until;
 use crate::fleet::change::ReloadRefused;
-use crate::sys::priority;
+use crate::sys::{cpu, priority};
 use crate::tls::{CertificateFacts, HandedKeys, Loaded, Loader, Tickets};
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -91,16 +91,24 @@ impl Desk {
         }
     }
 
-    /// Does what takes long on a thread of its own, which gives way to the shards: parsing thousands of keys on
-    /// their cores would stall them.
-    async fn with_loader<T: Send + 'static>(
+    /// Cores on which no shard runs. There may be none.
+    fn cores_without_shards(&self) -> Vec<usize> {
+        let all = cpu::available();
+        let taken = expand(&self.0.started_with.runtime.cores, &all).unwrap_or_default();
+        all.into_iter().filter(|core| !taken.contains(core)).collect()
+    }
+
+    /// Does what takes long on a thread of its own, which gives way to the shards, and keeps off their cores where
+    /// there are others: parsing thousands of keys there would stall them.
+    pub(super) async fn with_loader<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Loader) -> T + Send + 'static,
     ) -> Result<T, ReloadRefused> {
         let (done, result) = oneshot::channel();
-        let loader = self.0.secrets.loader.clone();
+        let (loader, aside) = (self.0.secrets.loader.clone(), self.cores_without_shards());
         let begun = thread::Builder::new().name("weir-tls".to_owned()).spawn(move || {
             priority::give_way();
+            cpu::keep_to(&aside);
             // A loader that has panicked has half a memory, which makes it read more and nothing else.
             let found = work(&mut loader.lock().unwrap_or_else(PoisonError::into_inner));
             // Control has ended meanwhile if nobody waits for it.

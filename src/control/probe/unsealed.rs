@@ -66,7 +66,8 @@ fn certificate(cause: &CertificateError) -> String {
                 .to_owned()
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
-            let names = presented.iter().take(NAMES_MAX).map(bare).collect::<Vec<_>>().join(", ");
+            let names =
+                presented.iter().take(NAMES_MAX).map(|name| bare(name)).collect::<Vec<_>>().join(", ");
             let more = if presented.len() > NAMES_MAX { ", …" } else { "" };
             let whose = if names.is_empty() { "nobody".to_owned() } else { format!("{names}{more}") };
             format!(
@@ -81,7 +82,7 @@ fn certificate(cause: &CertificateError) -> String {
 }
 
 /// A name as it stands in the certificate: it comes as `DnsName("app.internal")`.
-fn bare(presented: &String) -> &str {
+fn bare(presented: &str) -> &str {
     presented.split('"').nth(1).unwrap_or(presented)
 }
 

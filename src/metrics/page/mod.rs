@@ -22,6 +22,7 @@ use super::declared as metric;
 use super::exposition::{Format, Level, Text};
 use super::stats::{CLASSES, Handshake, Phase, Side, UpstreamFailure};
 use super::totals::{BackendTotals, ShardTotals, Totals};
+use crate::limit::LifeOver;
 use crate::time::Micros;
 use metric::Metric;
 use rows::{Row, rows};
@@ -119,13 +120,14 @@ fn access_log(text: &mut Text, log: &AccessLogFacts) {
 
 fn shards(text: &mut Text, totals: &Totals) {
     type Value = fn(&ShardTotals) -> u64;
-    let per_shard: [(&'static Metric, Value); 15] = [
+    let per_shard: [(&'static Metric, Value); 16] = [
         (&metric::CONNECTIONS, |shard| shard.connections.into()),
         (&metric::CONNECTIONS_MAX, |shard| shard.connections_max.into()),
         (&metric::IDLE_UPSTREAM, |shard| shard.idle_upstream.into()),
         (&metric::ACCEPTED, |shard| shard.accepted),
         (&metric::ACCEPT_PAUSES, |shard| shard.accept_pauses),
         (&metric::EVICTED, |shard| shard.evicted),
+        (&metric::HANDED_OVER, |shard| shard.handed_over),
         (&metric::NOT_KEPT, |shard| shard.not_kept),
         (&metric::RING_TURNS, |shard| shard.ring.turns),
         (&metric::RING_COMPLETIONS, |shard| shard.ring.completions),
@@ -140,6 +142,18 @@ fn shards(text: &mut Text, totals: &Totals) {
         let mut family = text.family(declared);
         for (number, shard) in totals.shards.iter().enumerate() {
             family.sample(&[&number.to_string()], value(shard));
+        }
+    }
+    type Counts = fn(&ShardTotals) -> [u64; LifeOver::ALL.len()];
+    let per_cause: [(&'static Metric, Counts); 2] = [
+        (&metric::LIVED_OUT, |shard| shard.lived_out),
+        (&metric::UPSTREAM_LIVED_OUT, |shard| shard.upstream_lived_out),
+    ];
+    for (declared, counts) in per_cause {
+        let mut family = text.family(declared);
+        for (number, shard) in totals.shards.iter().enumerate() {
+            let counted = LifeOver::ALL.into_iter().zip(counts(shard));
+            counted.for_each(|(limit, count)| family.sample(&[&number.to_string(), limit.label()], count));
         }
     }
     text.family(&metric::IMBALANCE).ratio(&[], totals.imbalance().unwrap_or(1.0));

@@ -4,6 +4,7 @@ use super::super::declared::{ALL, Kind, NOT_BY_POOL, Unit};
 use super::super::{Refusal, RingCounters, ShardStats};
 use super::*;
 use crate::balance::BackendId;
+use crate::limit::LifeOver;
 use crate::sys::process::Usage;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -94,6 +95,9 @@ fn shown_by(level: Level) -> String {
     stats.set_connections(6, 2);
     stats.connections_max = 4_096;
     stats.evicted(13);
+    stats.handed_over();
+    stats.lived_out(LifeOver::Requests);
+    stats.upstream_lived_out([14, 0]);
     // Some of the pool before, some that left and is still to be told of, and another pool's.
     (0..4).for_each(|id| stats.connected(BackendId(id), Micros::from_ms(1)));
     stats.handled(3, Micros::from_us(70));
@@ -145,6 +149,10 @@ fn samples_say_what_was_recorded() {
         "weir_connections_imbalance 2",
         "weir_connections_refused_total{listener=\"web\",cause=\"max_connections\"} 11",
         "weir_connections_evicted_total{shard=\"0\"} 13",
+        "weir_connections_handed_over_total{shard=\"0\"} 1",
+        "weir_connections_lived_out_total{shard=\"0\",cause=\"max_age\"} 0",
+        "weir_connections_lived_out_total{shard=\"0\",cause=\"max_requests\"} 1",
+        "weir_upstream_connections_lived_out_total{shard=\"0\",cause=\"max_age\"} 14",
         "weir_shards{state=\"ended\"} 1",
         "weir_in_flight{pool=\"app\",backend=\"a\"} 3",
         "weir_probe_duration_seconds{pool=\"app\",backend=\"a\"} 0.0012",

@@ -4,13 +4,14 @@
 //! connection's window has room for a whole window of each stream, a stream gives room back only when its client has
 //! taken the bytes, and what the backend does to a stream costs that stream. The backend's SETTINGS are awaited
 //! before the first stream: they say how many there may be, and whoever sends none does not speak HTTP/2. Here: the
-//! connection as all its streams see it, and its driver. Not here: one stream (`stream.rs`), which connection is
+//! connection as all its streams see it, and its driver. Not here: one stream (`stream.rs`, `ways.rs`), which connection is
 //! taken, and for how long one is kept (`upstream`).
 
 mod lost;
 mod piece;
 mod stream;
 mod timer;
+mod ways;
 
 pub use stream::{ClientStream, Fate};
 

@@ -166,11 +166,12 @@ pub(super) struct Io<'w>(pub(super) Rc<Carrier<'w>>);
 impl AsyncRead for Io<'_> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let carrier = &*self.0;
-        if carrier.flood.get().is_some() {
-            return Poll::Pending;
-        }
         let lacks = carrier.unread.borrow().is_none();
         if lacks {
+            if carrier.flood.get().is_some() {
+                // Whoever drives the connection ends it now, and need not be woken.
+                return Poll::Pending;
+            }
             match ready!(carrier.wire.poll_receive_next(cx, carrier.read_due.get())) {
                 Ok(Some(chunk)) => carrier.came(chunk),
                 Ok(None) => return Poll::Ready(Ok(())),

@@ -118,9 +118,13 @@ impl Layer for ServerStream {
         if let Poll::Ready(body) = asking.poll_body(cx) {
             return Poll::Ready(body);
         }
+        if self.shared.ring.now() >= due {
+            return Poll::Ready(Err(Fault::TimedOut));
+        }
         if due == Instant::NEVER {
             return Poll::Pending;
         }
+        // One that is over begins anew with this, so whether it is was asked above.
         match &asking.timer {
             Some(timer) => timer.put_off(due),
             None => asking.timer = Some(self.shared.ring.sleep_until(due)),

@@ -6,15 +6,18 @@ use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
 use http::request::Parts;
 use http::{HeaderMap, Request, Response};
+use rustls::ServerConfig;
 use std::future::{Future, poll_fn};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
+use tokio_rustls::TlsAcceptor;
 
 /// A request and the way to answer it.
 pub struct Exchange {
@@ -47,6 +50,7 @@ pub struct H2Backend {
     address: SocketAddr,
     handler: Handler,
     builder: Builder,
+    tls: Option<Arc<ServerConfig>>,
     shared: Arc<Shared>,
     running: Option<(watch::Sender<bool>, JoinHandle<()>)>,
 }
@@ -64,10 +68,27 @@ impl H2Backend {
         builder: Builder,
         handler: impl Fn(Exchange) -> F + Send + Sync + 'static,
     ) -> Self {
+        Self::start(builder, None, handler)
+    }
+
+    /// Over TLS.
+    pub fn sealed<F: Future<Output = ()> + 'static>(
+        tls: ServerConfig,
+        handler: impl Fn(Exchange) -> F + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(Builder::new(), Some(Arc::new(tls)), handler)
+    }
+
+    fn start<F: Future<Output = ()> + 'static>(
+        builder: Builder,
+        tls: Option<Arc<ServerConfig>>,
+        handler: impl Fn(Exchange) -> F + Send + Sync + 'static,
+    ) -> Self {
         let mut backend = Self {
             address: (Ipv4Addr::LOCALHOST, free_port()).into(),
             handler: Arc::new(move |exchange| Box::pin(handler(exchange))),
             builder,
+            tls,
             shared: Arc::default(),
             running: None,
         };
@@ -90,6 +111,7 @@ impl H2Backend {
         let (stop, stopped) = watch::channel(false);
         let (address, handler) = (self.address, self.handler.clone());
         let (builder, shared) = (self.builder.clone(), self.shared.clone());
+        let acceptor = self.tls.clone().map(TlsAcceptor::from);
         let (ready, is_ready) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -99,7 +121,7 @@ impl H2Backend {
                 socket.bind(address).unwrap();
                 let listener = socket.listen(1024).unwrap();
                 ready.send(()).unwrap();
-                accept(listener, stopped, handler, builder, shared).await;
+                accept(listener, stopped, acceptor, handler, builder, shared).await;
             };
             LocalSet::new().block_on(&runtime, serve);
         });
@@ -222,6 +244,7 @@ pub async fn send(stream: &mut SendStream<Bytes>, mut bytes: Bytes) -> Result<()
 async fn accept(
     listener: TcpListener,
     mut stopped: watch::Receiver<bool>,
+    acceptor: Option<TlsAcceptor>,
     handler: Handler,
     builder: Builder,
     shared: Arc<Shared>,
@@ -235,11 +258,16 @@ async fn accept(
                 let number = shared.connections.fetch_add(1, Ordering::SeqCst);
                 shared.streams.lock().unwrap().push((0, 0));
                 let (handler, builder, shared) = (handler.clone(), builder.clone(), shared.clone());
+                let acceptor = acceptor.clone();
                 tokio::task::spawn_local(async move {
                     shared.open.fetch_add(1, Ordering::SeqCst);
                     let _open = Counted(shared.clone(), None);
-                    if let Ok(connection) = builder.handshake(socket).await {
-                        serve(connection, number, &handler, &shared).await;
+                    match acceptor {
+                        None => serve(builder.handshake(socket).await, number, &handler, &shared).await,
+                        Some(acceptor) => {
+                            let Ok(sealed) = acceptor.accept(socket).await else { return };
+                            serve(builder.handshake(sealed).await, number, &handler, &shared).await;
+                        }
                     }
                 });
             }
@@ -247,12 +275,13 @@ async fn accept(
     }
 }
 
-async fn serve(
-    mut connection: Connection<TcpStream, Bytes>,
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    begun: Result<Connection<S, Bytes>, h2::Error>,
     number: usize,
     handler: &Handler,
     shared: &Arc<Shared>,
 ) {
+    let Ok(mut connection) = begun else { return };
     let mut going = shared.going.subscribe();
     loop {
         let accepted = tokio::select! {

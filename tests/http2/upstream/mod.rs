@@ -6,6 +6,7 @@
 //! | `frames.rs` | frames of a backend, written by hand |
 //! | `passing.rs` | what passes to backends and back |
 //! | `shared.rs` | which connections exchanges share, and how many |
+//! | `sealed.rs` | HTTP/2 over TLS |
 //! | `endings.rs` | backends that go away, refuse, misbehave |
 #![allow(unreachable_pub)]
 
@@ -13,7 +14,12 @@ mod backend;
 mod endings;
 mod frames;
 mod passing;
+mod sealed;
 mod shared;
+
+#[path = "../../tls/authority.rs"]
+#[allow(dead_code)]
+mod authority;
 
 use crate::harness;
 use backend::H2Backend;

@@ -147,6 +147,8 @@ fn trailers_pass_both_ways() {
         let mut own = HeaderMap::new();
         own.insert("grpc-status", HeaderValue::from_static("0"));
         own.insert("x-got", trailers.unwrap()["x-sum"].clone());
+        // No trailer may have this name.
+        own.insert("set-cookie", HeaderValue::from_static("a=b"));
         stream.send_trailers(own).unwrap();
     });
     let weir = in_front_of(&backend);
@@ -157,6 +159,7 @@ fn trailers_pass_both_ways() {
     assert_eq!((answer.status, answer.text().as_str()), (200, "abc"));
     let trailers = &answer.trailers;
     assert_eq!((trailers.get("Grpc-Status"), trailers.get("X-Got")), (Some("0"), Some("42")));
+    assert_eq!(trailers.get("Set-Cookie"), None);
 }
 
 #[test]
