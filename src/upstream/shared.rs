@@ -187,7 +187,10 @@ impl Shared {
         let lived_out = links.iter().filter(|link| link.lived_out.get()).filter_map(|link| link.open());
         let lived_out: Vec<_> = lived_out.collect();
         drop(links);
-        lived_out.iter().filter(|connection| connection.taken() == 0).for_each(|connection| connection.retire());
+        lived_out
+            .iter()
+            .filter(|connection| connection.taken() == 0)
+            .for_each(|connection| connection.retire());
     }
 
     /// Closes those that have carried nothing for `timeout` (zero: any time), and those of them that are more

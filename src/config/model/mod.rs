@@ -49,6 +49,12 @@ impl Config {
         self.tracing.as_ref()?.otlp.as_ref()
     }
 
+    /// Whether anything is sealed.
+    pub fn has_tls(&self) -> bool {
+        self.listeners.iter().any(|listener| listener.tls.is_some())
+            || self.pools.iter().any(|pool| pool.tls.is_some())
+    }
+
     /// The files that are read for TLS.
     pub fn tls_files(&self) -> impl Iterator<Item = &NamedFile> {
         let listeners = || self.listeners.iter().filter_map(|listener| listener.tls.as_ref());

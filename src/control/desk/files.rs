@@ -29,7 +29,8 @@ impl Desk {
                 seen.clone_from(&self.0.configuration.borrow().hash);
                 continue;
             }
-            if looks.is_multiple_of(SECRETS_EVERY) && secrets.look(self.outdated_secrets().await) {
+            let is_due = looks.is_multiple_of(SECRETS_EVERY) && self.config().has_tls();
+            if is_due && secrets.look(self.outdated_secrets().await) {
                 tracing::info!("certificates' files changed");
                 let _ = self.reload().await;
             }

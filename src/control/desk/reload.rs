@@ -91,7 +91,7 @@ impl Desk {
 
     async fn try_to_reload(&self, began: Instant) -> Result<Reloaded, ReloadRefused> {
         let source = self.0.source.clone().ok_or(ReloadRefused::NoFile)?;
-        let (Checked { config, mut warnings }, hash) = self.with_loader(move |_| read(&source)).await??;
+        let (Checked { config, mut warnings }, hash) = blocking(move || read(&source)).await?;
         let config = Arc::new(config);
         let Loaded { sealing, certificates, warnings: of_files, read, opened } =
             self.load_secrets(config.clone()).await?;

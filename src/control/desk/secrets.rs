@@ -49,6 +49,9 @@ impl From<Secrets> for Kept {
 impl Desk {
     /// Reads what has changed of what `config` names. Nothing of it holds yet.
     pub(super) async fn load_secrets(&self, config: Arc<Config>) -> Result<Loaded, ReloadRefused> {
+        if !config.has_tls() && !self.config().has_tls() {
+            return Ok(Loaded::default());
+        }
         let loaded = self.with_loader(move |loader| loader.load(&config)).await?;
         loaded.map_err(|refused| ReloadRefused::Wrong(refused.0.0.iter().map(Fault::to_string).collect()))
     }
@@ -60,7 +63,10 @@ impl Desk {
 
     /// These hold now. What held before goes once nobody uses it.
     pub(super) fn follow_secrets(&self, certificates: ListenerCertificates) {
-        self.0.secrets.certificates.replace(certificates);
+        let before = self.0.secrets.certificates.replace(certificates);
+        if before.iter().all(Vec::is_empty) {
+            return;
+        }
         let desk = self.clone();
         spawn_local(async move {
             loop {
@@ -100,7 +106,7 @@ impl Desk {
 
     /// Does what takes long on a thread of its own, which gives way to the shards, and keeps off their cores where
     /// there are others: parsing thousands of keys there would stall them.
-    pub(super) async fn with_loader<T: Send + 'static>(
+    async fn with_loader<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Loader) -> T + Send + 'static,
     ) -> Result<T, ReloadRefused> {

@@ -91,6 +91,21 @@ pub(super) async fn answer(
     Ok(())
 }
 
+/// A server of HTTP/1.1 that takes whatever comes for a bad request.
+pub(super) fn impatient() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").unwrap();
+            // All of it: a close before that would reset the connection, and take the answer away.
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+    });
+    address
+}
+
 pub(super) fn grpc(service: &str) -> Check {
     Check::Grpc(GrpcCheck { service: service.to_owned(), host: None, headers: Vec::new() })
 }
@@ -214,16 +229,7 @@ fn an_http_check_over_http2_asks_and_judges_as_over_http1() {
 
 #[test]
 fn a_server_that_does_not_speak_http2_fails_and_the_reason_says_so() {
-    let old = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = old.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in old.incoming() {
-            let mut stream = stream.unwrap();
-            stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").unwrap();
-            // All of it: a close before that would reset the connection, and take the answer away.
-            let _ = stream.read_to_end(&mut Vec::new());
-        }
-    });
+    let address = impatient();
     let hanging = FakeBackend::start(Answer::Hang);
     for check in [grpc(""), Check::Http(http_check())] {
         let http2 = || Carrier { http2: true, tls: None };

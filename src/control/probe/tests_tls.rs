@@ -2,7 +2,7 @@
 
 use super::super::rig::*;
 use super::tests::run_over;
-use super::tests_http2::{Reply, answer, grpc, says};
+use super::tests_http2::{Reply, answer, grpc, impatient, says};
 use super::*;
 use crate::config::Check;
 use crate::fleet::{Carrier, Sealed};
@@ -163,8 +163,7 @@ fn a_certificate_that_is_not_believed_fails_the_check_and_the_reason_says_why() 
         let found = why(&known, &http(), address);
         assert!(found.starts_with(said), "{case}: {found}");
     }
-    let plain = FakeBackend::start(Answer::status(400, ""));
-    assert_eq!(why(&known, &http(), plain.address), "TLS: the backend does not speak TLS on this port");
+    assert_eq!(why(&known, &http(), impatient()), "TLS: the backend does not speak TLS on this port");
     let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
     let (limit, address) = (Micros::from_ms(50), hanging.local_addr().unwrap());
     let found = run_over(carrier(&known, "app.internal", false), &http(), &tcp(address), limit);
