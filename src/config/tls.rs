@@ -121,7 +121,8 @@ pub(super) fn pool(mut s: Section<'_>, backends: &[Backend]) -> Option<PoolTls> 
 
 /// The keys are known, and neither is there.
 fn neither(s: &mut Section<'_>) -> Option<CertificateFiles> {
-    (file(s, "cert"), file(s, "key"));
+    file(s, "cert");
+    file(s, "key");
     None
 }
 

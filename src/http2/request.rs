@@ -69,7 +69,7 @@ pub fn write_request_head(request: &RequestFields<'_>, out: &mut Vec<u8>) -> Res
         out.extend_from_slice(authority.unwrap_or("*").as_bytes());
     } else {
         let path = uri.path_and_query().map_or("", |path| path.as_str());
-        if !path.starts_with('/') && !(path == "*" && *method == Method::OPTIONS) {
+        if !(path.starts_with('/') || path == "*" && *method == Method::OPTIONS) {
             return Err(Malformed::BadPath);
         }
         out.extend_from_slice(path.as_bytes());

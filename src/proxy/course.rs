@@ -181,11 +181,13 @@ impl Course {
     }
 
     /// Whether a request's body is worth keeping while it goes up: how much of it.
-    pub(super) fn may_replay(&self, picked: &Picked, sent: Sent) -> usize {
+    ///
+    /// `refusable`: the backend may refuse the request unseen, and then it may be sent again whatever its method.
+    pub(super) fn may_replay(&self, picked: &Picked, sent: Sent, refusable: bool) -> usize {
         let retry = &picked.pool().rules().retry;
         let again = self.retries < retry.attempts || sent.reused && !self.afresh;
         let may_run_twice = sent.facts.method.is_idempotent() || sent.facts.grpc && !retry.on.grpc.is_empty();
-        if may_run_twice && again { retry.body_buffer } else { 0 }
+        if (may_run_twice || refusable) && again { retry.body_buffer } else { 0 }
     }
 
     /// The answer comes to this: the backend for another attempt, which is made instead of passing it on.

@@ -184,9 +184,7 @@ impl Attempted<'_> {
             replayable: progress.replayable.get(),
             facts: self.facts,
         };
-        // A stream that is refused has not been looked at, and may be sent again whatever its method.
-        let repeatable = Sent { idempotent: sent().idempotent || self.connection.is_shared(), ..sent() };
-        let max = course.may_replay(picked, repeatable);
+        let max = course.may_replay(picked, sent(), self.connection.is_shared());
         let Outgoing { bytes, body, body_bytes, .. } = outgoing;
         let there = (*body_bytes, &*body);
         let replay = Replay::new(self.service, bytes, there, kept, max, &progress.replayable);

@@ -229,8 +229,12 @@ fn a_pool_that_speaks_http_2_says_so_and_what_it_may_take_is_counted() {
         config::parse(&text, "weir.toml").unwrap().config
     };
     let (plain, h2) = (config(""), config("protocol = \"h2\""));
-    assert!(summary(&h2, &[0]).lines().any(|line| line.contains("least_conn") && line.ends_with("HTTP/2")));
-    assert!(!summary(&plain, &[0]).contains("HTTP/2"));
+    assert!(
+        summary(&h2, &Loaded::default(), &[0])
+            .lines()
+            .any(|line| line.contains("least_conn") && line.ends_with("HTTP/2"))
+    );
+    assert!(!summary(&plain, &Loaded::default(), &[0]).contains("HTTP/2"));
     let more = config::worst_case_memory_bytes(&h2, 1) - config::worst_case_memory_bytes(&plain, 1);
     assert!(more >= plain.runtime.max_connections as u64 * (128 << 10));
 }

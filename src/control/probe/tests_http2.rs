@@ -23,10 +23,13 @@ pub(super) struct Reply {
     pub(super) resets: bool,
 }
 
+/// A request and its body.
+type Seen = (http::request::Parts, Vec<u8>);
+
 /// A server that speaks HTTP/2 with prior knowledge.
 pub(super) struct Http2Backend {
     pub(super) address: SocketAddr,
-    pub(super) requests: Arc<Mutex<Vec<(http::request::Parts, Vec<u8>)>>>,
+    pub(super) requests: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Http2Backend {
