@@ -85,6 +85,14 @@ fn pool(name: &str, mut s: Section<'_>, names: &[String], runtime: &Runtime) -> 
         fallback: s.text("fallback", |name| find("pool", name, names)),
         tls,
     };
+    if !pool.retry.on.grpc.is_empty() && pool.upstream.protocol == Protocol::Http1 {
+        let what = "gRPC needs HTTP/2, and this pool speaks HTTP/1.1 to its backends";
+        let remedy = format!(
+            "write protocol = \"h2\" in [{}.upstream], or remove gRPC's statuses from on",
+            s.place.key
+        );
+        s.report.warn(&s.place_of("retry"), Wrong::new(what, remedy));
+    }
     if pool.health.is_none() && pool.eject.is_none() {
         warn_of_no_failures(&s, &pool);
     }

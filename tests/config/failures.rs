@@ -147,6 +147,7 @@ fn settings_about_failures_that_contradict_each_other_are_warnings() {
             "add \"truncated\"",
         ),
         ("retry.on = [\"truncated\"]\nretry.hold = \"0B\"", 3, "retry.hold", "held back", "raise hold"),
+        ("retry.on = [\"grpc-unavailable\"]", 2, "retry", "gRPC needs HTTP/2", "protocol = \"h2\""),
         ("eject.consecutive_failures = 0\neject.error_share = 0", 2, "eject", "nothing ejects", "raise"),
         ("eject.max_share = 0", 2, "eject", "lets nothing be ejected", "raise it"),
         ("panic_below = 0.5", 2, "panic_below", "ever counts as down", "[pool.rest.health]"),

@@ -27,7 +27,6 @@ from client import (
     RST_STREAM,
     SETTINGS,
     WINDOW_UPDATE,
-    Wrong,
     frame,
     priority,
 )
@@ -161,7 +160,13 @@ ends(
     "FRAME_SIZE_ERROR",
     wanted=NONE,
 )
-ends("4.3", "a block that cannot be decoded", lambda to, stream: to.headers(stream, b"\x40"), "COMPRESSION_ERROR", wanted=NONE)
+ends(
+    "4.3",
+    "a block that cannot be decoded",
+    lambda to, stream: to.headers(stream, b"\x40"),
+    "COMPRESSION_ERROR",
+    wanted=NONE,
+)
 for kind, make in [
     ("DATA", lambda stream: frame(DATA, END_STREAM, stream + 2, b"test")),
     ("RST_STREAM", lambda stream: frame(RST_STREAM, 0, stream + 2, bytes(4))),
@@ -188,9 +193,27 @@ for state, then in [("closed by RST_STREAM", reset_then), ("closed", answered_th
         "PROTOCOL_ERROR",
     )
 ends("5.1.1", "HEADERS on an even stream", lambda to, stream: to.headers(2, OK), "PROTOCOL_ERROR", wanted=NONE)
-ends("6.1", "DATA with more padding than payload", head_then(lambda stream: frame(DATA, END_STREAM | PADDED, stream, b"\x06Test")), "PROTOCOL_ERROR", wanted=NONE)
-ends("6.2", "PRIORITY within a header block", block_then(lambda stream: frame(PRIORITY, 0, stream, priority(0))), "PROTOCOL_ERROR", wanted=NONE)
-ends("5.5", "an extension frame within a header block", block_then(lambda stream: frame(0x16, 0, 0, bytes(8))), "PROTOCOL_ERROR", wanted=NONE)
+ends(
+    "6.1",
+    "DATA with more padding than payload",
+    head_then(lambda stream: frame(DATA, END_STREAM | PADDED, stream, b"\x06Test")),
+    "PROTOCOL_ERROR",
+    wanted=NONE,
+)
+ends(
+    "6.2",
+    "PRIORITY within a header block",
+    block_then(lambda stream: frame(PRIORITY, 0, stream, priority(0))),
+    "PROTOCOL_ERROR",
+    wanted=NONE,
+)
+ends(
+    "5.5",
+    "an extension frame within a header block",
+    block_then(lambda stream: frame(0x16, 0, 0, bytes(8))),
+    "PROTOCOL_ERROR",
+    wanted=NONE,
+)
 ends(
     "6.2",
     "HEADERS with more padding than payload",
@@ -199,13 +222,55 @@ ends(
     stream_only=True,
     wanted=NONE,
 )
-ends("6.10", "CONTINUATION on stream 0", block_then(lambda stream: frame(CONTINUATION, END_HEADERS, 0, b"")), "PROTOCOL_ERROR", wanted=NONE)
-ends("6.10", "DATA within a header block", block_then(lambda stream: frame(DATA, END_STREAM, stream, b"test")), "PROTOCOL_ERROR", wanted=NONE)
-ends("6.10", "CONTINUATION after END_HEADERS", head_then(lambda stream: frame(CONTINUATION, END_HEADERS, stream, b"")), "PROTOCOL_ERROR", wanted=NONE)
-ends("8.4", "PUSH_PROMISE", lambda to, stream: to.send_frame(PUSH_PROMISE, END_HEADERS, stream, b"\0\0\0\2\x82\x84\x86"), "PROTOCOL_ERROR", wanted=NONE)
-ends("6.3", "PRIORITY that is not of 5 octets", lambda to, stream: to.send_frame(PRIORITY, 0, stream, bytes(4)), "FRAME_SIZE_ERROR", stream_only=True)
-ends("6.4", "RST_STREAM that is not of 4 octets", lambda to, stream: to.send_frame(RST_STREAM, 0, stream, bytes(3)), "FRAME_SIZE_ERROR", stream_only=True)
-ends("6.9", "WINDOW_UPDATE of 0 on a stream", lambda to, stream: to.window_update(stream, 0), "PROTOCOL_ERROR", stream_only=True)
+ends(
+    "6.10",
+    "CONTINUATION on stream 0",
+    block_then(lambda stream: frame(CONTINUATION, END_HEADERS, 0, b"")),
+    "PROTOCOL_ERROR",
+    wanted=NONE,
+)
+ends(
+    "6.10",
+    "DATA within a header block",
+    block_then(lambda stream: frame(DATA, END_STREAM, stream, b"test")),
+    "PROTOCOL_ERROR",
+    wanted=NONE,
+)
+ends(
+    "6.10",
+    "CONTINUATION after END_HEADERS",
+    head_then(lambda stream: frame(CONTINUATION, END_HEADERS, stream, b"")),
+    "PROTOCOL_ERROR",
+    wanted=NONE,
+)
+ends(
+    "8.4",
+    "PUSH_PROMISE",
+    lambda to, stream: to.send_frame(PUSH_PROMISE, END_HEADERS, stream, b"\0\0\0\2\x82\x84\x86"),
+    "PROTOCOL_ERROR",
+    wanted=NONE,
+)
+ends(
+    "6.3",
+    "PRIORITY that is not of 5 octets",
+    lambda to, stream: to.send_frame(PRIORITY, 0, stream, bytes(4)),
+    "FRAME_SIZE_ERROR",
+    stream_only=True,
+)
+ends(
+    "6.4",
+    "RST_STREAM that is not of 4 octets",
+    lambda to, stream: to.send_frame(RST_STREAM, 0, stream, bytes(3)),
+    "FRAME_SIZE_ERROR",
+    stream_only=True,
+)
+ends(
+    "6.9",
+    "WINDOW_UPDATE of 0 on a stream",
+    lambda to, stream: to.window_update(stream, 0),
+    "PROTOCOL_ERROR",
+    stream_only=True,
+)
 ends(
     "6.9.1",
     "a window of a stream above 2^31-1",
