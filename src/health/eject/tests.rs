@@ -358,6 +358,37 @@ fn steps() -> impl Strategy<Value = Vec<(u64, Step)>> {
     prop::collection::vec((0..4_000_u64, step), 1..150)
 }
 
+/// Whether `changes` at `ms` are right: never more than the share, never the last usable, each time no shorter.
+/// `last`: how long each backend was ejected for last, and when.
+fn judge(
+    pool: &Pool,
+    others: &[Others],
+    changes: &[Change],
+    max_share: f64,
+    ms: u64,
+    last: &mut [(Micros, u64)],
+) -> Result<(), TestCaseError> {
+    let counted = others.iter().filter(|&&others| others != Others::Aside).count();
+    let out = |id: usize| pool.out(id as u32).is_some();
+    for change in changes {
+        let Ruling::Ejected { until } = change.ruling else { continue };
+        let id = change.backend as usize;
+        prop_assert!(out(id));
+        let trial = change.why.contains("a trial");
+        let all = (0..others.len()).filter(|&id| others[id] != Others::Aside && out(id)).count();
+        prop_assert!(trial || all <= ejected_max(counted, max_share), "{all} of {counted} out");
+        let remains = (0..others.len()).any(|id| others[id] == Others::Usable && !out(id));
+        prop_assert!(trial || remains, "the last usable one");
+        let (before, at_ms) = last[id];
+        let length = until.since(at(ms));
+        prop_assert!(length <= Micros::from_s(320));
+        // A hundred seconds well forget one repetition.
+        prop_assert!(length >= before || ms - at_ms >= 100_000, "{length} after {before}");
+        last[id] = (length, ms);
+    }
+    Ok(())
+}
+
 proptest! {
     #[test]
     fn never_more_than_the_share_never_the_last_usable_and_each_time_no_shorter(
@@ -371,8 +402,10 @@ proptest! {
         let mut ms = 0;
         for (later, step) in steps {
             ms += later;
-            let mut changes = pool.ejector.tick(at(ms));
-            changes.extend(match step {
+            // What was due is judged by who was there then, not by what the step makes of it.
+            let due = pool.ejector.tick(at(ms));
+            judge(&pool, &others, &due, max_share, ms, &mut last)?;
+            let changes = match step {
                 Step::Exchanges(id, p, f) if id < count => pool.exchanges(id, p, f, ms),
                 Step::Trials(id, p, f) if id < count && p + f > 0 => pool.trials(id, p, f, ms),
                 Step::Timed(id, us) if id < count => pool.timed(id, 9, us, ms),
@@ -381,30 +414,10 @@ proptest! {
                     pool.members(&others, ms)
                 }
                 _ => continue,
-            });
+            };
             prop_assert!(pool.ejector.next() > at(ms), "what is due was done");
-            let counted = others.iter().filter(|&&others| others != Others::Aside).count();
+            judge(&pool, &others, &changes, max_share, ms, &mut last)?;
             let out = |id: usize| pool.out(id as u32).is_some();
-            for change in &changes {
-                let Ruling::Ejected { until } = change.ruling else { continue };
-                let id = change.backend as usize;
-                // What was due ejected it, and the step itself may have let it in again.
-                let readmitted = |later: &Change| later.backend == change.backend && later.ruling == Ruling::Readmitted;
-                prop_assert!(out(id) || changes.iter().any(readmitted));
-                let trial = change.why.contains("a trial");
-                let all = (0..others.len()).filter(|&id| others[id] != Others::Aside && out(id)).count();
-                prop_assert!(trial || all <= ejected_max(counted, max_share), "{all} of {counted} out");
-                prop_assert!(
-                    trial || (0..others.len()).any(|id| others[id] == Others::Usable && !out(id)),
-                    "the last usable one"
-                );
-                let (before, at_ms) = last[id];
-                let length = until.since(at(ms));
-                prop_assert!(length <= Micros::from_s(320));
-                // A hundred seconds well forget one repetition.
-                prop_assert!(length >= before || ms - at_ms >= 100_000, "{length} after {before}");
-                last[id] = (length, ms);
-            }
             let usable = |id: &usize| others[*id] == Others::Usable;
             let nobody = (0..others.len()).filter(usable).all(out);
             prop_assert!(!nobody || (0..others.len()).filter(usable).count() == 0, "nobody serves");
