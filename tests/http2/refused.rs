@@ -3,6 +3,9 @@
 use crate::frames::*;
 use crate::harness::{Backend, Weir, answers, one_pool};
 
+/// What is wrong, the fields of the head, and the body behind it.
+type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, Option<&'a [u8]>);
+
 const PROTOCOL_ERROR: u32 = 1;
 
 /// How weir took a request.
@@ -69,7 +72,7 @@ fn malformed_requests_are_refused_and_reach_no_backend() {
     late.insert(0, ("x-a", "b"));
     let mut twice = get("/");
     twice.push((":path", "/other"));
-    let cases: Vec<(&str, Vec<(&str, &str)>, Option<&[u8]>)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         ("a name in upper case", with("X-Upper", "v"), None),
         ("an empty name", with("", "v"), None),
         ("a name with a space", with("x a", "v"), None),
