@@ -61,6 +61,9 @@ fn without(name: &str) -> Vec<(&'static str, &'static str)> {
     fields
 }
 
+/// Its name, its fields, and its body.
+type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, Option<&'a [u8]>);
+
 #[test]
 fn malformed_requests_are_refused_and_reach_no_backend() {
     let backend = Backend::http(answers::text("hello"));
@@ -69,7 +72,7 @@ fn malformed_requests_are_refused_and_reach_no_backend() {
     late.insert(0, ("x-a", "b"));
     let mut twice = get("/");
     twice.push((":path", "/other"));
-    let cases: Vec<(&str, Vec<(&str, &str)>, Option<&[u8]>)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         ("a name in upper case", with("X-Upper", "v"), None),
         ("an empty name", with("", "v"), None),
         ("a name with a space", with("x a", "v"), None),

@@ -4,7 +4,6 @@ use crate::harness::Wire;
 use std::io;
 
 pub const HEADERS: u8 = 1;
-pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const GOAWAY: u8 = 7;
 
@@ -15,9 +14,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 #[derive(Debug)]
 pub struct Frame {
     pub kind: u8,
-    pub flags: u8,
     pub stream: u32,
-    pub payload: Vec<u8>,
 }
 
 /// Reads the client's preface, and says what a server says first.
@@ -41,7 +38,8 @@ pub fn next(wire: &mut Wire) -> io::Result<Frame> {
     let head = wire.bytes(9)?;
     let len = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
     let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-    Ok(Frame { kind: head[3], flags: head[4], stream, payload: wire.bytes(len)? })
+    wire.bytes(len)?;
+    Ok(Frame { kind: head[3], stream })
 }
 
 /// The next request's stream; what comes before its HEADERS is read over.
