@@ -64,6 +64,9 @@ fn without(name: &str) -> Vec<(&'static str, &'static str)> {
     fields
 }
 
+/// Its name, its fields, and its body.
+type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, Option<&'a [u8]>);
+
 #[test]
 fn malformed_requests_are_refused_and_reach_no_backend() {
     let backend = Backend::http(answers::text("hello"));
