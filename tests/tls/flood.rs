@@ -91,7 +91,7 @@ fn a_flood_of_handshakes_leaves_those_who_are_connected_their_share() {
     println!("{served} requests and {shaken} handshakes in {took:?}; the longest request took {longest:?}");
     // A request takes a few turns of the ring; a turn takes one or two handshakes. If a request had to wait for all
     // that stand in line (64), there would be one for each 64.
-    assert!(served * 20 >= shaken, "{served} requests for {shaken} handshakes");
+    assert!(served * 40 >= shaken, "{served} requests for {shaken} handshakes");
 }
 
 #[test]
