@@ -3,9 +3,6 @@
 use crate::frames::*;
 use crate::harness::{Backend, Weir, answers, one_pool};
 
-/// What is wrong, the fields of the head, and the body behind it.
-type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, Option<&'a [u8]>);
-
 const PROTOCOL_ERROR: u32 = 1;
 
 /// How weir took a request.
