@@ -1,4 +1,4 @@
-//! weir: a thread-per-core HTTP/1.1 load balancer on io_uring.
+//! weir: a thread-per-core load balancer on io_uring, for HTTP/1.1, HTTP/2 and gRPC, with and without TLS.
 //!
 //! One process: a control thread and N shards, each shard pinned to one core and owning all that a
 //! request needs. Nothing on the request path is shared between cores; what must cross them crosses as

@@ -118,11 +118,15 @@ impl Certificate {
             );
             warnings.push(files.cert.written.fault(what, "remove it: clients get it for nothing"));
         }
-        if self.facts.names.is_empty() {
-            let what = format!("{} names no host, so no client takes it", shown(&files.cert.path));
-            warnings.push(files.cert.written.fault(what, "get one with subject alternative names"));
-        }
         warnings
+    }
+
+    /// The same of one that is shown to clients, who ask for whose it is.
+    pub(super) fn nameless(&self, files: &CertificateFiles) -> Option<Fault> {
+        self.facts.names.is_empty().then(|| {
+            let what = format!("{} names no host, so no client takes it", shown(&files.cert.path));
+            files.cert.written.fault(what, "get one with subject alternative names")
+        })
     }
 }
 

@@ -264,7 +264,9 @@ impl Loader {
         let mut certificates = Vec::with_capacity(tls.certificates.len());
         for files in &tls.certificates {
             let found = self.certificate(files, run);
-            certificates.extend(run.note(found));
+            let found = run.note(found);
+            run.warnings.extend(found.as_ref().and_then(|found| found.nameless(files)));
+            certificates.extend(found);
         }
         let asked = tls.client_auth != ClientAuth::Off;
         let authorities = match tls.client_ca.as_ref().filter(|_| asked) {

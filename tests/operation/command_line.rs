@@ -1,6 +1,6 @@
 //! check, version, help; and the samples, which are more than text.
 
-use crate::harness::{Backend, Program, Weir, answers, one_pool};
+use crate::harness::{Authority, Backend, Key, Program, Weir, answers, one_pool};
 use std::process::Command;
 use std::time::Duration;
 
@@ -16,11 +16,32 @@ fn sample(name: &str) -> String {
     std::fs::read_to_string(format!("{}/config/{name}.toml", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
+/// A sample, with certificates of `authority` in the place of those that it names.
+fn with_certificates(name: &str, authority: &Authority) -> String {
+    let dir = authority.dir();
+    for (file, kind) in [("", Key::Ecdsa), ("-rsa", Key::Rsa)] {
+        authority.server(&format!("site{file}"), &["www.example.org"], kind);
+        authority.server(&format!("www.example.org{file}"), &["www.example.org"], kind);
+    }
+    authority.server("wildcard.example.net", &["*.example.net"], Key::Ecdsa);
+    authority.client("weir", "weir");
+    authority.crl("clients", &[]);
+    for file in ["clients.pem", "internal.pem"] {
+        std::fs::copy(authority.cert(), dir.join(file)).unwrap();
+    }
+    // An answer that says no more than that there is one (RFC 6960 section 4.2.1).
+    std::fs::write(dir.join("site.ocsp"), [0x30, 3, 0x0a, 1, 0]).unwrap();
+    let file = dir.join(format!("{name}.toml"));
+    std::fs::write(&file, sample(name).replace("/etc/weir/", &format!("{}/", dir.display()))).unwrap();
+    file.display().to_string()
+}
+
 #[test]
 fn check_accepts_the_samples_and_shows_what_they_come_to() {
-    let samples: [(&str, &[&str]); 3] = [
+    let samples: [(&str, &[&str]); 4] = [
         ("minimal", &["0.0.0.0:8080", "to app", "least_conn", "not checked", "127.0.0.1:9002", "weight 1"]),
         ("demo", &["any host  /sticky", "ip_hash", "checked by GET / every 500ms", "weight 1, backup"]),
+        ("tls", &["www.example.org", "*.example.net", "ECDSA", "RSA"]),
         (
             "production",
             &[
@@ -33,15 +54,24 @@ fn check_accepts_the_samples_and_shows_what_they_come_to() {
             ],
         ),
     ];
+    let authority = Authority::new();
     for (name, parts) in samples {
-        let file = format!("config/{name}.toml");
-        let (code, out, log) = weir(&["check", "--config", &file]);
+        let (code, out, log) = weir(&["check", "--config", &with_certificates(name, &authority)]);
         assert_eq!((code, log.as_str()), (Some(0), ""), "{name}: {out}");
         let general =
             ["is right", "listeners", "shards", "at worst", "memory", "kernel", "its io_uring is good"];
         for part in general.iter().chain(parts) {
             assert!(out.contains(part), "{name}: {part:?} is not in\n{out}");
         }
+    }
+}
+
+#[test]
+fn check_names_each_file_that_is_not_there_with_its_line_and_key() {
+    let (code, _, log) = weir(&["check", "--config", "config/tls.toml"]);
+    assert_eq!(code, Some(2));
+    for part in ["config/tls.toml:16", "certificates[0].cert", "/etc/weir/www.example.org.pem", "client_ca"] {
+        assert!(log.contains(part), "{part:?} is not in\n{log}");
     }
 }
 
