@@ -151,7 +151,6 @@ fn what_weir_does_not_do_is_refused_by_its_own_status() {
             "GET / HTTP/2.0\r\nHost: h\r\n\r\n",
             "GET / HTTP/0.9\r\nHost: h\r\n\r\n",
             "GET / HTTP/3.1\r\nHost: h\r\n\r\n",
-            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         ],
     );
     assert_refused(

@@ -265,7 +265,6 @@ fn other_major_versions_are_not_supported_and_what_is_no_version_is_malformed() 
     for version in ["HTTP/2.0", "HTTP/3.0", "HTTP/9.9", "HTTP/0.9"] {
         judge.refuses(version, format!("GET / {version}\r\nHost: h\r\n\r\n"), 505);
     }
-    judge.refuses("preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505);
     for version in [
         "HTTP/1",
         "HTTP/1.",
