@@ -25,15 +25,14 @@ impl SealedSend {
     }
 
     fn polled(&mut self, poll: impl FnOnce(&mut Send) -> Poll<Sent>) -> Poll<Sent> {
-        let payload =
-            |timed_out, payload: &mut Option<Payload>| if timed_out { None } else { payload.take() };
-        let Some(send) = &mut self.send else {
+        let Self { send, payload } = self;
+        let Some(send) = send else {
             let outcome = Err(Fault::Os(libc::EPIPE));
-            return Poll::Ready(Sent { outcome, untouched: true, payload: self.payload.take() });
+            return Poll::Ready(Sent { outcome, untouched: true, payload: payload.take() });
         };
         poll(send).map(|sent| {
             let timed_out = sent.outcome == Err(Fault::TimedOut);
-            Sent { payload: payload(timed_out, &mut self.payload), ..sent }
+            Sent { payload: if timed_out { None } else { payload.take() }, ..sent }
         })
     }
 }
