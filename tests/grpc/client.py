@@ -193,7 +193,7 @@ def cancel(client):
         yield b"one"
         waits.wait(20)
 
-    call = client.both(say())
+    call = client.both(say(), metadata=[("x-wait", "20")])
     expect(next(call), b"one", "the echo")
     call.cancel()
     waits.set()
