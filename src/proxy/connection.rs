@@ -175,7 +175,12 @@ impl Client {
         if !idle_timeout.is_zero() {
             return now + idle_timeout;
         }
-        self.life.get().ends_at(self.listener.life_limits().max_age, now).max(now + LAST_REQUEST)
+        self.ages_at().max(now + LAST_REQUEST)
+    }
+
+    /// When it will be over its age.
+    pub(super) fn ages_at(&self) -> Instant {
+        self.life.get().ends_at(self.listener.life_limits().max_age, self.service.now())
     }
 
     /// Waits for the client's bytes, and for the last send only if it fails.

@@ -12,6 +12,7 @@ use crate::http2::{Flood, Malformed};
 use crate::limit::Place;
 use crate::metrics::Refusal;
 use crate::streams::{Ended, ServerSettings, Serves, serve};
+use crate::time::Instant;
 use crate::wire::Wire;
 use std::future::Future;
 use std::net::IpAddr;
@@ -105,6 +106,10 @@ impl Serves for Client {
 
     fn is_closing(&self) -> bool {
         self.closing()
+    }
+
+    fn closes_at(&self) -> Instant {
+        self.ages_at()
     }
 
     fn malformed(&self, why: Malformed) {

@@ -62,6 +62,9 @@ pub trait Serves {
     /// Whether it ends with the streams that it has.
     fn is_closing(&self) -> bool;
 
+    /// When it will, if nothing else has it end before.
+    fn closes_at(&self) -> Instant;
+
     /// A request was malformed, and answered with 400.
     fn malformed(&self, why: Malformed);
 
@@ -231,7 +234,8 @@ impl Driver<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         self.shared.heed(cx);
         loop {
-            let due = self.due();
+            let closes_at = if self.goodbye.is_none() { self.serves.closes_at() } else { Instant::NEVER };
+            let due = self.due().min(closes_at);
             self.carrier.read_by(due);
             let accepted = if self.shared.running.get() < self.settings.max_streams as usize {
                 self.connection.poll_accept(cx)
@@ -273,7 +277,7 @@ impl Driver<'_> {
         })
     }
 
-    /// Until when bytes are waited for.
+    /// Until when the client is waited for.
     fn due(&mut self) -> Instant {
         let now = self.shared.ring.now();
         if self.shared.running.get() > 0 {
