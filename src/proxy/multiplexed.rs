@@ -6,6 +6,7 @@
 //! has agreed on HTTP/2.
 
 use super::connection::Client;
+use super::peer::Peer;
 use super::said::About;
 use super::service::{ListenerService, Service};
 use crate::http2::{Flood, Malformed};
@@ -32,7 +33,7 @@ pub fn serve_http2(
     peer: Option<IpAddr>,
     place: Option<Box<Place>>,
 ) -> impl Future<Output = ()> {
-    let mut client = Client::new(service, listener, stream, peer, place);
+    let mut client = Client::new(service, listener, stream, Peer::new(peer), place);
     async move { client.multiplex().await }
 }
 
@@ -41,7 +42,7 @@ fn serve_stream(
     service: Rc<Service>,
     listener: Rc<ListenerService>,
     stream: Wire,
-    peer: Option<IpAddr>,
+    peer: Peer,
 ) -> impl Future<Output = ()> {
     let mut client = Client::new(service, listener, stream, peer, None);
     async move {
@@ -93,7 +94,7 @@ impl Serves for Client {
     fn serve(&self, stream: Wire) {
         self.count_request();
         let (service, listener) = (self.service.clone(), self.listener.clone());
-        self.service.ring.spawn(serve_stream(service, listener, stream, self.peer.address()));
+        self.service.ring.spawn(serve_stream(service, listener, stream, self.peer.clone()));
     }
 
     fn waits(&self) {
