@@ -84,6 +84,8 @@ pub struct ListenerRules {
     pub trusted_proxies: TrustedProxies,
     /// What requests say of weir.
     pub via: Option<Via>,
+    /// The same, of those that came over HTTP/2.
+    pub via_http2: Option<Via>,
     /// What weir's own answers say of it.
     pub(super) pseudonym: Option<Box<str>>,
     /// What its own answers look like.
@@ -119,6 +121,7 @@ impl ListenerRules {
             forwarded: listener.forwarded,
             trusted_proxies: TrustedProxies { unix, ..listener.trusted_proxies.clone() },
             via: listener.via.as_deref().map(Via::new),
+            via_http2: listener.via.as_deref().map(Via::of_http2),
             pseudonym: listener.via.as_deref().map(Box::from),
             pages: Page::all(&listener.error_pages),
             edition,
