@@ -241,3 +241,18 @@ fn a_preface_may_come_byte_by_byte() {
     }
     assert_eq!(raw.answer(stream).status, 200);
 }
+
+#[test]
+fn a_preface_may_come_in_two_pieces_cut_anywhere() {
+    let backend = Backend::http(answers::text("hello"));
+    let weir = Weir::start(&one_pool(&[&backend], "", ""));
+    for at in 1..PREFACE.len() {
+        let mut raw = Raw::bare(weir.address("web"));
+        raw.send(&PREFACE[..at]);
+        // An answer of the only shard says that it has seen the first piece.
+        assert_eq!(weir.client().get("/").text(), "hello");
+        raw.send(&PREFACE[at..]);
+        raw.frame(SETTINGS, 0, 0, b"");
+        assert_eq!(raw.ask("/").0, 200, "cut at {at}");
+    }
+}
