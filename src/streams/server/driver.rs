@@ -123,6 +123,23 @@ impl Shared {
             driver.wake_by_ref();
         }
     }
+
+    /// Waits until no stream is left.
+    fn poll_over(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.running.get() == 0 {
+            return Poll::Ready(());
+        }
+        self.heed(cx);
+        Poll::Pending
+    }
+
+    /// Has `cx` woken when a stream's end matters.
+    fn heed(&self, cx: &Context<'_>) {
+        let mut driver = self.driver.borrow_mut();
+        if !driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
+            *driver = Some(cx.waker().clone());
+        }
+    }
 }
 
 /// Serves a connection over `wire`, of which `unread` has come already, until it ends.
@@ -164,25 +181,6 @@ pub async fn serve(
     drop(connection);
     poll_fn(|cx| shared.poll_over(cx)).await;
     ended
-}
-
-impl Shared {
-    /// Waits until no stream is left.
-    fn poll_over(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.running.get() == 0 {
-            return Poll::Ready(());
-        }
-        self.heed(cx);
-        Poll::Pending
-    }
-
-    /// Has `cx` woken when a stream's end matters.
-    fn heed(&self, cx: &Context<'_>) {
-        let mut driver = self.driver.borrow_mut();
-        if !driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
-            *driver = Some(cx.waker().clone());
-        }
-    }
 }
 
 /// The preface and the settings; `None`: the client did not come so far.

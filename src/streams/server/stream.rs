@@ -5,7 +5,7 @@
 
 use super::answering::Answering;
 use super::driver::Shared;
-use super::leaving::{Away, Waits};
+use super::leaving::{Away, Failed, Waits};
 use super::piece::Left;
 use crate::http2::Encoding;
 use crate::ring::{Chunk, Fault, Payload};
@@ -124,10 +124,6 @@ impl Layer for ServerStream {
         polled
     }
 
-    fn poll_receive_next(&self, cx: &mut Context<'_>, due: Instant) -> Poll<Result<Option<Chunk>, Fault>> {
-        self.poll_receive(cx, due)
-    }
-
     fn received(&self) -> Option<Chunk> {
         None
     }
@@ -152,7 +148,7 @@ impl Layer for ServerStream {
             match answering.hand_over(Payload::Chunk(chunk), &self.shared.scratch) {
                 // They leave in order.
                 Ok(left) => last = left.or(last),
-                Err(fault) => return Box::new(Waits::failed(&self.shared.ring, fault)),
+                Err(fault) => return Box::new(Failed(fault)),
             }
         }
         match last {
