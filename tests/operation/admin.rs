@@ -152,7 +152,7 @@ fn in_flight_is_told_in_all_and_by_shard() {
 fn every_scrape_under_load_is_well_formed_and_counters_only_grow() {
     let backends: Vec<Backend> = (0..3).map(|_| Backend::http(answers::text("ok"))).collect();
     let all: Vec<_> = backends.iter().map(|backend| (backend, "")).collect();
-    let check = "[pool.app.health]\ninterval = \"50ms\"\n";
+    let check = "[pool.app.health]\ninterval = \"50ms\"\ntimeout = \"20s\"\n";
     let weir = Weir::start(&pool_of("0,1", &all, check));
     let load = Load::get(weir.address("web"), 4, "/");
     let mut before: Option<Page> = None;

@@ -160,7 +160,7 @@ fn maintenance_stops_the_checks_and_ready_starts_them() {
         Ok(Then::KeepAlive)
     }));
     let other = Backend::http(answers::text("other"));
-    let check = "[pool.app.health]\npath = \"/up\"\ninterval = \"20ms\"\ninterval_down = \"20ms\"\nrise = 1\nfall = 1\n";
+    let check = "[pool.app.health]\npath = \"/up\"\ninterval = \"20ms\"\ninterval_down = \"20ms\"\ntimeout = \"20s\"\nrise = 1\nfall = 1\n";
     let weir = Weir::start(&pool_of(TWO, &[(&backend, ""), (&other, "")], check));
     wait_until("it is up", || crate::state(&weir, 0) == "up");
     ctl(&weir, "maintenance app 0").done();

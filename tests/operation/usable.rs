@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 const CHECK: &str = "policy = \"round_robin\"\n[pool.app.health]\ntype = \"tcp\"\ninterval = \"20ms\"\n\
-    interval_down = \"20ms\"\nrise = 1\nfall = 1\n";
+    interval_down = \"20ms\"\ntimeout = \"20s\"\nrise = 1\nfall = 1\n";
 
 #[test]
 fn backups_get_traffic_only_while_no_other_is_usable() {
