@@ -39,6 +39,12 @@ pub fn is_for_one_connection(name: &HeaderName) -> bool {
         || name == "proxy-connection"
 }
 
+/// Whether trailers are to be expected behind the body (RFC 9110 §6.6.2). Such a message goes in chunks, even if its
+/// length is known: nothing else in HTTP/1.1 has room for them.
+pub(super) fn announces_trailers(fields: &HeaderMap) -> bool {
+    fields.contains_key(header::TRAILER) || is_grpc(fields)
+}
+
 /// The fields of whole lines (`name: value CRLF`), perhaps with a blank one at the end, which a parser of `http1`
 /// has taken. What is for one connection is left out, and so is what the `http` crate would not have.
 pub fn fields_of_lines(lines: &[u8]) -> HeaderMap {

@@ -60,6 +60,14 @@ fn a_body_is_framed_by_its_length_or_in_chunks() {
         assert_eq!(head, format!("POST / HTTP/1.1\r\nHost: a\r\n{line}\r\n"));
         assert_eq!(encoding, expected);
     }
+    // What announces trailers goes in chunks, which have room for them.
+    for (name, value) in [("trailer", "x-sum"), ("content-type", "application/grpc+proto")] {
+        let fields = [("content-length", "5"), (name, value)];
+        let (head, encoding) = written("POST", "http://a/", &fields, false).unwrap();
+        assert!(head.contains("Transfer-Encoding: chunked") && !head.contains("Content-Length"), "{head}");
+        assert_eq!(encoding, Encoding::Chunks);
+        assert_eq!(written("POST", "http://a/", &fields, true), Err(Malformed::BadLength));
+    }
 }
 
 #[test]

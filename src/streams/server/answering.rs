@@ -151,9 +151,14 @@ impl Answering {
 
     /// Resets the stream if the client would take the answer for a whole one, or waits for it.
     pub(super) fn abandon(&mut self) {
+        let reason = match self.asked {
+            Asked::Request(_) => Reason::INTERNAL_ERROR,
+            // So a tunnel is told what a reset of its connection would be (RFC 8441 §5).
+            Asked::WebSocket => Reason::CANCEL,
+        };
         match &mut self.stage {
-            Stage::Before(respond) => respond.send_reset(Reason::INTERNAL_ERROR),
-            Stage::Body(stream) => stream.send_reset(Reason::INTERNAL_ERROR),
+            Stage::Before(respond) => respond.send_reset(reason),
+            Stage::Body(stream) => stream.send_reset(reason),
             Stage::Whole(_) | Stage::Gone => {}
         }
     }
