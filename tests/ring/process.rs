@@ -23,7 +23,7 @@ use weir::config::ListenAddress;
 use weir::ring::{Fault, Payload, RingSettings, Stream};
 use weir::sys::socket::{Sharing, listening};
 use weir::sys::{clock, limits};
-use weir::time::{Instant, Micros};
+use weir::time::Instant;
 
 /// Sends back what comes, until the end.
 async fn echo(stream: Stream) {
