@@ -91,9 +91,7 @@ fn a_server_whose_calls_fail_is_ejected_and_one_that_only_refuses_is_not() {
         for server in [0, 1] {
             scene.set(server, &format!("{{\"failing\": {status}}}"));
         }
-        for _ in 0..8 {
-            scene.run(&["fails", name, "was told to fail"]);
-        }
+        scene.run(&["fails", name, "was told to fail", "8"]);
         let out = || scene.weir.metric("weir_backend_state", &[("state", "ejected")]);
         if ejected {
             wait_until("one of the two is ejected", || out() == 1.0);
