@@ -28,7 +28,7 @@ fn a_drain_says_goodbye_and_finishes_what_is_under_way() {
 #[test]
 fn an_idle_connection_is_told_goodbye_after_idle_timeout() {
     let backend = Backend::http(answers::text("hello"));
-    let weir = Weir::start(&one_pool(&[&backend], "idle_timeout = \"300ms\"\n", ""));
+    let weir = Weir::start(&one_pool(&[&backend], "idle_timeout = \"1s\"\n", ""));
     let mut raw = Raw::connect(weir.address("web"));
     assert_eq!(raw.ask("/").0, 200);
     assert_eq!(raw.ended(), Some(0));

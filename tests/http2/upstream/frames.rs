@@ -34,6 +34,14 @@ pub fn greet(wire: &mut Wire) -> io::Result<()> {
     send(wire, SETTINGS, 0, 0, &[])
 }
 
+/// The same, and allows so many streams at once.
+pub fn greet_allowing(wire: &mut Wire, streams: u8) -> io::Result<()> {
+    let preface = wire.bytes(PREFACE.len())?;
+    assert_eq!(preface, PREFACE);
+    // SETTINGS_MAX_CONCURRENT_STREAMS (§6.5.2).
+    send(wire, SETTINGS, 0, 0, &[0, 3, 0, 0, 0, streams])
+}
+
 /// Sends one.
 pub fn send(wire: &mut Wire, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> io::Result<()> {
     let len = (payload.len() as u32).to_be_bytes();
