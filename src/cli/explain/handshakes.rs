@@ -41,6 +41,13 @@ pub(super) fn handshake(came_to: Handshake) -> Explanation {
              more. A backend that does so restarts, or wants no connection from here.",
         )
         .look(&[COUNTED, LOG]),
+        Handshake::Evicted => of(
+            "it waited for its client and had to make room",
+            "The shard was full (runtime.max_connections), or as many shook hands as listener.tls.max_handshakes allows, \
+             and of those that wait for their client this one had waited longest, for a second at least.",
+        )
+        .look(&[COUNTED, ("weir_connections", "how near the limit it is")])
+        .act(&["Raise runtime.max_connections, or lower listener.head_timeout if clients stall here."]),
         Handshake::NotTls => of(
             "the client spoke plain HTTP",
             "It asked for http:// at a port with TLS, and was told so with a 400.",
