@@ -284,6 +284,8 @@ pub struct Service {
     pub connections: Cell<usize>,
     /// TLS handshakes with clients under way.
     pub handshakes: Cell<usize>,
+    /// Connections with clients that speak HTTP/2.
+    pub http2_connections: Cell<usize>,
     /// Who of them may take a step.
     pub turns: Turns,
     pub(super) seats: Seats,
@@ -323,6 +325,7 @@ impl Service {
             stage: Cell::new(Stage::Serving),
             connections: Cell::new(0),
             handshakes: Cell::new(0),
+            http2_connections: Cell::new(0),
             turns: Turns::default(),
             seats: Seats::default(),
             kept: Rc::default(),

@@ -75,6 +75,9 @@ impl Securing {
             let took = service.ring.now().since(begun);
             let came_to = shaken.as_ref().map_or_else(Failure::counted_as, Handshaken::counted_as);
             service.stats.borrow_mut().shook_hands(Side::Client, came_to, took);
+            if let Ok(Handshaken { version: Some(version), .. }) = &shaken {
+                service.stats.borrow_mut().spoke(*version);
+            }
             match shaken {
                 Ok(shaken) => start(&service, listener, shaken, peer, place),
                 Err(failure) => securing.say(&service, &listener, &failure, peer),

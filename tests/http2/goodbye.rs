@@ -34,6 +34,19 @@ fn an_idle_connection_is_told_goodbye_after_idle_timeout() {
 }
 
 #[test]
+fn connections_that_speak_http2_and_their_requests_are_counted() {
+    let backend = Backend::http(answers::text("hello"));
+    let weir = Weir::start(&one_pool(&[&backend], "", ""));
+    assert_eq!(weir.client().get("/").status, 200);
+    let mut raw = Raw::connect(weir.address("web"));
+    assert_eq!((raw.ask("/").0, raw.ask("/").0), (200, 200));
+    weir.wait_metric("weir_http2_connections", &[], 1.0);
+    weir.wait_metric("weir_http2_requests_total", &[], 2.0);
+    drop(raw);
+    weir.wait_metric("weir_http2_connections", &[], 0.0);
+}
+
+#[test]
 fn a_connection_that_never_asks_ends_by_head_timeout() {
     let backend = Backend::http(answers::text("hello"));
     let weir = Weir::start(&one_pool(&[&backend], "head_timeout = \"300ms\"\n", ""));
