@@ -69,7 +69,9 @@ pub(super) fn listeners_and_routes(
             root.report.warn(&place, Wrong::new(what, "remove one of the two"));
         }
     }
-    let listeners = reads.into_iter().map(|(listener, ..)| listener).collect();
+    let mut listeners: Vec<_> = reads.into_iter().map(|(listener, ..)| listener).collect();
+    let subject_fields = tls::subject_fields(&listeners);
+    listeners.iter_mut().for_each(|listener| listener.subject_fields.clone_from(&subject_fields));
     (listeners, routes.into_iter().map(|(_, route)| route).collect())
 }
 
@@ -133,6 +135,8 @@ fn listener(
         h2c: s.read("h2c", values::flag).unwrap_or(true),
         http2: s.section("http2").map_or_else(Http2::default, http2),
         tls,
+        // Those of all, once all are read.
+        subject_fields: Vec::new(),
     };
     warn_of_no_http2(&s, &listener);
     s.finish(LISTENER_LATER);

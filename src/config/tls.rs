@@ -6,7 +6,7 @@
 use super::address;
 use super::fault::Wrong;
 use super::model::{
-    Backend, CertificateFiles, ClientAuth, ListenerTls, NamedFile, PoolTls, Protocol, TlsVersion,
+    Backend, CertificateFiles, ClientAuth, Listener, ListenerTls, NamedFile, PoolTls, Protocol, TlsVersion,
 };
 use super::section::{Entry, Section};
 use super::values::{self, Other, quoted};
@@ -83,6 +83,15 @@ fn clients(s: &Section<'_>, tls: &ListenerTls, request_id: Option<&str>) {
         let what = format!("{} has the request's id in it (request_id)", quoted(subject));
         s.error("client_subject", Wrong::new(what, "give each a field of its own"));
     }
+}
+
+/// The fields that say whose certificate a client has, each once.
+pub(super) fn subject_fields(listeners: &[Listener]) -> Vec<String> {
+    let all = listeners.iter().filter_map(|listener| listener.tls.as_ref()?.client_subject.clone());
+    let mut fields: Vec<String> = all.collect();
+    fields.sort();
+    fields.dedup();
+    fields
 }
 
 fn alpn(s: &mut Section<'_>) -> Vec<Protocol> {

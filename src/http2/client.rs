@@ -7,7 +7,7 @@
 
 use super::decoding::Decoding;
 use super::encoding::{BadData, Encoding};
-use super::fields::{is_for_one_connection, write_line};
+use super::fields::{is_for_one_connection, is_grpc, write_line};
 use crate::http1::{
     Fields, HeadLimits, Method, Parse, RequestHead, Target, is_forbidden_trailer, parse_request,
     reason_phrase,
@@ -188,12 +188,6 @@ fn path_and_query(bytes: &Bytes, path: &[u8]) -> Result<PathAndQuery, Untranslat
         }
         PathAndQuery::try_from(encoded).map_err(|_| Untranslatable::Malformed)
     })
-}
-
-fn is_grpc(fields: &HeaderMap) -> bool {
-    const GRPC: &[u8] = b"application/grpc";
-    let Some(kind) = fields.get(header::CONTENT_TYPE) else { return false };
-    kind.as_bytes().get(..GRPC.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(GRPC))
 }
 
 /// Appends to `out` the HTTP/1.1 head of a backend's response, interim ones (1xx) included, and answers how its

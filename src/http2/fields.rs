@@ -22,6 +22,13 @@ pub fn write_line(name: &str, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// Whether a message with these fields is gRPC's, gRPC-Web's included.
+pub(super) fn is_grpc(fields: &HeaderMap) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    let Some(kind) = fields.get(header::CONTENT_TYPE) else { return false };
+    kind.as_bytes().get(..GRPC.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(GRPC))
+}
+
 /// Whether a field is about one HTTP/1.1 connection: no HTTP/2 message has it (RFC 9113 §8.2.2). `TE` is another
 /// matter: it may say `trailers`.
 pub fn is_for_one_connection(name: &HeaderName) -> bool {

@@ -6,7 +6,7 @@
 //! `streams` for each request.
 
 use super::encoding::Encoding;
-use super::fields::{is_for_one_connection, write_line};
+use super::fields::{is_for_one_connection, is_grpc, write_line};
 use data_encoding::BASE64;
 use http::header::{self, HeaderMap};
 use http::{Method, Uri};
@@ -121,11 +121,14 @@ fn write_fields(
     let mut length = None;
     let mut cookies = 0;
     for (name, value) in fields {
-        if is_padded(value.as_bytes()) {
-            return Err(Malformed::Padded);
-        }
+        let value = match value.as_bytes() {
+            // gRPC's own libraries send what their callers say, and who has it on the way may strip it.
+            padded if is_padded(padded) && is_grpc(fields) => padded.trim_ascii(),
+            padded if is_padded(padded) => return Err(Malformed::Padded),
+            value => value,
+        };
         if *name == header::CONTENT_LENGTH {
-            let number = digits(value.as_bytes()).ok_or(Malformed::BadLength)?;
+            let number = digits(value).ok_or(Malformed::BadLength)?;
             if length.replace(number).is_some() {
                 return Err(Malformed::BadLength);
             }
@@ -135,7 +138,7 @@ fn write_fields(
         } else if *name == header::HOST && has_authority {
             continue;
         } else if *name == header::TE {
-            if !value.as_bytes().eq_ignore_ascii_case(b"trailers") {
+            if !value.eq_ignore_ascii_case(b"trailers") {
                 return Err(Malformed::ConnectionField);
             }
             // In HTTP/1.1 it is for one connection, and `Connection` would have to name it.
@@ -143,7 +146,7 @@ fn write_fields(
         } else if is_for_one_connection(name) {
             return Err(Malformed::ConnectionField);
         }
-        write_line(name.as_str(), value.as_bytes(), out);
+        write_line(name.as_str(), value, out);
     }
     if cookies > 0 {
         write_cookies(fields, out);

@@ -88,6 +88,13 @@ fn a_malformed_request_is_no_request() {
 }
 
 #[test]
+fn spaces_around_the_metadata_of_a_call_are_stripped() {
+    let fields = [("content-type", "application/grpc"), ("x-note", " a b\t")];
+    let (head, _) = written("POST", "http://a/s/M", &fields, false).unwrap();
+    assert!(head.ends_with("X-Note: a b\r\nTransfer-Encoding: chunked\r\n\r\n"), "{head}");
+}
+
+#[test]
 fn a_websocket_by_extended_connect_is_an_upgrade() {
     let (uri, fields) = ("https://a/chat".parse().unwrap(), map(&[("sec-websocket-version", "13")]));
     let request = RequestFields {

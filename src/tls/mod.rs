@@ -8,6 +8,7 @@
 //! | `choice` | which certificate a client gets |
 //! | `trust` | who is believed: clients by a listener, backends by a pool |
 //! | `tickets` | sessions that any shard and the next process can resume |
+//! | `proof` | until when a client has proven who it is, however often it resumes |
 //! | `subject` | a certificate's subject as a line of text |
 //! | `handshake` | a handshake as a server or a client, on a shard, until the keys are there |
 //! | `steps` | rustls driven through it over the ring, record by record |
@@ -33,6 +34,7 @@ mod layer;
 mod leaving;
 mod loader;
 mod pem;
+mod proof;
 mod reason;
 mod records;
 mod session;

@@ -5,6 +5,7 @@
 
 use super::certificate::Certificate;
 use super::pem::{self, shown};
+use super::proof::Noting;
 use crate::config::{ClientAuth, Fault, ListenerTls, NamedFile, Pool, PoolTls};
 use crate::sys::file::Stamp;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -108,6 +109,9 @@ impl Revoked {
     }
 }
 
+/// What is in a ticket, by a number: a process that takes over opens none of another form.
+const TICKET_FORM: &[u8] = b"2";
+
 /// What a ticket of a listener is bound to: it is of no use where clients are asked for something else, or other
 /// authorities are believed, or others are revoked.
 pub(super) fn binding(
@@ -118,7 +122,7 @@ pub(super) fn binding(
     let parts = [authorities.map(|them| them.digest), revoked.map(|them| them.digest)];
     // Zeros stand for none: no digest is so.
     let parts = parts.map(Option::unwrap_or_default);
-    digest([auth.word().as_bytes(), &parts[0], &parts[1]].into_iter())
+    digest([TICKET_FORM, auth.word().as_bytes(), &parts[0], &parts[1]].into_iter())
 }
 
 /// Each part by its length, so that no two lists of parts look the same.
@@ -156,7 +160,7 @@ pub(super) fn clients(
         let what = format!("clients cannot be checked by {}: {error}", shown(&named.path));
         named.written.fault(what, "name authorities' certificates, and lists that they have signed")
     })?;
-    Ok(Some(built))
+    Ok(Some(Arc::new(Noting(built))))
 }
 
 /// The rules of a pool's connections. Each backend gets a copy with sessions of its own.

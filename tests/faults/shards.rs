@@ -80,9 +80,10 @@ fn when_a_shard_stalls_nobody_is_lost_and_it_is_told_of() {
     };
     let lost = excusing("a shard stalled", &ended, &ledger, under_way);
     assert!(lost <= 8, "{lost} POSTs lost");
-    // Three of four shards go on as if nothing were.
+    // Three of four shards go on as if nothing were. If all stood still for the 5 s, of the 6 s of load six in ten
+    // would have waited for more than a second.
     let prompt = ended.only(|record| record.due >= stalled).latency(0.6);
-    assert!(prompt < Duration::from_millis(300), "{prompt:?}");
+    assert!(prompt < Duration::from_secs(1), "{prompt:?}");
     assert_eq!(weir.metric("weir_shards", &[("state", "serving")]), 4.0);
     assert!(weir.metric("weir_shard_stalls_total", &[("shard", "1")]) >= 1.0);
 }

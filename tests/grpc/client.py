@@ -73,6 +73,9 @@ def unary(client):
     expect(trailing["x-text"], "a, b; c=d", "text in the trailers")
     expect(trailing["x-bytes-bin"], bytes(range(256)), "bytes in the trailers")
     expect(client.unary(b"", timeout=10), b"", "an empty message")
+    # No HTTP/2 field may be so (RFC 9113, 8.2.1), and gRPC's library sends them all the same.
+    _, call = client.unary.with_call(b"x", metadata=[("x-text", " spaces around ")], timeout=10)
+    expect(pairs(call.trailing_metadata())["x-text"].strip(), "spaces around", "text with spaces around")
 
 
 def statuses(client):

@@ -53,7 +53,7 @@ fn what_weir_answers_itself_is_a_status_of_grpc() {
 fn servers_that_restart_under_load_lose_no_call_that_may_be_tried_again() {
     let lines = format!(
         "{RETRIES}budget_min_per_s = 1000\non = [\"connect\", \"no_response\", \"grpc-unavailable\"]\n\
-         [pool.app.health]\ntype = \"grpc\"\ninterval = \"200ms\"\ntimeout = \"200ms\"\nrise = 1\nfall = 1"
+         [pool.app.health]\ntype = \"grpc\"\ninterval = \"200ms\"\ntimeout = \"10s\"\nrise = 1\nfall = 1"
     );
     let Some(mut scene) = Scene::start(None, 3, &lines) else { return };
     let mut command = scene.begin(&["load"]);

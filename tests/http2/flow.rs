@@ -1,7 +1,7 @@
 //! Windows, slow streams and slow readers: nobody holds up others, and memory stays bounded.
 
 use crate::frames::*;
-use crate::harness::{Backend, Then, Weir, answers, one_pool, wait_until};
+use crate::harness::{Backend, Then, Weir, answers, ending, one_pool, wait_until};
 use std::time::Duration;
 
 /// What weir's memory may grow by while bodies that nobody reads are under way, in bytes.
@@ -105,13 +105,12 @@ fn a_connection_that_is_not_read_holds_up_its_backends_and_not_memory() {
 
 #[test]
 fn bodies_that_the_backend_does_not_read_hold_up_their_client_alone() {
-    let backend = Backend::raw(|mut wire, _| {
+    let (_over, end) = ending();
+    let backend = Backend::raw(move |mut wire, _| {
         while let Ok(Some(head)) = wire.head() {
             if head.starts_with(b"POST") {
-                // It reads no more, and waits for the end.
-                while !wire.socket.readable_within(Duration::from_secs(60)) {}
-                std::thread::sleep(Duration::from_secs(20));
-                return;
+                // It reads no more.
+                return end.wait();
             }
             let _ = wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         }
@@ -136,9 +135,11 @@ fn bodies_that_the_backend_does_not_read_hold_up_their_client_alone() {
 
 #[test]
 fn a_client_that_sends_beyond_its_window_is_stopped() {
-    let backend = Backend::raw(|mut wire, _| {
+    let (_over, end) = ending();
+    let backend = Backend::raw(move |mut wire, _| {
         let _ = wire.head();
-        std::thread::sleep(Duration::from_secs(5));
+        // It reads no more.
+        end.wait();
     });
     let weir = Weir::start(&one_pool(&[&backend], "", ""));
     let mut raw = Raw::connect(weir.address("web"));

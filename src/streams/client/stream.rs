@@ -7,11 +7,11 @@
 use super::ClientConnection;
 use super::lost::Lost;
 use super::piece::Piece;
-use super::timer::Timer;
 use super::ways::{Down, Frame, Up, Ways, frames};
 use crate::config::GrpcStatus;
 use crate::http2::{BackendRequest, Decoding, Encoding, Expects, read_backend_request};
 use crate::ring::{Chunk, Fault, Payload, Sent};
+use crate::streams::timer::Timer;
 use crate::time::{Instant, Micros};
 use crate::wire::{Layer, Leaving, Secured};
 use h2::ext::Protocol;

@@ -6,6 +6,7 @@ use std::io;
 pub const HEADERS: u8 = 1;
 pub const SETTINGS: u8 = 4;
 pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
 
 /// What a client sends first (§3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
