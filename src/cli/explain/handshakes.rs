@@ -42,12 +42,13 @@ pub(super) fn handshake(came_to: Handshake) -> Explanation {
         )
         .look(&[COUNTED, LOG]),
         Handshake::Evicted => of(
-            "it waited for its client and had to make room",
-            "The shard was full (runtime.max_connections), or as many shook hands as listener.tls.max_handshakes allows, \
-             and of those that wait for their client this one had waited longest, for a second at least.",
+            "the client kept it waiting, and it made room for others",
+            "The shard was full, or had as many handshakes under way as listener.tls.max_handshakes allows, and this one \
+             had waited for its client longest, for a second at least. That is how clients that begin handshakes and \
+             say no more lock nobody out.",
         )
-        .look(&[COUNTED, ("weir_connections", "how near the limit it is")])
-        .act(&["Raise runtime.max_connections, or lower listener.head_timeout if clients stall here."]),
+        .look(&[COUNTED, LOG, ("weir_connections_evicted_total", "connections that made room in a full shard")])
+        .act(&["If these are no attack, raise max_handshakes, or runtime.max_connections."]),
         Handshake::NotTls => of(
             "the client spoke plain HTTP",
             "It asked for http:// at a port with TLS, and was told so with a 400.",
