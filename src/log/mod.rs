@@ -13,7 +13,9 @@ use crate::config::{Log, LogFormat, LogLevel};
 use std::io::{self, IsTerminal};
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::SetGlobalDefaultError;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
 
 /// The log was set up before.
 #[derive(Debug, thiserror::Error)]
@@ -41,9 +43,17 @@ where
         LogLevel::Trace => LevelFilter::TRACE,
     };
     let lines = tracing_subscriber::fmt().with_max_level(level).with_writer(to).with_ansi(colours);
+    // h2 warns of frames that peers send, of each one: whoever connects could fill the log. It is heard where
+    // details are asked for.
+    let detailed = matches!(log.level, LogLevel::Debug | LogLevel::Trace);
+    let heard =
+        filter_fn(move |event| *event.level() <= level && (detailed || !event.target().starts_with("h2::")));
+    let heard = heard.with_max_level_hint(level);
     match log.format {
-        LogFormat::Text => Box::new(lines.with_target(false).finish()),
-        LogFormat::Json => Box::new(lines.json().flatten_event(true).with_current_span(false).finish()),
+        LogFormat::Text => Box::new(lines.with_target(false).finish().with(heard)),
+        LogFormat::Json => {
+            Box::new(lines.json().flatten_event(true).with_current_span(false).finish().with(heard))
+        }
     }
 }
 
@@ -72,6 +82,7 @@ mod tests {
         tracing::subscriber::with_default(subscriber(log, move || to.clone(), false), || {
             tracing::info!(backend = "a", "up");
             tracing::debug!("a detail");
+            tracing::warn!(target: "h2::proto::ping_pong", "a frame that the peer sent");
         });
         String::from_utf8(written.0.lock().unwrap().clone()).unwrap()
     }
@@ -90,7 +101,7 @@ mod tests {
         let text = written(&Log { level: LogLevel::Debug, format: LogFormat::Json });
         let lines: Vec<serde_json::Value> =
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(lines.len(), 2);
+        assert_eq!(lines.len(), 3);
         assert_eq!((lines[0]["message"].as_str(), lines[0]["backend"].as_str()), (Some("up"), Some("a")));
         assert!(lines[0]["timestamp"].as_str().unwrap().ends_with('Z'));
     }
