@@ -41,6 +41,13 @@ pub(super) fn handshake(came_to: Handshake) -> Explanation {
              more. A backend that does so restarts, or wants no connection from here.",
         )
         .look(&[COUNTED, LOG]),
+        Handshake::Evicted => of(
+            "it waited for its client, and made room for others",
+            "The shard had as many connections as runtime.max_connections, or the limit of descriptors, allows, and \
+             this one was the handshake that had waited longest. Clients that begin handshakes and stop there: a flood.",
+        )
+        .look(&[COUNTED, ("weir_connections", "how full shards are, beside weir_connections_max")])
+        .act(&["Bound them by listener.max_connections_per_client and listener.tls.max_handshakes."]),
         Handshake::NotTls => of(
             "the client spoke plain HTTP",
             "It asked for http:// at a port with TLS, and was told so with a 400.",
