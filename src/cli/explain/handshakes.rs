@@ -42,12 +42,13 @@ pub(super) fn handshake(came_to: Handshake) -> Explanation {
         )
         .look(&[COUNTED, LOG]),
         Handshake::Evicted => of(
-            "it waited for its client, and made room for others",
-            "The shard had as many connections as runtime.max_connections, or the limit of descriptors, allows, and \
-             this one was the handshake that had waited longest. Clients that begin handshakes and stop there: a flood.",
+            "the client kept it waiting, and it made room for others",
+            "The shard was full, or had as many handshakes under way as listener.tls.max_handshakes allows, and this one \
+             had waited for its client longest, for a second at least. That is how clients that begin handshakes and \
+             say no more lock nobody out.",
         )
-        .look(&[COUNTED, ("weir_connections", "how full shards are, beside weir_connections_max")])
-        .act(&["Bound them by listener.max_connections_per_client and listener.tls.max_handshakes."]),
+        .look(&[COUNTED, LOG, ("weir_connections_evicted_total", "connections that made room in a full shard")])
+        .act(&["If these are no attack, raise max_handshakes, or runtime.max_connections."]),
         Handshake::NotTls => of(
             "the client spoke plain HTTP",
             "It asked for http:// at a port with TLS, and was told so with a 400.",
