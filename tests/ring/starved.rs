@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use weir::ring::{Chunk, Fault, Payload, Ring, RingSettings, SPILLED_FACTOR, Stream};
 use weir::sys::clock;
-use weir::time::Micros;
+use weir::time::{Instant, Micros};
 
 const FOUR: RingSettings = RingSettings { entries: 64, buffers: 4, buffer_size: 1024 };
 
@@ -65,6 +65,34 @@ fn receives_without_a_buffer_wait_without_spinning_and_each_gets_its_turn() {
         // One buffer is enough for all, one after the other.
         chunks.pop();
         until(&ring, "all have their bytes", || done.get() == 40).await;
+    });
+}
+
+#[test]
+fn sends_that_get_nowhere_are_given_up_when_they_keep_buffers_that_others_wait_for() {
+    on_ring(FOUR, |ring| async move {
+        let given_up = Rc::new(Cell::new(0));
+        let mut peers = Vec::new();
+        for _ in 0..ALL {
+            let (stream, mut peer) = pair(&ring).await;
+            peer.write_all(b"held").unwrap();
+            peers.push(peer);
+            let chunk = some(&stream).await;
+            let given_up = given_up.clone();
+            ring.spawn(async move {
+                // More than the kernel takes for a peer that does not read.
+                let sent = stream.send(Payload::Bytes(vec![0; 32 << 20]), Instant::NEVER).await;
+                assert_eq!(sent.outcome, Err(Fault::TimedOut));
+                drop((stream, chunk));
+                given_up.set(given_up.get() + 1);
+            });
+        }
+        pause(&ring, 1_500).await;
+        assert_eq!(given_up.get(), 0, "nobody waits for a buffer");
+        let (newcomer, mut peer) = pair(&ring).await;
+        peer.write_all(b"hello").unwrap();
+        assert_eq!(&some(&newcomer).await[..], b"hello");
+        assert!(given_up.get() < ALL / 2, "{} of {ALL} were given up for one", given_up.get());
     });
 }
 
