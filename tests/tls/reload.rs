@@ -1,7 +1,7 @@
 //! Certificates that are renewed while there is traffic, one or thousands; and files of no use, which change nothing.
 
 use crate::authority::Authority;
-use crate::harness::{Backend, Weir, answers, one_pool, wait_until, wait_up_to};
+use crate::harness::{Backend, Weir, answers, cpu_time, cpu_time_of, one_pool, wait_until, wait_up_to};
 use crate::in_front_of;
 use crate::seal::Sealed;
 use nix::sys::signal::Signal;
@@ -205,6 +205,42 @@ fn many(dir: &Path, count: usize, key: &KeyPair) -> String {
         format!("{{ cert = \"{}\", key = \"{}\" }},\n", cert.display(), path.display())
     };
     (0..count).map(entry).collect()
+}
+
+#[test]
+fn to_read_thousands_of_certificates_and_to_let_go_of_them_is_no_work_of_the_shards() {
+    let authority = Authority::new();
+    let dir = authority.file().parent().unwrap().to_owned();
+    let backend = Backend::http(answers::text("ok"));
+    let own = authority.issue("localhost", &["localhost"]);
+    let entries = many(&dir, 2_000, &KeyPair::generate().unwrap());
+    let config = |entries: &str| {
+        one_pool(
+            &[&backend],
+            &format!("[listener.tls]\ncertificates = [{{ {} }},\n{entries}]", own.keys()),
+            "",
+        )
+    };
+    // Nobody asks for anything, so that what the shard does is what the reload has it do.
+    let mut weir = Weir::start(&format!("[log]\nlevel = \"debug\"\n{}", config("")));
+    let pid = weir.pid();
+    let spent = || (cpu_time_of(pid, "weir-shard"), cpu_time(pid));
+    let before = spent();
+    let let_go =
+        |weir: &Weir| weir.stderr().lines().filter(|line| line.contains("is used by nobody")).count();
+    let mut let_go_before = 0;
+    for (times, text) in [config(&entries), config(&entries), config("")].iter().enumerate() {
+        let_go_before = let_go(&weir);
+        weir.rewrite(&format!("[log]\nlevel = \"debug\"\n{text}"));
+        weir.signal(Signal::SIGHUP);
+        wait_up_to(PATIENCE, "it is loaded", || loaded(&weir) == times + 1);
+    }
+    // It goes after a while, on a thread that looks whether anybody uses it still.
+    wait_up_to(PATIENCE, "what held before is let go of", || let_go(&weir) > let_go_before);
+    let after = spent();
+    let (shard, all) = (after.0 - before.0, after.1 - before.1);
+    eprintln!("the shard had {shard:?} of {all:?}");
+    assert!(shard < all / 4, "{shard:?} of {all:?}");
 }
 
 #[test]
