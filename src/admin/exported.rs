@@ -162,7 +162,8 @@ fn listener(plan: &ListenerPlan) -> ListenerFacts<'_> {
 
 fn certificate<'a>(plan: &'a ListenerPlan, facts: &CertificateFacts, now_unix_s: i64) -> CertificateDays<'a> {
     let (file, days_left) = (facts.file.display().to_string(), facts.days_left(now_unix_s));
-    CertificateDays { listener: &plan.rules.name, file, days_left }
+    let staple_days_left = facts.staple_days_left(now_unix_s);
+    CertificateDays { listener: &plan.rules.name, file, days_left, staple_days_left }
 }
 
 fn shard(shard: &ShardStatus) -> ShardFacts {

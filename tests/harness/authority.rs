@@ -8,12 +8,15 @@ use rcgen::{
     IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256,
     RevocationReason, RevokedCertParams, SerialNumber, SigningKey,
 };
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use sha2::{Digest, Sha256};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// What kind of key a certificate is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +37,16 @@ pub struct Issued {
     /// SHA-256 of its public key, base64, as Chromium names it.
     pub pin: String,
     serial: SerialNumber,
+}
+
+/// DER of this tag.
+fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let body = parts.concat();
+    let length = match body.len() {
+        short @ ..0x80 => vec![short as u8],
+        long => vec![0x82, (long >> 8) as u8, long as u8],
+    };
+    [&[tag], &length[..], &body].concat()
 }
 
 impl Issued {
@@ -117,6 +130,34 @@ impl Authority {
         let pin = data_encoding::BASE64
             .encode(&Sha256::digest(rcgen::PublicKeyData::subject_public_key_info(&key)));
         Issued { cert, key: path, pin, serial }
+    }
+
+    /// A response that `issued` is good, for the next week, in `FILE.ocsp` (RFC 6960 section 4.2.1). It has no
+    /// signature that is one: `openssl ocsp` makes those.
+    pub fn staple(&self, file: &str, issued: &Issued) -> PathBuf {
+        let own = CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap();
+        let name = X509Certificate::from_der(&own).unwrap().1.subject().as_raw().to_vec();
+        let time = |at: SystemTime| {
+            let mut params = CertificateParams::default();
+            params.not_before = at.into();
+            let at = params.not_before;
+            let date = format!("{:04}{:02}{:02}000000Z", at.year(), u8::from(at.month()), at.day());
+            der(0x18, &[date.as_bytes()])
+        };
+        let sha256 = der(0x30, &[&der(0x06, &[&[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1]])]);
+        let serial = der(0x02, &[issued.serial.as_ref()]);
+        let id =
+            [&sha256[..], &der(0x04, &[&Sha256::digest(name)]), &der(0x04, &[&[7; 32]]), &serial].concat();
+        let now = SystemTime::now();
+        let (from, until) = (time(now - DAY), der(0xa0, &[&time(now + 7 * DAY)]));
+        let answers = der(0x30, &[&der(0x30, &[&der(0x30, &[&id]), &[0x80, 0], &from, &until])]);
+        let data = der(0x30, &[&der(0xa2, &[&der(0x04, &[&[7; 20]])]), &from, &answers]);
+        let signed = der(0x30, &[&data, &sha256, &der(0x03, &[&[0, 1]])]);
+        let kind = der(0x06, &[&[0x2b, 6, 1, 5, 5, 7, 0x30, 1, 1]]);
+        let bytes = der(0x30, &[&kind, &der(0x04, &[&signed])]);
+        let path = self.dir.join(format!("{file}.ocsp"));
+        std::fs::write(&path, der(0x30, &[&[0x0a, 1, 0], &der(0xa0, &[&bytes])])).unwrap();
+        path
     }
 
     /// A list of these as revoked, in `FILE.crl`, PEM.

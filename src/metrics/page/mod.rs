@@ -101,10 +101,17 @@ fn configuration(text: &mut Text, config: &ConfigFacts<'_>) {
 
 /// One sample of a file that a listener names twice.
 fn certificates(text: &mut Text, certificates: &[CertificateDays<'_>]) {
-    let (mut family, mut told) = (text.family(&metric::CERTIFICATE_DAYS), HashSet::new());
-    for certificate in certificates {
-        if told.insert((certificate.listener, certificate.file.as_str())) {
-            family.ratio(&[certificate.listener, &certificate.file], certificate.days_left);
+    let mut told = HashSet::new();
+    let each = certificates.iter();
+    let once: Vec<_> = each.filter(|one| told.insert((one.listener, one.file.as_str()))).collect();
+    let mut family = text.family(&metric::CERTIFICATE_DAYS);
+    for certificate in &once {
+        family.ratio(&[certificate.listener, &certificate.file], certificate.days_left);
+    }
+    let mut family = text.family(&metric::STAPLE_DAYS);
+    for certificate in once {
+        if let Some(days_left) = certificate.staple_days_left {
+            family.ratio(&[certificate.listener, &certificate.file], days_left);
         }
     }
 }

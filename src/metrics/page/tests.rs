@@ -49,6 +49,7 @@ fn facts<'a>() -> Facts<'a> {
             listener: "web",
             file: "/etc/a.pem".to_owned(),
             days_left: 89.5,
+            staple_days_left: Some(6.5),
         }],
         shards: vec![ShardFacts {
             number: 0,
@@ -191,6 +192,7 @@ fn samples_say_what_was_recorded() {
         "weir_config_info{hash=\"00ff\"} 1",
         "weir_config_generation 8",
         "weir_tls_certificate_days_left{listener=\"web\",file=\"/etc/a.pem\"} 89.5",
+        "weir_tls_staple_days_left{listener=\"web\",file=\"/etc/a.pem\"} 6.5",
         "weir_config_reloads_total{result=\"succeeded\"} 6",
         "weir_config_reloads_total{result=\"refused\"} 1",
         "weir_config_last_reload_success 0",
