@@ -1,7 +1,8 @@
 //! Certificates that are renewed while there is traffic, one or thousands; and files of no use, which change nothing.
 
-use crate::authority::Authority;
-use crate::harness::{Backend, Weir, answers, cpu_time, cpu_time_of, one_pool, wait_until, wait_up_to};
+use crate::harness::{
+    Authority, Backend, Weir, answers, cpu_time, cpu_time_of, one_pool, wait_until, wait_up_to,
+};
 use crate::in_front_of;
 use crate::seal::Sealed;
 use nix::sys::signal::Signal;
@@ -104,7 +105,7 @@ fn a_renewed_certificate_is_shown_from_the_reload_on_and_no_connection_ends() {
     let files = authority.issue("a", &["localhost"]);
     let tls = format!("[listener.tls]\nalpn = [\"http/1.1\"]\ncertificates = [{{ {} }}]", files.keys());
     let weir = Weir::start(&one_pool(&[&backend], &tls, ""));
-    let client = authority.client(&[&TLS13], None);
+    let client = authority.client_config(&[&TLS13], None);
     let mut held = Sealed::connect(weir.address("web"), &client, 100_000);
     ask(&mut held);
     let clients = Clients::start(weir.address("web"), &client, 3);
@@ -131,7 +132,7 @@ fn a_file_of_no_use_changes_nothing_is_named_with_line_and_key_and_can_be_mended
     let authority = Authority::new();
     let backend = Backend::http(answers::text("ok"));
     let weir = in_front_of(&backend, &authority, "");
-    let client = authority.client(&[&TLS13], None);
+    let client = authority.client_config(&[&TLS13], None);
     let mut held = Sealed::connect(weir.address("web"), &client, 100_000);
     let before = shown(&weir, &client);
     let text = fs::read_to_string(weir.dir().join("weir.toml")).unwrap();
@@ -173,7 +174,7 @@ fn a_watched_certificate_is_loaded_once_it_is_renewed() {
     let tls = format!("[listener.tls]\nalpn = [\"http/1.1\"]\ncertificates = [{{ {} }}]", files.keys());
     let config = one_pool(&[&backend], &tls, "").replace("cores = 1\n", "cores = 1\nwatch = true\n");
     let weir = Weir::start(&config);
-    let client = authority.client(&[&TLS13], None);
+    let client = authority.client_config(&[&TLS13], None);
     let before = shown(&weir, &client);
     let renewed = authority.issue("b", &["localhost"]);
     replace(&files.key, &renewed.key);
@@ -210,7 +211,7 @@ fn many(dir: &Path, count: usize, key: &KeyPair) -> String {
 #[test]
 fn to_read_thousands_of_certificates_and_to_let_go_of_them_is_no_work_of_the_shards() {
     let authority = Authority::new();
-    let dir = authority.file().parent().unwrap().to_owned();
+    let dir = authority.dir().to_owned();
     let backend = Backend::http(answers::text("ok"));
     let own = authority.issue("localhost", &["localhost"]);
     let entries = many(&dir, 2_000, &KeyPair::generate().unwrap());
@@ -246,7 +247,7 @@ fn to_read_thousands_of_certificates_and_to_let_go_of_them_is_no_work_of_the_sha
 #[test]
 fn five_thousand_certificates_are_loaded_beside_the_traffic_and_unchanged_ones_are_not_read_again() {
     let authority = Authority::new();
-    let dir = authority.file().parent().unwrap().to_owned();
+    let dir = authority.dir().to_owned();
     let backend = Backend::http(answers::text("ok"));
     let own = authority.issue("localhost", &["localhost"]);
     let key = KeyPair::generate().unwrap();
@@ -259,7 +260,7 @@ fn five_thousand_certificates_are_loaded_beside_the_traffic_and_unchanged_ones_a
         one_pool(&[&backend], &tls, "")
     };
     let mut weir = Weir::start(&config(""));
-    let client = authority.client(&[&TLS13], None);
+    let client = authority.client_config(&[&TLS13], None);
     let clients = Clients::start(weir.address("web"), &client, 4);
     wait_until("traffic flows", || clients.asked() > 100);
     let ((all, late), asked, began) = (completions(&weir), clients.asked(), Instant::now());
