@@ -40,7 +40,7 @@ variables! {
     Method "method" "Its method.";
     Path "path" "Its target as it came, without the query; a first line that is none, whole.";
     Query "query" "Its query, without the question mark.";
-    Version "version" "Its version: HTTP/1.1.";
+    Version "version" "Its version: HTTP/1.0, HTTP/1.1 or HTTP/2.0.";
     Host "host" "The request's Host.";
     Referer "referer" "The request's Referer.";
     UserAgent "user_agent" "The request's User-Agent.";
@@ -48,12 +48,14 @@ variables! {
     TlsVersion "tls_version" "The version of TLS that the client spoke; nothing without TLS.";
     TlsCipher "tls_cipher" "The cipher suite of the client's connection.";
     TlsServerName "tls_server_name" "The name that the client asked for in its handshake (SNI).";
+    TlsClientSubject "tls_client_subject" "The subject of the certificate that the client has shown, and that was verified.";
     TraceId "trace_id" "Its trace's id, with [tracing].";
     SpanId "span_id" "weir's own span in it, sampled or not.";
     Pool "pool" "The pool of the last attempt.";
     Backend "backend" "The backend of the last attempt.";
     Shard "shard" "The number of the shard that served it.";
     Status "status" "The status that the client got.";
+    GrpcStatus "grpc_status" "How a call of gRPC ended for its client: the number of its status, 0 is OK; nothing of other requests, and of calls without one.";
     BytesIn "bytes_in" "Bytes of the request's body; in a tunnel, of all from the client.";
     BytesOut "bytes_out" "Bytes of the answer's body; in a tunnel, of all to the client.";
     Connect "connect_us" "µs from the pick to a connection to the backend, 0 for one that was there; of the last attempt.";

@@ -6,6 +6,7 @@
 
 use super::Series;
 use crate::balance::BackendId;
+use crate::config::GrpcStatus;
 use crate::limit::LifeOver;
 use crate::time::Micros;
 use hdrhistogram::Counter;
@@ -103,6 +104,16 @@ labelled! {
     }
 }
 
+labelled! {
+    /// The version of TLS that was agreed on with a client.
+    TlsVersion {
+        /// TLS 1.2.
+        Tls12 = "TLSv1.2",
+        /// TLS 1.3.
+        Tls13 = "TLSv1.3",
+    }
+}
+
 /// Handshakes by [`Side`] and [`Handshake`].
 pub(super) type Handshakes = [[u64; Handshake::ALL.len()]; Side::ALL.len()];
 
@@ -183,6 +194,8 @@ pub struct RingCounters {
 #[derive(Debug)]
 pub struct BackendRecord<C: Counter> {
     pub(super) classes: [u64; CLASSES.len()],
+    /// By [`GrpcStatus`].
+    pub(super) calls: [u64; GrpcStatus::ALL.len()],
     pub(super) failures: [u64; UpstreamFailure::ALL.len()],
     pub(super) retries: u64,
     pub(super) retries_denied: u64,
@@ -200,6 +213,7 @@ impl<C: Counter> Default for BackendRecord<C> {
     fn default() -> Self {
         Self {
             classes: Default::default(),
+            calls: Default::default(),
             failures: Default::default(),
             retries: 0,
             retries_denied: 0,
@@ -223,6 +237,9 @@ pub struct ShardStats {
     pub(super) accept_delay: Series<u32>,
     pub(super) handshakes: Handshakes,
     pub(super) handshake_time: Series<u32>,
+    pub(super) tls_versions: [u64; TlsVersion::ALL.len()],
+    /// Requests that came over HTTP/2.
+    pub(super) http2_requests: u64,
     pub(super) accepted: u64,
     pub(super) accept_pauses: u64,
     pub(super) evicted: u64,
@@ -233,6 +250,8 @@ pub struct ShardStats {
     pub(super) handed_over: u64,
     pub(super) not_kept: u64,
     pub(super) connections: u32,
+    /// Of these, those that speak HTTP/2.
+    pub(super) http2_connections: u32,
     pub(super) idle_upstream: u32,
     /// Downstream connections that there may be.
     pub connections_max: u32,
@@ -254,6 +273,8 @@ impl ShardStats {
             accept_delay: Series::default(),
             handshakes: Handshakes::default(),
             handshake_time: Series::default(),
+            tls_versions: Default::default(),
+            http2_requests: 0,
             accepted: 0,
             accept_pauses: 0,
             evicted: 0,
@@ -262,6 +283,7 @@ impl ShardStats {
             handed_over: 0,
             not_kept: 0,
             connections: 0,
+            http2_connections: 0,
             idle_upstream: 0,
             connections_max: 0,
             ring: RingCounters::default(),
@@ -280,6 +302,7 @@ impl ShardStats {
     pub fn swap(current: &mut Box<Self>, mut spare: Box<Self>) -> Box<Self> {
         spare.grow(current.backends.len());
         spare.connections = current.connections;
+        spare.http2_connections = current.http2_connections;
         spare.idle_upstream = current.idle_upstream;
         spare.connections_max = current.connections_max;
         spare.ring = current.ring;
@@ -301,6 +324,11 @@ impl ShardStats {
     /// A backend's answer with this status was passed on.
     pub fn answered(&mut self, id: BackendId, status: u16) {
         self.backend(id).classes[class(status)] += 1;
+    }
+
+    /// A backend has ended a call of gRPC with this status.
+    pub fn call_ended(&mut self, id: BackendId, status: GrpcStatus) {
+        self.backend(id).calls[usize::from(status.number())] += 1;
     }
 
     /// Body bytes of an exchange: from the client to the backend, and back.
@@ -362,6 +390,16 @@ impl ShardStats {
         }
     }
 
+    /// A client's handshake, which is done, has agreed on this version.
+    pub fn spoke(&mut self, version: TlsVersion) {
+        self.tls_versions[version as usize] += 1;
+    }
+
+    /// A request has come over HTTP/2.
+    pub fn requested_by_http2(&mut self) {
+        self.http2_requests += 1;
+    }
+
     /// Accepting was paused: out of descriptors, or at `max_connections`.
     pub fn accept_paused(&mut self) {
         self.accept_pauses += 1;
@@ -398,11 +436,17 @@ impl ShardStats {
         self.idle_upstream = upstream_idle;
     }
 
+    /// So many of the connections with clients speak HTTP/2.
+    pub fn set_http2_connections(&mut self, count: u32) {
+        self.http2_connections = count;
+    }
+
     /// Empties the box for another round; gauges too.
     pub fn clear(&mut self) {
         for backend in &mut self.backends {
             let BackendStats {
                 classes,
+                calls,
                 failures,
                 retries,
                 retries_denied,
@@ -412,7 +456,7 @@ impl ShardStats {
                 bytes_out,
                 phases,
             } = backend;
-            (*classes, *failures) = Default::default();
+            (*classes, *calls, *failures) = Default::default();
             (*retries, *retries_denied, *connects, *connects_us) = Default::default();
             (*bytes_in, *bytes_out) = Default::default();
             phases.iter_mut().for_each(Series::clear);
@@ -423,6 +467,7 @@ impl ShardStats {
         self.accept_delay.clear();
         self.handshakes = Handshakes::default();
         self.handshake_time.clear();
+        (self.tls_versions, self.http2_requests, self.http2_connections) = Default::default();
         (self.accepted, self.accept_pauses, self.evicted, self.not_kept) = Default::default();
         (self.lived_out, self.upstream_lived_out, self.handed_over) = Default::default();
         (self.connections, self.idle_upstream, self.connections_max) = Default::default();

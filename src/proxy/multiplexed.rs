@@ -6,12 +6,14 @@
 //! has agreed on HTTP/2.
 
 use super::connection::Client;
+use super::peer::Peer;
 use super::said::About;
 use super::service::{ListenerService, Service};
 use crate::http2::{Flood, Malformed};
 use crate::limit::Place;
 use crate::metrics::Refusal;
 use crate::streams::{Ended, ServerSettings, Serves, serve};
+use crate::time::Instant;
 use crate::wire::Wire;
 use std::future::Future;
 use std::net::IpAddr;
@@ -31,8 +33,24 @@ pub fn serve_http2(
     peer: Option<IpAddr>,
     place: Option<Box<Place>>,
 ) -> impl Future<Output = ()> {
-    let mut client = Client::new(service, listener, stream, peer, place);
+    let mut client = Client::new(service, listener, stream, Peer::new(peer), place);
     async move { client.multiplex().await }
+}
+
+/// A connection that speaks HTTP/2, counted among those.
+struct Counted(Rc<Service>);
+
+impl Counted {
+    fn new(service: &Rc<Service>) -> Self {
+        service.http2_connections.set(service.http2_connections.get() + 1);
+        Self(service.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.http2_connections.set(self.0.http2_connections.get() - 1);
+    }
 }
 
 /// Serves one stream of a connection with `peer`.
@@ -40,7 +58,7 @@ fn serve_stream(
     service: Rc<Service>,
     listener: Rc<ListenerService>,
     stream: Wire,
-    peer: Option<IpAddr>,
+    peer: Peer,
 ) -> impl Future<Output = ()> {
     let mut client = Client::new(service, listener, stream, peer, None);
     async move {
@@ -80,6 +98,7 @@ impl Client {
             min_rate_per_s: rules.body_min_rate_per_s,
         };
         drop(rules);
+        let _counted = Counted::new(&self.service);
         match serve(&self.service.ring, &self.stream, unread, &settings, self).await {
             // Bytes that were not read would reset the connection, and the reset overtake the goodbye.
             Ended::Well => self.linger().await,
@@ -91,8 +110,9 @@ impl Client {
 impl Serves for Client {
     fn serve(&self, stream: Wire) {
         self.count_request();
+        self.service.stats.borrow_mut().requested_by_http2();
         let (service, listener) = (self.service.clone(), self.listener.clone());
-        self.service.ring.spawn(serve_stream(service, listener, stream, self.peer.address()));
+        self.service.ring.spawn(serve_stream(service, listener, stream, self.peer.clone()));
     }
 
     fn waits(&self) {
@@ -105,6 +125,10 @@ impl Serves for Client {
 
     fn is_closing(&self) -> bool {
         self.closing()
+    }
+
+    fn closes_at(&self) -> Instant {
+        self.ages_at()
     }
 
     fn malformed(&self, why: Malformed) {

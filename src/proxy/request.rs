@@ -203,7 +203,7 @@ pub(super) fn take_request(client: &mut Client, rules: &ListenerRules) -> Result
         forwarded: rules.forwarded,
         peer: peer.text(),
         proto: if secured.is_some() { b"https" } else { b"http" },
-        via: rules.via.as_ref(),
+        via: if is_multiplexed(stream) { rules.via_http2.as_ref() } else { rules.via.as_ref() },
         // These are decided with the head.
         trusted: false,
         client: peer.text(),
@@ -291,6 +291,7 @@ fn draft_secured(draft: &mut Draft, known: &Secured) {
     draft.set(Text::TlsVersion, known.version.as_bytes());
     draft.set(Text::TlsCipher, known.cipher.as_bytes());
     draft.set(Text::TlsServerName, known.server_name.as_deref().unwrap_or_default().as_bytes());
+    draft.set(Text::TlsClientSubject, known.client_subject.as_deref().unwrap_or_default().as_bytes());
 }
 
 /// What a record says of a request that was not read.

@@ -84,6 +84,8 @@ pub struct ListenerRules {
     pub trusted_proxies: TrustedProxies,
     /// What requests say of weir.
     pub via: Option<Via>,
+    /// The same, of those that came over HTTP/2.
+    pub via_http2: Option<Via>,
     /// What weir's own answers say of it.
     pub(super) pseudonym: Option<Box<str>>,
     /// What its own answers look like.
@@ -100,6 +102,8 @@ pub struct ListenerRules {
     pub(super) request_id: Option<String>,
     /// The field with the subject of the client's certificate; `None`: none has it.
     pub(super) client_subject: Option<String>,
+    /// Those in which any listener says so.
+    pub(super) subject_fields: Vec<String>,
     /// The pools that the router gives places among, if those are not the topology's any more.
     left_with: Option<Vec<Rc<Pool>>>,
 }
@@ -119,6 +123,7 @@ impl ListenerRules {
             forwarded: listener.forwarded,
             trusted_proxies: TrustedProxies { unix, ..listener.trusted_proxies.clone() },
             via: listener.via.as_deref().map(Via::new),
+            via_http2: listener.via.as_deref().map(Via::of_http2),
             pseudonym: listener.via.as_deref().map(Box::from),
             pages: Page::all(&listener.error_pages),
             edition,
@@ -127,6 +132,7 @@ impl ListenerRules {
             on_half_close: listener.on_half_close,
             request_id: listener.request_id.clone(),
             client_subject: listener.tls.as_ref().and_then(|tls| tls.client_subject.clone()),
+            subject_fields: listener.subject_fields.clone(),
             left_with: None,
         }
     }
@@ -280,6 +286,8 @@ pub struct Service {
     pub stage: Cell<Stage>,
     /// Downstream connections, those that still shake hands among them.
     pub connections: Cell<usize>,
+    /// Connections with clients that speak HTTP/2.
+    pub http2_connections: Cell<usize>,
     /// Who of those that shake hands may take a step.
     pub turns: Turns,
     pub(super) seats: Seats,
@@ -318,6 +326,7 @@ impl Service {
             stats: RefCell::new(Box::new(ShardStats::new(0))),
             stage: Cell::new(Stage::Serving),
             connections: Cell::new(0),
+            http2_connections: Cell::new(0),
             turns: Turns::default(),
             seats: Seats::default(),
             kept: Rc::default(),
@@ -406,9 +415,10 @@ impl Service {
     ) -> MarkRules<'a> {
         let id_field = rules.request_id.as_deref();
         let unix_ms = if id_field.is_some() { self.unix_ms() } else { 0 };
-        let subject = rules.client_subject.as_deref();
-        let subject = subject.map(|name| (name, secured.and_then(|known| known.client_subject.as_deref())));
-        MarkRules { id_field, sample: self.ledger.recording().traces, unix_ms, subject }
+        let shown = secured.and_then(|known| known.client_subject.as_deref());
+        let subject = rules.client_subject.as_deref().zip(shown);
+        let sample = self.ledger.recording().traces;
+        MarkRules { id_field, sample, unix_ms, subject_fields: &rules.subject_fields, subject }
     }
 
     /// Unix time, as of this turn. The wall's clock is looked at once a second.

@@ -18,7 +18,7 @@ pub use takeover::TakeoverRefused;
 
 use crate::admin::{self, AdminListener, Token};
 use crate::config::{Config, ListenAddress, expand};
-use crate::control::{self, ConfigFile, Desk, Listening, Secrets, ShardLink, StateFile, Supervisor};
+use crate::control::{self, ConfigFile, Desk, InUse, Listening, Secrets, ShardLink, StateFile, Supervisor};
 use crate::fleet::World;
 use crate::log;
 use crate::log::record::{Journal, Recorder};
@@ -118,7 +118,7 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
     }
     // Before the privileges go: keys may be root's alone.
     let mut loader = Loader::new(tickets.clone());
-    let Loaded { sealing, certificates, warnings, .. } = loader.load(&config)?;
+    let Loaded { sealing, certificates, shown, warnings, .. } = loader.load(&config)?;
     warnings.iter().for_each(|warning| tracing::warn!("configuration: {warning}"));
     let found = control::look_up(&config, carried.as_ref())?;
     let Opened { listening, admin, files, admin_files } = open(&config, cores.len(), &mut inherited)?;
@@ -159,7 +159,7 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
         world,
         source,
         state,
-        tls: Secrets { loader, tickets, certificates },
+        tls: Secrets { loader, tickets, certificates: InUse { listeners: certificates, pools: shown } },
         listening: listening.clone(),
         journal: Some(journal.clone()),
         links,

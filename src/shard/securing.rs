@@ -14,6 +14,21 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+/// A line at this level.
+macro_rules! line {
+    ($level:ident, $listener:expr, $cause:expr, $times:expr, $peer:expr, $reason:expr) => {
+        tracing::$level!(
+            listener = $listener,
+            cause = $cause,
+            times = $times,
+            last = $peer,
+            reason = $reason,
+            "TLS handshakes with clients failed; `weir explain {}` says why, and what to do",
+            $cause
+        )
+    };
+}
+
 /// What a shard's handshakes share.
 #[derive(Default)]
 pub(super) struct Securing {
@@ -46,6 +61,9 @@ impl Securing {
                 Err(failure) => failure.counted_as(),
             };
             service.stats.borrow_mut().shook_hands(Side::Client, came_to, took);
+            if let Ok(Handshaken { version: Some(version), .. }) = &shaken {
+                service.stats.borrow_mut().spoke(*version);
+            }
             match shaken {
                 Ok(shaken) => start(&service, listener, shaken, peer, place),
                 Err(failure) => securing.say(&service, &listener, &failure, came_to, peer),
@@ -55,7 +73,8 @@ impl Securing {
         });
     }
 
-    /// What clients do of themselves, all day long, is for who looks for it.
+    /// What clients do of themselves, all day long, is for who looks for it. That somebody's certificate is not
+    /// believed is worth knowing: nobody is asked for one but where the operator wants it so.
     fn say(
         &self,
         service: &Service,
@@ -67,14 +86,12 @@ impl Securing {
         if let Some(times) = self.said[came_to as usize].count(service.ring.now()) {
             let cause = came_to.label();
             let peer = peer.map_or_else(|| "unix".to_owned(), |address| address.to_canonical().to_string());
-            tracing::debug!(
-                listener = listener.name(),
-                cause,
-                times,
-                last = peer,
-                reason = %failure,
-                "TLS handshakes with clients failed"
-            );
+            let reason = failure.reason(Side::Client);
+            if matches!(failure, Failure::Certificate(_)) {
+                line!(info, listener.name(), cause, times, peer, reason);
+            } else {
+                line!(debug, listener.name(), cause, times, peer, reason);
+            }
         }
     }
 }

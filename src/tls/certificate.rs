@@ -65,11 +65,15 @@ impl CertificateFacts {
     pub(super) fn untimely(&self, now_unix_s: i64) -> Option<(String, &'static str)> {
         let file = shown(&self.file);
         if now_unix_s > self.not_after_unix_s {
-            let what = format!("{file} expired on {}: clients refuse it", date(self.not_after_unix_s));
+            let what =
+                format!("{file} expired on {}: whoever is shown it refuses it", date(self.not_after_unix_s));
             return Some((what, "renew it, then reload"));
         }
         if now_unix_s < self.not_before_unix_s {
-            let what = format!("{file} holds from {} only: clients refuse it", date(self.not_before_unix_s));
+            let what = format!(
+                "{file} holds from {} only: whoever is shown it refuses it",
+                date(self.not_before_unix_s)
+            );
             return Some((what, "wait for that, or look whether this host's clock is right"));
         }
         // A certificate for hours is renewed in its last ones.
@@ -100,12 +104,12 @@ impl Certificate {
         let (chain, chain_stamp) = pem::chain(&files.cert)?;
         let (key, key_stamp) = pem::key(&files.key)?;
         let mut stamps = vec![chain_stamp, key_stamp];
-        let key = provider.key_provider.load_private_key(key).map_err(|error| {
-            let what = format!("{} has a key that cannot be used: {error}", shown(&files.key.path));
+        let key = provider.key_provider.load_private_key(key).map_err(|_| {
+            let what = format!("{} has a key of a kind or size that weir cannot use", shown(&files.key.path));
             files
                 .key
                 .written
-                .fault(what, "use an RSA key of 2048 bits or more, ECDSA P-256 or P-384, or Ed25519")
+                .fault(what, "use an RSA key of 2048 bits or more, ECDSA P-256, P-384 or P-521, or Ed25519")
         })?;
         let parsed = parsed(files, &chain)?;
         let mut certified = CertifiedKey::new(chain.clone(), key);
@@ -276,7 +280,11 @@ fn key_kind(certificate: &X509Certificate<'_>) -> String {
     let public = certificate.public_key();
     match public.parsed() {
         Ok(PublicKey::RSA(rsa)) => format!("RSA {}", rsa.key_size()),
-        Ok(PublicKey::EC(point)) => format!("ECDSA P-{}", point.key_size()),
+        Ok(PublicKey::EC(point)) => match point.key_size() {
+            // Whole bytes of a coordinate are counted, and this curve's are not whole.
+            528 => "ECDSA P-521".to_owned(),
+            bits => format!("ECDSA P-{bits}"),
+        },
         _ => "Ed25519".to_owned(),
     }
 }

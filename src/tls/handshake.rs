@@ -4,11 +4,12 @@
 //! handshake is freed. Called by `shard` for clients and by `upstream` for backends.
 
 use super::layer::Sealed;
+use super::reason::reason;
 use super::session::{Role, Session};
 use super::steps::{Driven, Side, Steps};
 use super::subject::subject;
 use super::turns::Turns;
-use crate::metrics::Handshake;
+use crate::metrics::{self, Handshake, TlsVersion};
 use crate::ring::{Fault, Ring, Stream};
 use crate::time::Instant;
 use crate::wire::Secured;
@@ -42,31 +43,26 @@ pub struct Handshaken {
     pub protocol: Protocol,
     /// An earlier session was resumed.
     pub resumed: bool,
+    /// The version of TLS that was agreed on.
+    pub version: Option<TlsVersion>,
 }
 
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
+/// Why there is no connection. Told by [`Failure::reason`], since it hangs on whose handshake it was.
+#[derive(Debug)]
 pub enum Failure {
     /// It took too long.
-    #[error("it took too long")]
     TimedOut,
     /// The peer ended or reset the connection.
-    #[error("the peer ended the connection")]
     Gone,
     /// The client speaks plain HTTP.
-    #[error("plain HTTP on a port with TLS")]
     NotTls,
     /// The peer's certificate is not good.
-    #[error("{0}")]
     Certificate(Error),
     /// Both sides have no version, cipher or protocol in common.
-    #[error("{0}")]
     NothingInCommon(Error),
     /// The peer has refused; it is the peer's word.
-    #[error("{0}")]
     Refused(Error),
     /// What the peer said is wrong.
-    #[error("{0}")]
     Protocol(Error),
 }
 
@@ -94,6 +90,19 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
+    /// What is wrong, if the peer was on this side.
+    pub fn reason(&self, side: metrics::Side) -> String {
+        match self {
+            Self::TimedOut => "it took too long".to_owned(),
+            Self::Gone => "the connection ended in the middle of it".to_owned(),
+            Self::NotTls => "plain HTTP on a port with TLS".to_owned(),
+            Self::Certificate(error)
+            | Self::NothingInCommon(error)
+            | Self::Refused(error)
+            | Self::Protocol(error) => reason(error, side),
+        }
+    }
+
     /// Under which name it is counted.
     pub fn counted_as(&self) -> Handshake {
         match self {
@@ -167,7 +176,7 @@ fn name_of(suite: CipherSuite) -> &'static str {
 
 /// What a handshake has settled.
 struct Known {
-    version: &'static str,
+    version: Option<TlsVersion>,
     cipher: &'static str,
     protocol: Protocol,
     resumed: bool,
@@ -177,9 +186,9 @@ impl Known {
     fn of(common: &CommonState) -> Self {
         Self {
             version: match common.protocol_version() {
-                Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
-                Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
-                _ => "",
+                Some(ProtocolVersion::TLSv1_2) => Some(TlsVersion::Tls12),
+                Some(ProtocolVersion::TLSv1_3) => Some(TlsVersion::Tls13),
+                _ => None,
             },
             cipher: common.negotiated_cipher_suite().map(|suite| name_of(suite.suite())).unwrap_or_default(),
             protocol: match common.alpn_protocol() {
@@ -199,13 +208,14 @@ impl Known {
     ) -> Handshaken {
         let Self { version, cipher, protocol, resumed } = self;
         let is_server = matches!(role, Role::Server(_));
-        let secured = Secured { version, cipher, server_name: driven.server_name, client_subject };
+        let spoken = version.map_or("", TlsVersion::label);
+        let secured = Secured { version: spoken, cipher, server_name: driven.server_name, client_subject };
         let session = Session::new(role, driven.unsent);
         let sealed = Sealed::new(stream, session, secured, driven.rest);
         // A client's last word goes with its request.
         if is_server {
             sealed.send_queued();
         }
-        Handshaken { sealed, protocol, resumed }
+        Handshaken { sealed, protocol, resumed, version }
     }
 }

@@ -14,6 +14,7 @@
 //! | `handshake` | a handshake as a server or a client, on a shard, until the keys are there |
 //! | `steps` | rustls driven through it over the ring, record by record |
 //! | `hello` | the name that a client asks for |
+//! | `reason` | why a handshake came to nothing, in words for an operator |
 //! | `turns` | who may take an expensive step in this turn of the ring |
 //! | `records` | where a record ends |
 //! | `session` | rustls after the handshake: records opened and sealed |
@@ -35,6 +36,7 @@ mod leaving;
 mod loader;
 mod pem;
 mod proof;
+mod reason;
 mod records;
 mod session;
 mod staple;
@@ -51,6 +53,7 @@ pub use certificate::CertificateFacts;
 pub use handshake::{Failure, Handshaken, Protocol, accept, connect};
 pub use layer::Sealed;
 pub use loader::{Loaded, Loader, TlsRefused};
+pub use reason::reason;
 pub use subject::subject;
 pub use tickets::{HandedKeys, TICKET_LIFE, Tickets};
 pub use turns::Turns;

@@ -80,6 +80,13 @@ impl Revoked {
                 let what = format!("{} has a list that is none: {error}", shown(&file.path));
                 file.written.fault(what, "fetch it anew from the authority")
             })?;
+            if parsed.version().is_none() {
+                // It has no room for whose list it is, and where it ends.
+                let what = format!("{} has a list of version 1, which cannot be used", shown(&file.path));
+                let remedy = "have one of version 2 made (RFC 5280): `openssl ca -gencrl` does so with \
+                              crl_extensions in its configuration, of authorityKeyIdentifier = keyid";
+                return Err(file.written.fault(what, remedy));
+            }
             let next = parsed.next_update().map(|at| at.timestamp());
             next_update_unix_s = next_update_unix_s.into_iter().chain(next).min();
         }
@@ -150,7 +157,7 @@ pub(super) fn clients(
     }
     let named = if revoked.is_some() { tls.client_crl.as_ref().unwrap_or(file) } else { file };
     let built = builder.build().map_err(|error| {
-        let what = format!("clients cannot be checked: {error}");
+        let what = format!("clients cannot be checked by {}: {error}", shown(&named.path));
         named.written.fault(what, "name authorities' certificates, and lists that they have signed")
     })?;
     Ok(Some(Arc::new(Noting(built))))

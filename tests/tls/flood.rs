@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Clients that do nothing but begin handshakes: for each the server has the whole work, and they none.
 struct Flood {
@@ -76,22 +76,20 @@ fn a_flood_of_handshakes_leaves_those_who_are_connected_their_share() {
     assert_eq!(client.get("/").status, 200);
     let flood = Flood::of(weir.address("web"), &hello(&authority), 2);
     wait_until("the flood is on", || flood.answered() > 100);
-    // While it lasts: how many requests are served one after the other, for so many handshakes.
-    let (before, began) = (flood.answered(), Instant::now());
-    let mut longest = Duration::ZERO;
-    let mut served = 0;
-    while flood.answered() - before < 500 && began.elapsed() < Duration::from_secs(30) {
-        let asked = Instant::now();
+    // While it lasts: how many handshakes are done beside each of the requests that are served one after the other.
+    let before = flood.answered();
+    let mut beside = Vec::new();
+    while beside.len() < 20 || flood.answered() - before < 500 {
+        let answered = flood.answered();
         assert_eq!(client.get("/").status, 200);
-        longest = longest.max(asked.elapsed());
-        served += 1;
+        beside.push(flood.answered() - answered);
     }
-    let (shaken, took) = (flood.answered() - before, began.elapsed());
     flood.stop();
-    println!("{served} requests and {shaken} handshakes in {took:?}; the longest request took {longest:?}");
+    beside.sort_unstable();
+    println!("handshakes beside each request: {beside:?}");
     // A request takes a few turns of the ring; a turn takes one or two handshakes. If a request had to wait for all
-    // that stand in line (64), there would be one for each 64.
-    assert!(served * 40 >= shaken, "{served} requests for {shaken} handshakes");
+    // that stand in line (64), that would be so for nearly each; on a busy machine many wait for their own thread.
+    assert!(beside[beside.len() / 4] <= 40, "handshakes beside each request: {beside:?}");
 }
 
 /// Clients that connect and then stall: some say nothing, some half of what they should, some all and no more.

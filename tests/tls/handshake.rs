@@ -154,6 +154,30 @@ fn the_subject_of_a_clients_certificate_goes_up_and_nobody_can_say_it_himself() 
 }
 
 #[test]
+fn nobody_says_whose_certificate_he_has_at_a_listener_that_asks_for_none() {
+    let authority = Authority::new();
+    let backend = Backend::http(answers::text("known"));
+    let ca = authority.cert();
+    let tls = format!(
+        "client_auth = \"optional\"\nclient_ca = \"{}\"\nclient_subject = \"X-Client-Subject\"",
+        ca.display()
+    );
+    let mut config = one_pool(&[&backend], &listener(&authority, &tls), "");
+    config.push_str(
+        "[[listener]]\nname = \"plain\"\naddress = \"127.0.0.1:{plain}\"\npool = \"app\"\n\
+         trusted_proxies = [\"127.0.0.0/8\"]\n",
+    );
+    let weir = Weir::start(&config);
+    let mut client = Client::connect(weir.address("plain"));
+    let forged = "GET / HTTP/1.1\r\nHost: localhost\r\nX-Client-Subject: CN=root\r\nx_client_subject: CN=root\r\n\
+                  Kept: yes\r\n\r\n";
+    assert_eq!(client.ask(forged).status, 200);
+    let head = backend.last().text().to_lowercase();
+    assert!(head.contains("kept: yes"), "{head}");
+    assert!(!head.contains("cn=root"), "the same backends believe it: {head}");
+}
+
+#[test]
 fn a_client_without_a_good_certificate_is_refused_where_one_is_required() {
     let authority = Authority::new();
     let others = Authority::new();
@@ -179,23 +203,29 @@ fn a_client_without_a_good_certificate_is_refused_where_one_is_required() {
 fn the_access_log_says_what_was_settled() {
     let authority = Authority::new();
     let backend = Backend::http(answers::text("logged"));
-    let mut config = one_pool(&[&backend], &listener(&authority, ""), "");
+    let alice = authority.issue("alice", &[]);
+    let asks = format!("client_auth = \"optional\"\nclient_ca = \"{}\"\n", authority.cert().display());
+    let mut config = one_pool(&[&backend], &listener(&authority, &asks), "");
     config.push_str(
         "[[listener]]\nname = \"plain\"\naddress = \"127.0.0.1:{plain}\"\npool = \"app\"\n[access_log]\n\
-         format = \"$listener $tls_version $tls_cipher $tls_server_name\"\nto = \"{dir}/access.log\"\n",
+         format = \"$listener $tls_version $tls_cipher $tls_server_name $tls_client_subject\"\n\
+         to = \"{dir}/access.log\"\n",
     );
     let weir = Weir::start(&config);
     let log = weir.dir().join("access.log");
     let lines = || std::fs::read_to_string(&log).unwrap_or_default();
-    for (versions, expected) in [
-        (&[&TLS12][..], "web TLSv1.2 TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 localhost\n"),
-        (&[&TLS13], "web TLSv1.3 TLS_AES_256_GCM_SHA384 localhost\n"),
+    for (versions, own, expected) in [
+        (&[&TLS12][..], None, "web TLSv1.2 TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 localhost -\n"),
+        (&[&TLS13], Some(&alice), "web TLSv1.3 TLS_AES_256_GCM_SHA384 localhost CN=alice,O=Example\n"),
     ] {
-        let mut client = seal::client(weir.address("web"), &authority.client_config(versions, None));
+        let mut client = seal::client(weir.address("web"), &authority.client_config(versions, own));
         assert_eq!(client.get("/").status, 200);
         wait_until("the exchange is logged", || lines().ends_with(expected));
     }
     let mut client = Client::connect(weir.address("plain"));
     assert_eq!(client.get("/").status, 200);
-    wait_until("the exchange is logged", || lines().ends_with("plain - - -\n"));
+    wait_until("the exchange is logged", || lines().ends_with("plain - - - -\n"));
+    for version in ["TLSv1.2", "TLSv1.3"] {
+        weir.wait_metric("weir_tls_versions_total", &[("version", version)], 1.0);
+    }
 }
