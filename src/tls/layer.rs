@@ -209,7 +209,10 @@ impl Sealed {
         }
         let mut queued = session.take_queued();
         queued.drain(..self.stream.send_at_once(&queued));
-        session.queue(queued);
+        // Empty, it would keep its memory for as long as the connection is idle.
+        if !queued.is_empty() {
+            session.queue(queued);
+        }
     }
 
     /// Sends `payload`, which is sealed.

@@ -1,7 +1,6 @@
 //! Many handshakes at once, and who is served meanwhile.
 
-use crate::authority::Authority;
-use crate::harness::{Backend, Then, Weir, answers, one_pool, wait_until};
+use crate::harness::{Authority, Backend, Then, Weir, answers, one_pool, wait_until};
 use crate::listener;
 use crate::seal::{self, Sealed};
 use rustls::version::TLS13;
@@ -62,7 +61,7 @@ impl Flood {
 /// What a client says first.
 fn hello(authority: &Authority) -> Vec<u8> {
     let name = "localhost".try_into().unwrap();
-    let mut tls = rustls::ClientConnection::new(authority.client(&[&TLS13], None), name).unwrap();
+    let mut tls = rustls::ClientConnection::new(authority.client_config(&[&TLS13], None), name).unwrap();
     let mut bytes = Vec::new();
     tls.write_tls(&mut bytes).unwrap();
     bytes
@@ -73,7 +72,7 @@ fn a_flood_of_handshakes_leaves_those_who_are_connected_their_share() {
     let authority = Authority::new();
     let backend = Backend::http(answers::text("served"));
     let weir = Weir::start(&one_pool(&[&backend], &listener(&authority, ""), ""));
-    let mut client = seal::client(weir.address("web"), &authority.client(&[&TLS13], None));
+    let mut client = seal::client(weir.address("web"), &authority.client_config(&[&TLS13], None));
     assert_eq!(client.get("/").status, 200);
     let flood = Flood::of(weir.address("web"), &hello(&authority), 2);
     wait_until("the flood is on", || flood.answered() > 100);
@@ -122,7 +121,7 @@ fn clients_that_stall_in_their_handshake_fill_no_shard_for_those_who_come() {
         .replace("[listener.tls]", "head_timeout = \"60s\"\n[listener.tls]")
         .replace("cores = 1", "cores = 1\nmax_connections = 16");
     let weir = Weir::start(&config);
-    let client = authority.client(&[&TLS13], None);
+    let client = authority.client_config(&[&TLS13], None);
     let mut before = seal::client(weir.address("web"), &client);
     assert_eq!(before.get("/").status, 200);
     let _stalling = stalling(weir.address("web"), &hello(&authority), STALLING);
@@ -187,7 +186,7 @@ fn handshakes_over_the_limit_are_reset_and_counted_and_who_stalls_makes_room() {
     assert!(weir.metric("weir_connections", &[("shard", "0")]) <= 3.0);
     // They stay where they are, and others get through.
     wait_until("they have waited for long enough", || {
-        Sealed::try_connect(weir.address("web"), &authority.client(&[&TLS13], None)).is_some()
+        Sealed::try_connect(weir.address("web"), &authority.client_config(&[&TLS13], None)).is_some()
     });
     let evicted = &[("side", "client"), ("outcome", "evicted")];
     assert!(weir.metric("weir_tls_handshakes_total", evicted) >= 1.0);
@@ -195,7 +194,7 @@ fn handshakes_over_the_limit_are_reset_and_counted_and_who_stalls_makes_room() {
     wait_until("they have gone", || weir.metric("weir_connections", &[("shard", "0")]) == 0.0);
     let before = weir.metric("weir_connections_refused_total", refused);
     // Who is through does not count.
-    let config = authority.client(&[&TLS13], None);
+    let config = authority.client_config(&[&TLS13], None);
     let mut served: Vec<_> = (0..5)
         .map(|_| {
             let mut client = seal::client(weir.address("web"), &config);

@@ -197,7 +197,6 @@ impl Certificates {
         for (name, text) in [("pem", cert.pem()), ("key", key), ("crl", list)] {
             std::fs::write(dir.join(format!("all.{name}")), text).unwrap();
         }
-        std::fs::write(dir.join("all.ocsp"), [0x30, 3, 0x0a, 1, 0]).unwrap();
         Self(dir)
     }
 
@@ -207,6 +206,8 @@ impl Certificates {
             let here = kind.map(|kind| self.0.join(format!("all.{kind}"))).filter(|path| path.exists());
             here.map_or(path.to_owned(), |path| path.display().to_string())
         };
+        // There is no response about the certificate that was just made.
+        let text = text.replace(", ocsp = \"/etc/weir/site.ocsp\"", "");
         // A path has no quotes in it, so they stand around it.
         text.split('"').map(path).collect::<Vec<_>>().join("\"")
     }
