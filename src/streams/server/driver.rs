@@ -34,8 +34,12 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Streams that errors of the client made `h2` reset, in all of a connection's life; the meter has its own budget.
 const ERRORS_MAX: usize = 1024;
 
-/// Streams that were reset before they were accepted, in one turn: all are accepted at once.
-const UNACCEPTED_MAX: usize = 64;
+/// Streams that came and were reset in one turn, for each that may be open: all are accepted when it ends. The meter
+/// has the last word.
+const UNACCEPTED_PER_STREAM: usize = 2;
+
+/// And how many at least.
+const UNACCEPTED_MIN: usize = 64;
 
 /// Streams that were reset and are remembered, so that what was on its way for them is no fault.
 const REMEMBERED_MAX: usize = 128;
@@ -195,13 +199,14 @@ async fn handshake<'a>(
     settings: &ServerSettings,
 ) -> Option<Connection<Io<'a>, Piece>> {
     let mut builder = Builder::new();
+    let unaccepted_max = UNACCEPTED_MIN.max(UNACCEPTED_PER_STREAM * settings.max_streams as usize);
     builder
         .max_concurrent_streams(settings.max_streams)
         .max_header_list_size(settings.max_head)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_local_error_reset_streams(Some(ERRORS_MAX))
-        .max_pending_accept_reset_streams(UNACCEPTED_MAX)
+        .max_pending_accept_reset_streams(unaccepted_max)
         .max_concurrent_reset_streams(REMEMBERED_MAX)
         .reset_stream_duration(REMEMBERED_FOR)
         .max_send_buffer_size(SEND_BUFFER)
