@@ -22,12 +22,18 @@ const IDLE_FRAMES_MAX: u32 = 512;
 /// And how many more a second.
 const IDLE_FRAMES_PER_S: u32 = 50;
 
-/// How many a frame of an answer is worth. Clients raise two windows for what they read, and some ask how far
-/// away we are each time.
+/// How many a frame of an answer is worth: some clients ask how far away we are each time.
 const WORTH: u32 = 4;
 
 /// How many a request is worth: gRPC's clients raise the window of each stream that they open, answered or not.
 const OPENED_WORTH: u32 = 2;
+
+/// WINDOW_UPDATEs that a piece of an answer is worth beside that: clients raise two windows for what they read.
+const WINDOWS_WORTH: u32 = 2;
+
+/// How many of them may be due at once. Where windows are nearly spent an answer goes in many small pieces, and
+/// whoever has read them all raises windows for all of them in one go, so this is far more than other frames get.
+const WINDOWS_MAX: u32 = 1 << 17;
 
 /// Reset streams for each one that may be open at once, before any answer.
 const RESETS_PER_STREAM: u32 = 2;
@@ -150,6 +156,8 @@ pub struct Meter {
     received: Frames,
     sent: Frames,
     frames: Budget,
+    /// WINDOW_UPDATEs that answers have earned.
+    windows: u32,
     resets: Budget,
     ages: Ages,
     /// The field block under way has not ended.
@@ -164,6 +172,7 @@ impl Meter {
             received: Frames::new(PREFACE),
             sent: Frames::new(0),
             frames: Budget::new(IDLE_FRAMES_MAX, IDLE_FRAMES_PER_S, now),
+            windows: 0,
             resets: Budget::new(resets, RESETS_PER_S, now),
             ages: Ages::new(max_streams),
             in_block: false,
@@ -175,7 +184,7 @@ impl Meter {
     /// # Errors
     /// They are a flood.
     pub fn received(&mut self, bytes: &[u8], now: Instant) -> Result<(), Flood> {
-        let Self { received, frames, resets, ages, in_block, .. } = self;
+        let Self { received, frames, windows, resets, ages, in_block, .. } = self;
         let mut verdict = Ok(());
         received.read(bytes, |frame| {
             if matches!(frame.kind, kind::HEADERS | kind::CONTINUATION) {
@@ -190,6 +199,10 @@ impl Meter {
                 }
                 kind::DATA => frame.len > 0 || frame.ends_stream() || frames.spend(now),
                 kind::RST_STREAM => ages.frees(frame.stream, now) || resets.spend(now),
+                kind::WINDOW_UPDATE if *windows > 0 => {
+                    *windows -= 1;
+                    true
+                }
                 _ => frames.spend(now),
             };
             if !paid && verdict.is_ok() {
@@ -204,14 +217,17 @@ impl Meter {
     /// # Errors
     /// The client made us reset too many streams.
     pub fn sent(&mut self, bytes: &[u8], now: Instant) -> Result<(), Flood> {
-        let Self { sent, frames, resets, .. } = self;
+        let Self { sent, frames, windows, resets, .. } = self;
         let mut verdict = Ok(());
         sent.read(bytes, |frame| match frame.kind {
             kind::HEADERS => {
                 frames.earn(WORTH);
                 resets.earn(1);
             }
-            kind::DATA => frames.earn(WORTH),
+            kind::DATA => {
+                frames.earn(WORTH);
+                *windows = (*windows + WINDOWS_WORTH).min(WINDOWS_MAX);
+            }
             kind::RST_STREAM if is_their_fault(&frame) && !resets.spend(now) => {
                 verdict = Err(Flood::Resets);
             }
@@ -298,6 +314,17 @@ mod tests {
         let later = start + Meter::pause();
         assert_eq!(meter.received(&cancel, later), Ok(()));
         assert_eq!(meter.received(&cancel, later), Err(Flood::Resets));
+    }
+
+    #[test]
+    fn windows_may_be_raised_for_all_that_was_sent_however_late() {
+        let (mut meter, now) = (begun(), Instant::default());
+        for _ in 0..10_000 {
+            assert_eq!(meter.sent(&frame(kind::DATA, 0, b"x"), now), Ok(()));
+        }
+        let raised = frame(kind::WINDOW_UPDATE, 0, &[0, 0, 0, 1]);
+        let count = (0..100_000).take_while(|_| meter.received(&raised, now).is_ok()).count();
+        assert_eq!(count, 20_000 + IDLE_FRAMES_MAX as usize);
     }
 
     #[test]

@@ -89,6 +89,8 @@ labelled! {
         Timeout = "timeout",
         /// The peer ended the connection before it was done.
         Gone = "gone",
+        /// It waited for its client and had to make room for others.
+        Evicted = "evicted",
         /// The client spoke plain HTTP.
         NotTls = "not_tls",
         /// The peer's certificate is not good, or it has none.

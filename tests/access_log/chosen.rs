@@ -18,7 +18,7 @@ fn backend() -> Backend {
             return answers::fixed("HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")(received, wire);
         }
         if line.contains("/slow") {
-            std::thread::sleep(Duration::from_millis(300));
+            std::thread::sleep(Duration::from_millis(1_200));
         }
         answers::text("ok")(received, wire)
     }))
@@ -27,7 +27,7 @@ fn backend() -> Backend {
 #[test]
 fn with_a_sample_of_nothing_what_failed_or_was_slow_still_has_its_line() {
     let backend = backend();
-    let weir = Weir::start(&logging(&[&backend], "", &keys("sample = 0.0\nslow = \"250ms\"")));
+    let weir = Weir::start(&logging(&[&backend], "", &keys("sample = 0.0\nslow = \"1s\"")));
     let mut client = weir.client();
     (0..50).for_each(|_| assert_eq!(client.get("/").status, 200));
     assert_eq!(client.get("/500").status, 500);

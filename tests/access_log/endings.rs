@@ -12,10 +12,6 @@ use std::time::Duration;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// Short limits, so that a test need not wait.
-const LIMITS: &str = "[pool.app.timeouts]\nresponse = \"300ms\"\nbetween_bytes = \"300ms\"\nconnect = \"300ms\"\n\
-                      [pool.app.retry]\nattempts = 0\n";
-
 /// How an exchange ended, as its line says.
 fn ending(object: &Value) -> (Value, String, Value) {
     let [status, termination, cause] = fields(object, ["status", "termination", "cause"]);
@@ -47,7 +43,7 @@ fn after(weir: &Weir, count: usize) {
 #[test]
 fn what_is_answered_ended_well() {
     let backend = Backend::http(answers::echo());
-    let weir = Weir::start(&as_json(&[&backend], LIMITS));
+    let weir = Weir::start(&as_json(&[&backend], ""));
     let mut client = weir.client();
     let post = "POST /p HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
     assert_eq!(client.ask(post).status, 200);
@@ -161,9 +157,16 @@ fn what_backends_fail_says_where_they_did() {
         .map(|(name, backend, status, code, cause)| (*name, backend.address(), *status, *code, *cause));
     let all: Vec<_> = of_backends.chain(more).collect();
     for (name, address, ..) in &all {
+        // A short limit, so that the test need not wait, only for who is to meet one.
+        let limit = match *name {
+            "late" => "response = \"300ms\"",
+            "stalls" => "between_bytes = \"300ms\"",
+            "deaf" => "connect = \"300ms\"",
+            _ => "",
+        };
         text += &format!(
-            "[[route]]\npath = \"/{name}\"\npool = \"{name}\"\n[pool.{name}]\n{}\n[[pool.{name}.backend]]\nname = \"b\"\naddress = \"{address}\"\n",
-            LIMITS.replace("pool.app", &format!("pool.{name}"))
+            "[[route]]\npath = \"/{name}\"\npool = \"{name}\"\n[pool.{name}.timeouts]\n{limit}\n\
+             [pool.{name}.retry]\nattempts = 0\n[[pool.{name}.backend]]\nname = \"b\"\naddress = \"{address}\"\n"
         );
     }
     let weir = Weir::start(&text);
@@ -201,7 +204,7 @@ fn clients_that_go_away_are_told_apart_by_where_they_did() {
     let streams = stops_after("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nabc");
     let text = as_json(&[&waits], "").replace(
         "pool = \"app\"\n",
-        "head_timeout = \"300ms\"\nbody_min_rate_per_s = \"1KiB\"\npool = \"app\"\n[[route]]\npath = \"/streams\"\npool = \"streams\"\n",
+        "head_timeout = \"2s\"\nbody_min_rate_per_s = \"1KiB\"\npool = \"app\"\n[[route]]\npath = \"/streams\"\npool = \"streams\"\n",
     ) + &format!("[pool.streams]\n[[pool.streams.backend]]\naddress = \"{}\"\n", streams.address());
     let weir = Weir::start(&text);
     let in_flight = |count: f64| {

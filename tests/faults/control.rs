@@ -30,7 +30,11 @@ pub(crate) fn backends(weir: &Weir, pool: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// A backend's state in words; empty if there is none of this name.
+/// A backend's state in words; empty if there is none of this name. Every shard acts on it when this returns: shards
+/// read their mail before they hand over what a page is made of, so whatever one page says has come to all of them by
+/// the next.
 pub(crate) fn state(weir: &Weir, name: &str) -> String {
-    backends(weir, "app").into_iter().find(|(own, _)| own == name).map(|(_, state)| state).unwrap_or_default()
+    let found = backends(weir, "app").into_iter().find(|(own, _)| own == name);
+    backends(weir, "app");
+    found.map(|(_, state)| state).unwrap_or_default()
 }

@@ -92,7 +92,6 @@ fn the_next_process_goes_on_with_a_slow_start() {
     weir = next;
     load.run(1.5);
     let early = Instant::now();
-    assert!(early - returned < Duration::from_millis(5_500), "the machine is too busy to tell");
     load.run(8.5);
     let ended = load.stop();
     nothing_noticed("slow start over a takeover", &ended, &ledger);
@@ -101,8 +100,10 @@ fn the_next_process_goes_on_with_a_slow_start() {
         ended.due(returned + Duration::from_millis(8_500), Instant::now()).share_of("three"),
     ];
     println!("shares after the takeover and after the ramp: {shares:?}");
-    // Of 8 s at most 5.5 are over: 0.69 of a weight beside two whole ones.
-    assert!((0.01..0.26).contains(&shares[0]), "a third at once, or nothing: {shares:?}");
+    // Of 8 s at most so many are over (4, and 6 on a busy machine): that much of a weight beside two whole ones.
+    let weight = (early - returned).as_secs_f64() / 8.0;
+    let most = weight / (2.0 + weight);
+    assert!((0.01..=most).contains(&shares[0]), "more at once than {most:.3}, or nothing: {shares:?}");
     assert!((0.28..0.38).contains(&shares[1]), "{shares:?}");
     assert_eq!(state(&weir, "three"), "up");
 }

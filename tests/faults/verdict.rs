@@ -99,14 +99,14 @@ pub(crate) fn totals_match(what: &str, ended: &Ended, weir: &Weir) {
     assert_eq!(page["requests"].as_u64(), Some(right as u64), "{what}: answers in /stats");
 }
 
-/// Asserts that of those in `later` hardly any took longer than the slow ones among those in `quiet`: both
-/// on this machine, which others may use as well.
+/// Asserts that of those in `later` hardly any took as long as a time-out, of which the shortest (a connect's) is
+/// 500 ms, or all much longer when it was quiet: this machine may be others' as well.
 pub(crate) fn as_prompt_as(what: &str, quiet: &Ended, later: &Ended) {
     let (before, after) = (quiet.latency(0.99), later.latency(0.99));
     println!("{what}: p99 {before:?} when it was quiet, {after:?} later");
     assert!(!later.records.is_empty() && !quiet.records.is_empty());
     assert!(
-        after < (before * 5).max(Duration::from_millis(150)),
+        after < (before * 5).max(Duration::from_millis(450)),
         "{what}: {before:?} before, {after:?} after"
     );
 }

@@ -4,7 +4,7 @@ use crate::harness::wait_until;
 use crate::scene::{Scene, Seal};
 use serde_json::Value;
 
-const OFTEN: &str = "interval = \"50ms\"\ntimeout = \"5s\"\nrise = 1\nfall = 1";
+const OFTEN: &str = "interval = \"50ms\"\ntimeout = \"20s\"\nrise = 1\nfall = 1";
 
 /// A server's state and why, as the admin surface tells it.
 fn standing(scene: &Scene, server: usize) -> (String, String) {

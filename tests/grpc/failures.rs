@@ -83,7 +83,7 @@ fn under_way(mut command: Command) -> (Child, ChildStdout) {
 fn servers_that_restart_under_load_lose_no_call_that_may_be_tried_again() {
     let lines = format!(
         "{RETRIES}budget_min_per_s = 1000\non = [\"connect\", \"no_response\", \"grpc-unavailable\"]\n\
-         [pool.app.health]\ntype = \"grpc\"\ninterval = \"200ms\"\ntimeout = \"200ms\"\nrise = 1\nfall = 1"
+         [pool.app.health]\ntype = \"grpc\"\ninterval = \"200ms\"\ntimeout = \"10s\"\nrise = 1\nfall = 1"
     );
     let Some(mut scene) = Scene::start(None, 3, &lines) else { return };
     let (mut child, mut stdout) = under_way(scene.begin(&["load"]));
@@ -116,9 +116,7 @@ fn a_server_whose_calls_fail_is_ejected_and_one_that_only_refuses_is_not() {
         for server in [0, 1] {
             scene.set(server, &format!("{{\"failing\": {status}}}"));
         }
-        for _ in 0..8 {
-            scene.run(&["fails", name, "was told to fail"]);
-        }
+        scene.run(&["fails", name, "was told to fail", "8"]);
         let out = || scene.weir.metric("weir_backend_state", &[("state", "ejected")]);
         if ejected {
             wait_until("one of the two is ejected", || out() == 1.0);

@@ -20,7 +20,7 @@ pub struct Program {
 /// What a process writes, kept by a thread.
 struct Stream {
     text: Arc<Mutex<Vec<u8>>>,
-    reader: Option<JoinHandle<()>>,
+    reader: JoinHandle<()>,
 }
 
 impl Stream {
@@ -33,7 +33,7 @@ impl Stream {
                 kept.lock().unwrap().extend_from_slice(&piece[..count]);
             }
         });
-        Self { text, reader: Some(reader) }
+        Self { text, reader }
     }
 
     fn text(&self) -> String {
@@ -62,9 +62,6 @@ impl Program {
     pub fn run(command: &mut Command, length: Duration) -> (ExitStatus, String, String) {
         let mut program = Self::spawn(command);
         let status = program.wait_exit(length);
-        for reader in [program.stdout.reader.take(), program.stderr.reader.take()].into_iter().flatten() {
-            reader.join().unwrap();
-        }
         (status, program.stdout(), program.stderr())
     }
 
@@ -94,7 +91,7 @@ impl Program {
         self.child.wait().unwrap();
     }
 
-    /// Waits until the process has ended.
+    /// Waits until the process has ended and all that it wrote is here.
     ///
     /// # Panics
     /// It has not within `length`.
@@ -102,7 +99,8 @@ impl Program {
         let mut status = None;
         wait_up_to(length, "the process has ended", || {
             status = self.child.try_wait().unwrap();
-            status.is_some()
+            let read = [&self.stdout, &self.stderr].map(|stream| stream.reader.is_finished());
+            status.is_some() && read == [true; 2]
         });
         status.unwrap()
     }

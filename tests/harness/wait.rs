@@ -7,16 +7,23 @@ use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Longest that anything is waited for that ought to happen at once: the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest that anything is waited for that ought to happen at once: the machine may be busy. Only a test that
+/// fails waits so long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a busy machine may make of "at once", and less than any time limit that weir has by default and is not in
+/// seconds (10 s for a head, 30 s for an answer or for the grace): whatever took longer was not ended by what the
+/// test says, but by one of those.
+pub const AT_ONCE: Duration = Duration::from_secs(8);
 
 /// Waits until `condition` holds.
 ///
 /// # Panics
-/// It does not within ten seconds.
+/// It does not within half a minute.
 pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
     wait_up_to(PATIENCE, what, condition);
 }
@@ -30,6 +37,48 @@ pub fn wait_up_to(length: Duration, what: &str, mut condition: impl FnMut() -> b
     while !condition() {
         assert!(began.elapsed() < length, "waited {length:?} in vain until {what}");
         sleep(Duration::from_millis(5));
+    }
+}
+
+/// Waits until `value` is the same twice, a while apart: what was on its way has come to a stop. What it then is.
+///
+/// # Panics
+/// It is not within half a minute.
+pub fn wait_still<T: PartialEq>(what: &str, mut value: impl FnMut() -> T) -> T {
+    let mut last = value();
+    wait_until(what, || {
+        sleep(Duration::from_millis(400));
+        let before = std::mem::replace(&mut last, value());
+        before == last
+    });
+    last
+}
+
+/// The end of a test, which those wait for who are to do nothing until then: dropped, it has come.
+pub struct Over(Arc<(Mutex<bool>, Condvar)>);
+
+/// Who waits for the end of a test.
+#[derive(Clone)]
+pub struct Waiting(Arc<(Mutex<bool>, Condvar)>);
+
+/// A test's end, and the other side of it.
+pub fn ending() -> (Over, Waiting) {
+    let shared = Arc::new((Mutex::new(false), Condvar::new()));
+    (Over(shared.clone()), Waiting(shared))
+}
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        *self.0.0.lock().unwrap() = true;
+        self.0.1.notify_all();
+    }
+}
+
+impl Waiting {
+    /// Waits until it has come.
+    pub fn wait(&self) {
+        let (over, moved) = &*self.0;
+        drop(moved.wait_while(over.lock().unwrap(), |over| !*over).unwrap());
     }
 }
 

@@ -2,34 +2,36 @@
 //!
 //! In the configuration's text `{name}` stands for a free port (the same wherever the name stands again) and
 //! `{dir}` for a folder of the test's own. Where there is no `[admin]`, one is added on `{admin}`. What the
-//! process writes to stderr is kept, and shown if the test fails.
+//! process writes to stderr is kept, and shown if the test fails: in memory that both have, so that what was written
+//! is there for the test at once, and not only when a thread of its own has come to read a pipe.
 
 use super::backend::Backend;
 use super::client::Client;
 use super::wait::{free_port, wait_up_to};
 use super::wire::{Response, Socket, Wire};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle, sleep};
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 /// How long weir may take to be ready.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(60);
 
 /// A running weir. Killed when dropped.
 pub struct Weir {
     child: Child,
     ports: BTreeMap<String, u16>,
     dir: PathBuf,
-    stderr: Arc<Mutex<Vec<u8>>>,
-    reader: JoinHandle<()>,
+    stderr: File,
 }
 
 impl Weir {
@@ -122,24 +124,17 @@ impl Weir {
         let text = fill_in(&config, &dir, &mut ports);
         let file = dir.join("weir.toml");
         std::fs::write(&file, text).unwrap();
-        let mut child = command
+        let stderr = kept();
+        let child = command
             .arg("run")
             .arg("--config")
             .arg(&file)
             .args(arguments)
             .stdin(Stdio::null())
-            .stderr(Stdio::piped())
+            .stderr(stderr.try_clone().unwrap())
             .spawn()
             .unwrap();
-        let stderr = Arc::new(Mutex::new(Vec::new()));
-        let (kept, mut pipe) = (stderr.clone(), child.stderr.take().unwrap());
-        let reader = thread::spawn(move || {
-            let mut piece = [0; 4096];
-            while let Ok(count @ 1..) = pipe.read(&mut piece) {
-                kept.lock().unwrap().extend_from_slice(&piece[..count]);
-            }
-        });
-        Self { child, ports, dir, stderr, reader }
+        Self { child, ports, dir, stderr }
     }
 
     /// The port that `{name}` stands for.
@@ -229,7 +224,7 @@ impl Weir {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
     }
 
-    /// Waits until the process has ended and all that it wrote to stderr is here.
+    /// Waits until the process has ended.
     ///
     /// # Panics
     /// It has not within `length`.
@@ -237,14 +232,16 @@ impl Weir {
         let mut status = None;
         wait_up_to(length, "weir has ended", || {
             status = self.child.try_wait().unwrap();
-            status.is_some() && self.reader.is_finished()
+            status.is_some()
         });
         status.unwrap()
     }
 
     /// What it has written to stderr so far.
     pub fn stderr(&self) -> String {
-        String::from_utf8_lossy(&self.stderr.lock().unwrap()).into_owned()
+        let mut text = vec![0; self.stderr.metadata().unwrap().len() as usize];
+        self.stderr.read_exact_at(&mut text, 0).unwrap();
+        String::from_utf8_lossy(&text).into_owned()
     }
 }
 
@@ -258,6 +255,13 @@ impl Drop for Weir {
         }
         let _ = std::fs::remove_dir_all(&self.dir);
     }
+}
+
+/// A file in memory for what a process writes. It is appended to, as a pipe is, since several threads write.
+fn kept() -> File {
+    let file = memfd_create("weir's stderr", MFdFlags::MFD_CLOEXEC).unwrap();
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND | OFlag::O_RDWR)).unwrap();
+    file.into()
 }
 
 /// Puts ports and the folder into the configuration's text.

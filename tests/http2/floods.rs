@@ -1,7 +1,7 @@
 //! Attacks: what backends have to do and what weir's memory comes to while they go on.
 
 use crate::frames::*;
-use crate::harness::{Backend, Weir, answers, one_pool, wait_until};
+use crate::harness::{AT_ONCE, Backend, Weir, answers, one_pool, wait_until};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -28,11 +28,12 @@ fn busy() -> (Backend, Arc<AtomicUsize>) {
     (backend, most)
 }
 
-/// Sends what `attack` makes of each number until weir has closed, or two seconds are over; how much was sent.
+/// Sends what `attack` makes of each number until weir has closed, or much longer than that may take; how much was
+/// sent.
 fn attacked(raw: &mut Raw, mut attack: impl FnMut(&mut Raw, usize) -> Vec<u8>) -> usize {
     let began = Instant::now();
     let mut count = 0;
-    while began.elapsed() < Duration::from_secs(2) {
+    while began.elapsed() < AT_ONCE {
         let bytes: Vec<u8> = (0..50).flat_map(|nth| attack(raw, count + nth)).collect();
         if !raw.try_send(&bytes) {
             break;

@@ -4,7 +4,7 @@ use crate::backends;
 use crate::exposition::Page;
 use crate::harness::{Backend, Client, Handler, Load, Then, Weir, answers, one_pool, wait_until};
 use crate::pool_of;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Answers /s/NNN with that status, after `length`.
 fn statuses(length: Duration) -> Handler {
@@ -93,10 +93,12 @@ fn backends_tell_state_times_and_quantiles_that_fit_what_happened() {
     let slow = Backend::http(statuses(LENGTH));
     let unused = Backend::http(statuses(LENGTH));
     let weir = Weir::start(&pool_of("0,1", &[(&slow, "weight = 7"), (&unused, "backup = true")], ""));
-    let mut client = weir.client();
+    let (mut client, began) = (weir.client(), Instant::now());
     for _ in 0..30 {
         assert_eq!(client.get("/s/200").status, 200);
     }
+    // One after the other: all of weir's times together are no longer than this.
+    let took = began.elapsed().as_secs_f64();
     let pages = backends(&weir);
     let page = &pages[0];
     assert_eq!(page["pool"], "app");
@@ -108,20 +110,23 @@ fn backends_tell_state_times_and_quantiles_that_fit_what_happened() {
     let since = page["since"].as_str().unwrap();
     assert!(since.len() >= 20 && since.ends_with('Z') && since.as_bytes()[10] == b'T', "{since}");
     let seconds = page["since_seconds"].as_f64().unwrap();
-    assert!((0.9..60.0).contains(&seconds), "{seconds}");
+    assert!(seconds >= 0.9, "{seconds} of {took}");
     assert_eq!((page["requests"].as_u64(), pages[1]["requests"].as_u64()), (Some(30), Some(0)));
     let marks: Vec<u64> =
         ["p50_us", "p90_us", "p99_us", "p99_9_us"].map(|mark| page["whole"][mark].as_u64().unwrap()).into();
     assert!(marks.is_sorted(), "{marks:?}");
-    assert!((29_700..200_000).contains(&marks[0]), "30 ms are waited for: {marks:?}");
+    // To two digits.
+    let most = took * 1e6 * 1.01 / 15.0;
+    assert!(marks[0] >= 29_700 && (marks[0] as f64) <= most, "30 ms are waited for: {marks:?} of {took} s");
     assert!(pages[1]["whole"]["p50_us"].is_null());
     // The same times in the metrics.
     let metrics = self::page(&weir);
     let sum = |phase: &str| metrics.sum("weir_phase_seconds_sum", &[("phase", phase), ("backend", "0")]);
-    assert!((0.9..6.0).contains(&sum("whole")), "{}", sum("whole"));
+    assert!((0.9..=took * 1.02).contains(&sum("whole")), "{} of {took}", sum("whole"));
     assert!((0.9..=sum("whole") * 1.02).contains(&sum("first_byte")), "{}", sum("first_byte"));
-    assert!((1e-6..1.0).contains(&sum("connect")), "one connect, of microseconds: {}", sum("connect"));
-    assert!(sum("own") < sum("whole") / 2.0, "weir's own share: {} of {}", sum("own"), sum("whole"));
+    assert!((1e-6..=took).contains(&sum("connect")), "one connect: {} of {took}", sum("connect"));
+    // What is left when the backend's 30 ms are taken off each.
+    assert!(sum("own") <= took - 0.9 + 0.02, "weir's own share: {} of {took}", sum("own"));
 }
 
 #[test]
@@ -147,7 +152,7 @@ fn in_flight_is_told_in_all_and_by_shard() {
 fn every_scrape_under_load_is_well_formed_and_counters_only_grow() {
     let backends: Vec<Backend> = (0..3).map(|_| Backend::http(answers::text("ok"))).collect();
     let all: Vec<_> = backends.iter().map(|backend| (backend, "")).collect();
-    let check = "[pool.app.health]\ninterval = \"50ms\"\n";
+    let check = "[pool.app.health]\ninterval = \"50ms\"\ntimeout = \"20s\"\n";
     let weir = Weir::start(&pool_of("0,1", &all, check));
     let load = Load::get(weir.address("web"), 4, "/");
     let mut before: Option<Page> = None;

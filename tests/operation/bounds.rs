@@ -1,14 +1,12 @@
 //! What nobody outside may exhaust: a listener's and a client's connections, a shard's, and its turns.
 
-use crate::harness::{
-    Backend, Client, Load, Then, Weir, answers, cpu_time, one_pool, wait_until, wait_up_to,
-};
+use crate::harness::{Backend, Client, Load, Then, Weir, answers, cpu_time, one_pool, wait_until};
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const REFUSED: &str = "weir_connections_refused_total";
 const PER_CLIENT: [(&str, &str); 2] = [("listener", "web"), ("cause", "max_connections_per_client")];
@@ -62,6 +60,7 @@ fn one_client_has_no_more_connections_than_its_limit_over_all_shards_and_others_
     let config =
         one_pool(&[&backend], "max_connections_per_client = 6", "").replace("cores = 1", "cores = \"0,0\"");
     let weir = Weir::start(&config);
+    let began = Instant::now();
     for _ in 0..3 {
         let mut open: Vec<Client> = (0..6).map(|_| from(1, &weir)).collect();
         open.iter_mut().for_each(|client| assert_eq!(client.get("/").status, 200));
@@ -75,7 +74,7 @@ fn one_client_has_no_more_connections_than_its_limit_over_all_shards_and_others_
     }
     let log = weir.stderr();
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("over the limit")).collect();
-    assert!((1..=12).contains(&lines.len()), "once a second and shard: {log}");
+    assert!((1..=2 * seconds_since(began)).contains(&lines.len()), "once a second and shard: {log}");
     assert!(
         lines[0].contains("max_connections_per_client") && lines[0].contains("127.5.0.1"),
         "{}",
@@ -92,6 +91,11 @@ fn proxies_that_are_trusted_have_as_many_connections_as_they_want() {
     proxied.iter_mut().for_each(|client| assert_eq!(client.get("/").status, 200));
     let _two = [from(1, &weir), from(1, &weir)];
     assert_reset(from(1, &weir));
+}
+
+/// The seconds since then in which a line that is said once a second may have been said.
+fn seconds_since(began: Instant) -> usize {
+    began.elapsed().as_secs() as usize + 2
 }
 
 fn loaded(weir: &Weir) -> usize {
@@ -149,10 +153,9 @@ fn a_shard_that_is_full_of_idle_and_half_sent_connections_serves_new_clients_and
     attackers.iter_mut().step_by(2).for_each(|client| client.send(HALF));
     wait_until("the shard is full", || weir.metric("weir_connections", &[]) == 16.0);
     // Each stays, so that each needs room: the attackers' first, and then that of those before them.
-    let mut served = Vec::new();
+    let (mut served, began) = (Vec::new(), Instant::now());
     for _ in 0..2 * ATTACKERS {
         let mut client = weir.client();
-        client.patience(Duration::from_secs(5));
         assert_eq!(client.get("/").status, 200);
         served.push(client);
     }
@@ -164,7 +167,7 @@ fn a_shard_that_is_full_of_idle_and_half_sent_connections_serves_new_clients_and
     busy.iter_mut().for_each(|client| assert_eq!(client.response().status, 200));
     let log = weir.stderr();
     let lines = log.lines().filter(|line| line.contains("make room")).count();
-    assert!((1..=6).contains(&lines), "once a second: {log}");
+    assert!((1..=seconds_since(began)).contains(&lines), "once a second: {log}");
 }
 
 #[test]
@@ -263,7 +266,7 @@ fn a_flood_of_connections_over_the_limit_does_not_hold_up_those_within() {
         drop(from(1, &weir));
     }
     let before = load.counts().ok;
-    wait_up_to(Duration::from_secs(5), "the others are served", || load.counts().ok > before + 50);
+    wait_until("the others are served", || load.counts().ok > before + 50);
     let counts = load.stop();
     assert_eq!((counts.wrong, counts.lost), (0, 0));
     weir.wait_metric(REFUSED, &PER_CLIENT, 2_000.0);

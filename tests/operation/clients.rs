@@ -39,7 +39,7 @@ fn counts(homes: &Homes, backends: usize) -> Vec<usize> {
 }
 
 const CHECK: &str = "policy = \"ip_hash\"\n[pool.app.health]\npath = \"/up\"\ninterval = \"20ms\"\n\
-    interval_down = \"20ms\"\nrise = 1\nfall = 1\n";
+    interval_down = \"20ms\"\ntimeout = \"20s\"\nrise = 1\nfall = 1\n";
 
 #[test]
 fn the_same_client_gets_the_same_backend_on_every_shard_and_connection() {

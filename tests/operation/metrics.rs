@@ -21,7 +21,7 @@ const OPENMETRICS: &str =
 /// Two backends that are checked, behind two shards.
 fn site(backends: &[Backend]) -> Weir {
     let all: Vec<_> = backends.iter().map(|backend| (backend, "")).collect();
-    let pool = "policy = \"round_robin\"\n[pool.app.health]\ninterval = \"50ms\"\ntimeout = \"50ms\"\n";
+    let pool = "policy = \"round_robin\"\n[pool.app.health]\ninterval = \"50ms\"\ntimeout = \"20s\"\n";
     let weir = Weir::start(&pool_of("0,1", &all, pool));
     weir.wait_metric("weir_pool_usable", &[], backends.len() as f64);
     weir

@@ -1,12 +1,13 @@
 //! Signals, and what becomes of the work under way.
 
-use crate::harness::{Backend, Client, Handler, Then, Weir, answers, one_pool, wait_until};
+use crate::harness::{AT_ONCE, Backend, Client, Handler, Then, Weir, answers, one_pool, wait_until};
 use nix::sys::signal::Signal;
 use std::net::TcpStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-const SOON: Duration = Duration::from_secs(5);
+/// Less than the grace is by default, which is 30 s.
+const SOON: Duration = Duration::from_secs(20);
 
 fn with(runtime: &str, backend: &Backend) -> String {
     one_pool(&[backend], "", "").replacen("[runtime]\n", &format!("[runtime]\n{runtime}\n"), 1)
@@ -44,7 +45,7 @@ fn an_idle_weir_ends_at_once_with_0_on_either_signal() {
         let began = Instant::now();
         weir.signal(signal);
         assert_eq!(weir.wait_exit(SOON).code(), Some(0), "{signal}");
-        assert!(began.elapsed() < Duration::from_secs(2), "{signal}: {:?}", began.elapsed());
+        assert!(began.elapsed() < AT_ONCE, "{signal}: {:?}", began.elapsed());
         let log = weir.stderr();
         assert!(log.contains("draining: no new connections") && !log.contains("ERROR"), "{log}");
     }
@@ -53,29 +54,26 @@ fn an_idle_weir_ends_at_once_with_0_on_either_signal() {
 #[test]
 fn in_the_shutdown_delay_weir_is_not_ready_but_accepts_and_answers_with_close() {
     let backend = Backend::http(answers::text("ok"));
-    let mut weir = Weir::start(&with("shutdown_delay = \"1500ms\"", &backend));
+    const DELAY: Duration = Duration::from_secs(4);
+    let mut weir = Weir::start(&with(&format!("shutdown_delay = \"{}s\"", DELAY.as_secs()), &backend));
     let mut kept = weir.client();
     assert_eq!(kept.get("/").field("Connection"), None);
     let began = Instant::now();
     weir.signal(Signal::SIGTERM);
     wait_until("it is not ready", || weir.admin("/readyz").status == 503);
-    assert!(began.elapsed() < Duration::from_millis(700), "at once: {:?}", began.elapsed());
+    assert!(!drains(&weir), "at once, and not with the end of the delay");
     assert_eq!(weir.admin("/readyz").text(), "not ready: shutting down\n");
     assert_eq!(weir.admin("/healthz").status, 200, "it lives");
-    let mut answered = 0;
-    while began.elapsed() < Duration::from_millis(1_300) {
+    for _ in 0..10 {
         let mut client = weir.client();
         let response = client.get("/");
         assert_eq!((response.status, response.field("Connection")), (200, Some("close")));
         client.assert_closed();
-        answered += 1;
-        sleep(Duration::from_millis(20));
     }
-    assert!(answered > 5, "{answered}");
     let response = kept.get("/");
     assert_eq!((response.status, response.field("Connection")), (200, Some("close")), "open ones too");
     wait_until("the delay is over", || drains(&weir));
-    assert!(began.elapsed() >= Duration::from_millis(1_500), "{:?}", began.elapsed());
+    assert!(began.elapsed() >= DELAY, "{:?}", began.elapsed());
     // Shards hear of it a moment after it is said.
     let connects = || TcpStream::connect_timeout(&weir.address("web"), Duration::from_millis(200)).is_ok();
     wait_until("connects are refused", || !connects());
@@ -97,7 +95,7 @@ fn idle_clients_get_one_more_answer_and_those_who_ask_nothing_are_let_go() {
         client.assert_closed();
     });
     assert_eq!(weir.wait_exit(SOON).code(), Some(0));
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(began.elapsed() < AT_ONCE, "not by the end of the grace: {:?}", began.elapsed());
 }
 
 /// Sends `count` pieces of a kilobyte, one every few milliseconds.
@@ -154,8 +152,7 @@ fn grace_ends_what_is_stuck() {
     let began = Instant::now();
     weir.signal(Signal::SIGTERM);
     assert_eq!(weir.wait_exit(SOON).code(), Some(0), "a shutdown within its bounds");
-    let took = began.elapsed();
-    assert!((Duration::from_millis(600)..Duration::from_secs(3)).contains(&took), "{took:?}");
+    assert!(began.elapsed() >= Duration::from_millis(600), "{:?}", began.elapsed());
     assert!(weir.stderr().contains("grace is over: stopping with work in flight"), "{}", weir.stderr());
     // Cut off: an end or a reset, but no answer that a client could take for whole.
     let rest = client.wire.rest().unwrap_or_default();
@@ -165,14 +162,12 @@ fn grace_ends_what_is_stuck() {
 #[test]
 fn what_ends_within_the_grace_is_waited_for_and_no_longer() {
     let backend = Backend::http(answers::delayed(Duration::from_millis(700), answers::text("late")));
-    let mut weir = Weir::start(&with("grace = \"20s\"", &backend));
+    let mut weir = Weir::start(&with("grace = \"60s\"", &backend));
     let mut client = waiting(&weir, &backend);
-    let began = Instant::now();
     weir.signal(Signal::SIGTERM);
     let response = client.response();
     assert_eq!((response.text().as_str(), response.field("Connection")), ("late", Some("close")));
     assert_eq!(weir.wait_exit(SOON).code(), Some(0));
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }
 
 #[test]
@@ -185,10 +180,8 @@ fn a_second_signal_ends_at_once_whatever_the_stage() {
         wait_until("the first is taken", || {
             weir.try_admin("GET", "/readyz").is_some_and(|response| response.status == 503)
         });
-        let began = Instant::now();
         weir.signal(Signal::SIGINT);
         assert_eq!(weir.wait_exit(SOON).code(), Some(1), "{runtime}: work was cut off");
-        assert!(began.elapsed() < Duration::from_secs(2), "{runtime}: {:?}", began.elapsed());
         assert!(weir.stderr().contains("second signal: stopping at once"), "{}", weir.stderr());
     }
 }

@@ -183,7 +183,7 @@ fn another_size_brings_another_picture_and_no_colour_is_shown_to_who_wants_none(
 fn once_prints_every_backend_and_ends() {
     let (one, two) = (ok(), Backend::absent(answers::text("two")));
     let weir = Weir::start(
-        &(one_pool(&[&one, &two], "", "[pool.app.health]\ninterval = \"100ms\"\ntimeout = \"100ms\"\n")
+        &(one_pool(&[&one, &two], "", "[pool.app.health]\ninterval = \"100ms\"\ntimeout = \"20s\"\n")
             + "[admin]\nlisten = [\"127.0.0.1:{admin}\", \"unix:{dir}/admin.sock\"]\n"),
     );
     wait_until("one is down", || state(&weir, 1) == "down");

@@ -33,7 +33,7 @@ fn fall_and_rise_count_checks_in_a_row_and_each_change_is_logged_once_with_its_r
     ];
     let seen = Arc::new(AtomicUsize::new(0));
     let backend = Backend::http(scripted(SCRIPT, seen.clone()));
-    let check = "[pool.app.health]\ninterval = \"25ms\"\ninterval_down = \"25ms\"\nrise = 2\nfall = 3\n";
+    let check = "[pool.app.health]\ninterval = \"25ms\"\ninterval_down = \"25ms\"\ntimeout = \"20s\"\nrise = 2\nfall = 3\n";
     let weir = Weir::start(&pool_of("0,0,1,1", &[(&backend, "")], check));
     wait_until("the script is over", || seen.load(Ordering::SeqCst) > SCRIPT.len() + 5);
     let address = backend.address();
@@ -66,7 +66,7 @@ fn a_change_reaches_every_shard() {
     }));
     let well = Backend::http(answers::text("well"));
     let check = "policy = \"round_robin\"\n[pool.app.health]\npath = \"/up\"\ninterval = \"20ms\"\n\
-                 interval_down = \"20ms\"\nrise = 1\nfall = 1\n";
+                 interval_down = \"20ms\"\ntimeout = \"20s\"\nrise = 1\nfall = 1\n";
     let weir = Weir::start(&pool_of("0,0,1,1", &[(&sick, ""), (&well, "")], check));
     wait_until("both are up", || (0..2).all(|backend| state(&weir, backend) == "up"));
     let mut clients: Vec<Client> = Vec::new();

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 const CHECK: &str = "policy = \"round_robin\"\n[pool.app.health]\ntype = \"tcp\"\ninterval = \"20ms\"\n\
-    interval_down = \"20ms\"\nrise = 1\nfall = 1\n";
+    interval_down = \"20ms\"\ntimeout = \"20s\"\nrise = 1\nfall = 1\n";
 
 #[test]
 fn backups_get_traffic_only_while_no_other_is_usable() {
@@ -87,7 +87,7 @@ fn when_all_are_down_503_comes_at_once_without_a_connect() {
             assert_eq!(response.text(), "503 Service Unavailable: no backend is usable (no_backend)\n");
         }
     }
-    assert!(began.elapsed() < Duration::from_secs(2), "100 answers took {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(20), "a connect would take that: {:?}", began.elapsed());
     assert_eq!(weir.metric("weir_refusals_total", &[("cause", "no_backend"), ("status", "503")]), 100.0);
     assert_eq!(weir.metric("weir_upstream_failures_total", &[]), 0.0, "nobody was asked");
 }

@@ -14,21 +14,26 @@ fn ms(length: u64) -> Duration {
     Duration::from_millis(length)
 }
 
-/// A pool in turns, where nothing stops a retry.
-fn in_turns(rest: &str) -> String {
+/// A pool in turns, where nothing stops a retry, and a backend may be silent for so long in the middle of an answer.
+fn in_turns(between_bytes: &str) -> String {
     format!(
-        "policy = \"round_robin\"\n[pool.app.timeouts]\nbetween_bytes = \"200ms\"\n\
-             [pool.app.retry]\nbudget = 1.0\n{rest}"
+        "policy = \"round_robin\"\n[pool.app.timeouts]\nbetween_bytes = \"{between_bytes}\"\n\
+             [pool.app.retry]\nbudget = 1.0\n"
     )
 }
+
+/// Longer than any backend here takes, on a busy machine too; and what a test need not wait for long, where one
+/// stalls.
+const LONG: &str = "20s";
+const SHORT: &str = "200ms";
 
 /// Half of an answer, and then what is worse.
 fn half(worse: Then) -> Handler {
     answers::by(move |_, wire| {
         wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")?;
         match worse {
-            // It stalls.
-            Then::KeepAlive => sleep(ms(1500)),
+            // It stalls: it waits for the next request.
+            Then::KeepAlive => {}
             // What was sent must be read before the reset, which would overtake it.
             Then::Close | Then::Reset => sleep(ms(50)),
         }
@@ -41,7 +46,7 @@ fn in_two(first: String, second: String, go: Arc<AtomicBool>) -> Handler {
     answers::by(move |_, wire| {
         wire.send(&first)?;
         let began = Instant::now();
-        while !go.load(Ordering::SeqCst) && began.elapsed() < Duration::from_secs(8) {
+        while !go.load(Ordering::SeqCst) && began.elapsed() < Duration::from_secs(20) {
             sleep(ms(2));
         }
         wire.send(&second)?;
@@ -51,13 +56,13 @@ fn in_two(first: String, second: String, go: Arc<AtomicBool>) -> Handler {
 
 #[test]
 fn a_backend_that_breaks_off_in_the_middle_of_small_answers_costs_nobody_anything() {
-    for (case, worse, cause) in [
-        ("closes", Then::Close, "truncated"),
-        ("resets", Then::Reset, "truncated"),
-        ("stalls", Then::KeepAlive, "body_timeout"),
+    for (case, worse, between_bytes, cause) in [
+        ("closes", Then::Close, LONG, "truncated"),
+        ("resets", Then::Reset, LONG, "truncated"),
+        ("stalls", Then::KeepAlive, SHORT, "body_timeout"),
     ] {
         let (sick, well) = (Backend::http(half(worse)), Backend::http(answers::text("helloworld")));
-        let weir = Weir::start(&one_pool(&[&sick, &well], "", &in_turns("")));
+        let weir = Weir::start(&one_pool(&[&sick, &well], "", &in_turns(between_bytes)));
         let mut client = weir.client();
         for n in 0..10 {
             assert_eq!(client.get("/").text(), "helloworld", "{case}, request {n}");
@@ -73,15 +78,14 @@ fn a_backend_that_breaks_off_in_the_middle_of_small_answers_costs_nobody_anythin
 fn a_head_that_stops_in_the_middle_is_tried_again_or_a_504() {
     let sick = Backend::http(answers::by(|_, wire| {
         wire.send("HTTP/1.1 200 OK\r\nContent-Le")?;
-        sleep(ms(1500));
-        Ok(Then::Close)
+        Ok(Then::KeepAlive)
     }));
     let well = Backend::http(answers::text("well"));
-    let weir = Weir::start(&one_pool(&[&sick, &well], "", &in_turns("")));
+    let weir = Weir::start(&one_pool(&[&sick, &well], "", &in_turns(SHORT)));
     let mut client = weir.client();
     (0..4).for_each(|_| assert_eq!(client.get("/").text(), "well"));
     assert_eq!(sick.requests(), 2);
-    let weir = Weir::start(&one_pool(&[&sick], "", &in_turns("")));
+    let weir = Weir::start(&one_pool(&[&sick], "", &in_turns(SHORT)));
     let response = weir.client().get("/");
     assert_eq!(response.status, 504);
     assert!(response.text().contains("stopped in the middle"), "{}", response.text());
@@ -91,7 +95,7 @@ fn a_head_that_stops_in_the_middle_is_tried_again_or_a_504() {
 fn pipelined_requests_get_their_answers_whole_and_in_order() {
     let well = Backend::http(answers::echo());
     let sick = Backend::http(half(Then::Close));
-    let weir = Weir::start(&one_pool(&[&sick, &well], "", &in_turns("")));
+    let weir = Weir::start(&one_pool(&[&sick, &well], "", &in_turns(LONG)));
     let mut client = weir.client();
     let requests: String = (0..10).map(|n| format!("GET /{n} HTTP/1.1\r\nHost: h\r\n\r\n")).collect();
     client.send(requests);
@@ -102,21 +106,19 @@ fn pipelined_requests_get_their_answers_whole_and_in_order() {
 
 #[test]
 fn where_nobody_else_can_answer_the_client_is_told_so_and_its_connection_lives_on() {
-    for (worse, status, phase) in [
-        (Then::Close, 502, "closed the connection in the middle"),
-        (Then::Reset, 502, "closed the connection in the middle"),
-        (Then::KeepAlive, 504, "stopped in the middle"),
+    for (worse, between_bytes, status, phase) in [
+        (Then::Close, LONG, 502, "closed the connection in the middle"),
+        (Then::Reset, LONG, 502, "closed the connection in the middle"),
+        (Then::KeepAlive, SHORT, 504, "stopped in the middle"),
     ] {
         let backend = Backend::http(half(worse));
-        let weir = Weir::start(&one_pool(&[&backend], "", &in_turns("")));
+        let weir = Weir::start(&one_pool(&[&backend], "", &in_turns(between_bytes)));
         let mut client = weir.client();
         for _ in 0..2 {
-            let began = Instant::now();
             let response = client.get("/");
             assert_eq!(response.status, status, "{}", response.text());
             assert!(response.text().contains(phase), "{}", response.text());
             assert_eq!(response.field("Connection"), None);
-            assert!(began.elapsed() < ms(5000), "{:?}", began.elapsed());
         }
     }
 }
@@ -135,10 +137,10 @@ fn is_held(
     let weir = Weir::start(&one_pool(&[&backend], "", &pool));
     let mut client = weir.client();
     client.send(request);
-    client.patience(if expected { ms(300) } else { Duration::from_secs(5) });
+    client.patience(if expected { ms(300) } else { Duration::from_secs(15) });
     let held = client.wire.until(first.as_bytes()).is_err();
     go.store(true, Ordering::SeqCst);
-    client.patience(Duration::from_secs(5));
+    client.patience(Duration::from_secs(15));
     if held {
         return (held, client.response());
     }
@@ -188,7 +190,7 @@ fn an_answer_that_ends_with_its_connection_is_not_held() {
 #[test]
 fn what_cannot_be_tried_again_any_more_is_cut() {
     let backends = [Backend::http(half(Then::Close)), Backend::http(half(Then::Close))];
-    let weir = Weir::start(&one_pool(&[&backends[0], &backends[1]], "", &in_turns("")));
+    let weir = Weir::start(&one_pool(&[&backends[0], &backends[1]], "", &in_turns(LONG)));
     let mut client = weir.client();
     client.send(GET);
     assert!(client.wire.response("GET").is_err());
@@ -207,7 +209,7 @@ fn after_an_interim_response_nothing_is_tried_again() {
         }))
     };
     let (one, two) = (sick(), sick());
-    let weir = Weir::start(&one_pool(&[&one, &two], "", &in_turns("")));
+    let weir = Weir::start(&one_pool(&[&one, &two], "", &in_turns(LONG)));
     let mut client = weir.client();
     client.send(GET);
     assert_eq!(client.response().status, 103);
@@ -259,14 +261,11 @@ fn held_answers_have_a_bound_and_beyond_it_answers_go_down_as_they_come() {
     let mut clients: Vec<_> = (0..40).map(|_| weir.client()).collect();
     clients.iter_mut().for_each(|client| client.send(GET));
     wait_until("all are under way", || backend.requests() == 40);
-    let mut came = 0;
-    for client in &mut clients {
-        client.patience(ms(50));
-        came += usize::from(client.wire.until(b"hello").is_ok());
-    }
     // 64 KiB hold 21 answers of some 3040 bytes.
-    assert!((15..=20).contains(&came), "{came} came");
-    assert_eq!(weir.metric("weir_not_kept_total", &[]), 19.0);
+    let came = || clients.iter().filter(|client| client.wire.socket.readable_within(Duration::ZERO)).count();
+    wait_until("the others' have come", || came() >= 19);
+    sleep(ms(100));
+    assert_eq!((came(), weir.metric("weir_not_kept_total", &[])), (19, 19.0));
     go.store(true, Ordering::SeqCst);
     drop(clients);
     wait_until("no exchange is in flight", || weir.metric("weir_in_flight", &[]) == 0.0);
@@ -287,7 +286,7 @@ fn a_small_answer_that_comes_in_drops_is_let_go() {
         wire.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")?;
         let mut left = 1000;
         let began = Instant::now();
-        while !seen.load(Ordering::SeqCst) && left > 1 && began.elapsed() < Duration::from_secs(10) {
+        while !seen.load(Ordering::SeqCst) && left > 1 && began.elapsed() < Duration::from_secs(20) {
             wire.send("x")?;
             left -= 1;
             sleep(ms(20));
@@ -295,7 +294,8 @@ fn a_small_answer_that_comes_in_drops_is_let_go() {
         wire.send("x".repeat(left))?;
         Ok(Then::KeepAlive)
     }));
-    let weir = Weir::start(&one_pool(&[&backend], "", &in_turns("")));
+    // As long as it is held; a drop is never so late.
+    let weir = Weir::start(&one_pool(&[&backend], "", &in_turns("1s")));
     let mut client = weir.client();
     client.send(GET);
     let head = client.bytes(15);

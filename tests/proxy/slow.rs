@@ -1,6 +1,6 @@
 //! Time limits: of heads, of idle connections, of bodies both ways.
 
-use crate::harness::{Backend, Then, Weir, answers, one_pool, wait_until};
+use crate::harness::{AT_ONCE, Backend, Then, Weir, answers, one_pool, wait_until};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,8 @@ fn a_head_that_does_not_come_in_time_is_a_408() {
     let response = client.response();
     assert_eq!(response.status, 408);
     assert_eq!(response.field("Connection"), Some("close"));
-    assert!(began.elapsed() >= ms(300) && began.elapsed() < ms(2000), "{:?}", began.elapsed());
+    let took = began.elapsed();
+    assert!(took >= ms(300) && took < AT_ONCE, "{took:?}");
     client.assert_closed();
     assert_eq!(backend.connections(), 0);
     assert_eq!(weir.metric("weir_refusals_total", &[("status", "408")]), 1.0);
@@ -34,7 +35,7 @@ fn the_time_of_a_head_runs_from_its_first_byte_not_its_last() {
     sleep(ms(600));
     let began = Instant::now();
     for byte in "GET / HTTP/1.1\r\nHost: h\r\nX-Slowly: abcdefghijklmnop".bytes() {
-        if client.wire.send([byte]).is_err() || began.elapsed() > ms(3000) {
+        if client.wire.send([byte]).is_err() || began.elapsed() > AT_ONCE {
             break;
         }
         sleep(ms(20));
@@ -60,18 +61,20 @@ fn an_idle_connection_ends_without_a_word() {
     let backend = Backend::http(answers::text("ok"));
     let weir = Weir::start(&one_pool(&[&backend], "idle_timeout = \"300ms\"\n", ""));
     for requests in [0, 1] {
+        let began = Instant::now();
         let mut client = weir.client();
         (0..requests).for_each(|_| assert_eq!(client.get("/").status, 200));
-        let took = client.assert_closed();
-        assert!(took >= ms(250) && took < ms(2000), "{requests} requests, {took:?}");
+        client.assert_closed();
+        let took = began.elapsed();
+        assert!(took >= ms(300) && took < AT_ONCE, "{requests} requests, {took:?}");
     }
 }
 
 #[test]
 fn a_connection_is_not_idle_while_it_waits_for_an_answer() {
-    let backend = Backend::http(answers::delayed(ms(700), answers::text("ok")));
+    let backend = Backend::http(answers::delayed(ms(1_500), answers::text("ok")));
     let weir =
-        Weir::start(&one_pool(&[&backend], "idle_timeout = \"200ms\"\nhead_timeout = \"200ms\"\n", ""));
+        Weir::start(&one_pool(&[&backend], "idle_timeout = \"800ms\"\nhead_timeout = \"800ms\"\n", ""));
     assert_eq!(weir.client().get("/").text(), "ok");
 }
 
@@ -79,9 +82,9 @@ fn a_connection_is_not_idle_while_it_waits_for_an_answer() {
 fn a_response_that_stalls_breaks_off() {
     for answer in ["HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", "HTTP/1.1 200 OK\r\n\r\nabc"] {
         let backend = Backend::http(answers::by(move |_, wire| {
+            // Kept alive, it stalls: it waits for the next request.
             wire.send(answer)?;
-            sleep(ms(3000));
-            Ok(Then::Close)
+            Ok(Then::KeepAlive)
         }));
         let pool = "[pool.app.timeouts]\nbetween_bytes = \"300ms\"\n[pool.app.retry]\nhold = \"0B\"\n";
         let weir = Weir::start(&one_pool(&[&backend], "", pool));
@@ -90,7 +93,7 @@ fn a_response_that_stalls_breaks_off() {
         client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
         assert!(client.wire.response("GET").is_err());
         let took = began.elapsed();
-        assert!(took >= ms(300) && took < ms(2000), "{took:?}");
+        assert!(took >= ms(300) && took < AT_ONCE, "{took:?}");
         weir.wait_metric("weir_upstream_failures_total", &[("cause", "body_timeout")], 1.0);
     }
 }
@@ -100,12 +103,12 @@ fn a_response_that_comes_slowly_but_steadily_does_not() {
     let backend = Backend::http(answers::by(|_, wire| {
         wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")?;
         for byte in b"abcdefghij" {
-            sleep(ms(60));
+            sleep(ms(150));
             wire.send([*byte])?;
         }
         Ok(Then::KeepAlive)
     }));
-    let weir = Weir::start(&one_pool(&[&backend], "", "[pool.app.timeouts]\nbetween_bytes = \"300ms\"\n"));
+    let weir = Weir::start(&one_pool(&[&backend], "", "[pool.app.timeouts]\nbetween_bytes = \"1s\"\n"));
     assert_eq!(weir.client().get("/").text(), "abcdefghij");
 }
 
@@ -120,7 +123,7 @@ fn a_request_body_that_comes_too_slowly_is_a_408() {
     client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\nabc");
     assert_eq!(client.response().status, 408);
     let took = began.elapsed();
-    assert!(took >= ms(4500) && took < ms(9000), "{took:?}");
+    assert!(took >= ms(4500), "{took:?}");
     wait_until("the backend's connection has ended", || backend.open() == 0);
     assert_eq!(backend.requests(), 0);
 }
@@ -146,9 +149,10 @@ fn a_client_is_not_blamed_for_a_backend_that_reads_slowly() {
 
 #[test]
 fn an_exchange_ends_when_its_whole_time_is_over() {
-    let backend = Backend::http(answers::delayed(ms(3000), answers::text("late")));
+    // It never answers.
+    let backend = Backend::raw(|mut wire, _| drop(wire.rest()));
     let weir = Weir::start(&one_pool(&[&backend], "", "[pool.app.timeouts]\ntotal = \"300ms\"\n"));
     let began = Instant::now();
     assert_eq!(weir.client().get("/").status, 504);
-    assert!(began.elapsed() < ms(2000), "{:?}", began.elapsed());
+    assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
 }

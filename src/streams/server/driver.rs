@@ -4,12 +4,12 @@
 //! flood closes the connection. Not here: what is done with a stream, for which [`Serves`] stands. Called by `proxy`.
 
 use super::answering::Answering;
-use super::carrier::{Carrier, Io};
 use super::piece::Piece;
 use super::stream::ServerStream;
-use crate::http1::{Fields, Method};
+use crate::http1::Method;
 use crate::http2::{Asked, Flood, Malformed, Meter, RequestFields, write_request_head};
 use crate::ring::{Chunk, Fault, Ring};
+use crate::streams::carrier::{Carrier, Io};
 use crate::sys::random;
 use crate::time::{Instant, Micros};
 use crate::wire::{Secured, Wire};
@@ -72,6 +72,9 @@ pub trait Serves {
     /// Whether it ends with the streams that it has.
     fn is_closing(&self) -> bool;
 
+    /// When it will, if nothing else has it end before.
+    fn closes_at(&self) -> Instant;
+
     /// A request was malformed, and answered with 400.
     fn malformed(&self, why: Malformed);
 
@@ -107,7 +110,6 @@ pub enum Ended {
 pub(super) struct Shared {
     pub(super) ring: Ring,
     pub(super) secured: Option<Secured>,
-    pub(super) scratch: RefCell<Fields>,
     /// Bytes of answers that `h2` holds.
     held: Rc<Cell<usize>>,
     /// Streams whose tasks live.
@@ -141,14 +143,13 @@ pub async fn serve(
     serves: &dyn Serves,
 ) -> Ended {
     let meter = Meter::new(settings.max_streams, ring.now());
-    let carrier = Carrier::new(ring.clone(), wire, unread, Some(meter), settings.min_rate_per_s);
+    let carrier = Carrier::new(ring, wire, unread, Some(meter), settings.min_rate_per_s);
     let begun = ring.now();
     carrier.read_by(begun.deadline(settings.head_timeout));
     let Some(connection) = handshake(&carrier, settings).await else { return Ended::Well };
     let shared = Rc::new(Shared {
         ring: ring.clone(),
         secured: wire.secured().cloned(),
-        scratch: RefCell::default(),
         held: Rc::default(),
         running: Cell::new(0),
         max_streams: settings.max_streams as usize,
@@ -195,9 +196,9 @@ impl Shared {
 
 /// The preface and the settings; `None`: the client did not come so far.
 async fn handshake<'a>(
-    carrier: &Rc<Carrier<'a>>,
+    carrier: &Rc<Carrier<&'a Wire>>,
     settings: &ServerSettings,
-) -> Option<Connection<Io<'a>, Piece>> {
+) -> Option<Connection<Io<&'a Wire>, Piece>> {
     let mut builder = Builder::new();
     let unaccepted_max = UNACCEPTED_MIN.max(UNACCEPTED_PER_STREAM * settings.max_streams as usize);
     builder
@@ -225,8 +226,8 @@ async fn handshake<'a>(
 
 /// What drives one connection.
 struct Driver<'a> {
-    connection: Connection<Io<'a>, Piece>,
-    carrier: Rc<Carrier<'a>>,
+    connection: Connection<Io<&'a Wire>, Piece>,
+    carrier: Rc<Carrier<&'a Wire>>,
     shared: Rc<Shared>,
     settings: &'a ServerSettings,
     serves: &'a dyn Serves,
@@ -247,7 +248,8 @@ impl Driver<'_> {
         self.shared.heed(cx);
         loop {
             self.open_waiting();
-            let due = self.due();
+            let closes_at = if self.goodbye.is_none() { self.serves.closes_at() } else { Instant::NEVER };
+            let due = self.due().min(closes_at);
             self.carrier.read_by(due);
             match self.connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => self.accepted(request, respond),
@@ -283,7 +285,7 @@ impl Driver<'_> {
         })
     }
 
-    /// Until when bytes are waited for.
+    /// Until when the client is waited for.
     fn due(&mut self) -> Instant {
         let now = self.shared.ring.now();
         if self.shared.running.get() > 0 {

@@ -189,7 +189,7 @@ fn both_directions_go_on_side_by_side_for_as_long_as_they_like() {
     let weir = Weir::start(&h2_pool(
         &[backend.address()],
         "",
-        "[pool.app.timeouts]\nresponse = \"300ms\"\nbetween_bytes = \"5s\"",
+        "[pool.app.timeouts]\nresponse = \"1s\"\nbetween_bytes = \"10s\"",
     ));
     let mut client = weir.client();
     client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -203,7 +203,7 @@ fn both_directions_go_on_side_by_side_for_as_long_as_they_like() {
         let back = client.bytes(piece.len() + 5);
         assert_eq!(String::from_utf8_lossy(&back), format!("{:x}\r\n{piece}\r\n", piece.len()));
         // Longer than the response may take: it has begun.
-        std::thread::sleep(Duration::from_millis(150));
+        std::thread::sleep(Duration::from_millis(300));
     }
     client.send("0\r\n\r\n");
     assert_eq!(client.bytes(5), b"0\r\n\r\n");
