@@ -309,13 +309,19 @@ fn http2_at_worst(config: &Config) -> Vec<Vec<String>> {
     let worst = config.listeners.iter().filter_map(bytes).max_by_key(|(_, bytes)| *bytes);
     let clients = worst.map(|(listener, bytes)| {
         let streams = listener.http2.max_streams;
-        format!("{} more for a client's connection whose {streams} requests and their bodies all wait", size(bytes))
+        format!(
+            "{} more for a client's connection whose {streams} requests and their bodies all wait",
+            size(bytes)
+        )
     });
     let is_shared = |pool: &&config::Pool| pool.upstream.protocol == config::Protocol::Http2;
     let pools: Vec<&str> = config.pools.iter().filter(is_shared).map(|pool| &*pool.name).collect();
     let backends = (!pools.is_empty()).then(|| {
         let bytes = size(config::HTTP2_EXCHANGE_BYTES);
-        format!("{bytes} more for an exchange with {} while its client or the backend does not read", pools.join(", "))
+        format!(
+            "{bytes} more for an exchange with {} while its client or the backend does not read",
+            pools.join(", ")
+        )
     });
     clients.into_iter().chain(backends).map(|row| vec!["HTTP/2".to_owned(), row]).collect()
 }

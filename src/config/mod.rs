@@ -33,7 +33,8 @@ mod values;
 mod tests;
 
 pub use budget::{
-    HTTP2_EXCHANGE_BYTES, http2_connection_bytes, kept_max_bytes, worst_case_connections, worst_case_memory_bytes,
+    HTTP2_EXCHANGE_BYTES, http2_connection_bytes, kept_max_bytes, worst_case_connections,
+    worst_case_memory_bytes,
 };
 pub use cores::{CoresRefused, expand};
 pub use error_pages::{OWN_STATUSES, PAGE_BYTES_MAX};

@@ -185,7 +185,9 @@ fn listeners_that_come_and_go_under_load_lose_no_connection_that_is_handed_over(
 fn a_listener_that_comes_and_goes_loses_no_connection_that_was_accepted() {
     let backend = Backend::http(answers::text("ok"));
     let without = pool_of(EIGHT_SHARDS, &[(&backend, "")], "");
-    let with = format!("{without}\n[[listener]]\nname = \"more\"\naddress = \"127.0.0.1:{{more}}\"\npool = \"app\"\n");
+    let with = format!(
+        "{without}\n[[listener]]\nname = \"more\"\naddress = \"127.0.0.1:{{more}}\"\npool = \"app\"\n"
+    );
     let mut weir = Weir::start(&with);
     let more = weir.address("more");
     for round in 0..5 {

@@ -241,6 +241,8 @@ fn who_speaks_http_2_says_so_and_what_each_of_it_may_take() {
         assert!(told.lines().any(|line| line == format!("  HTTP/2   {row}")), "{row:?} is not in\n{told}");
     }
     let few = config("http2 = { max_streams = 8 }", "");
-    assert!(config::http2_connection_bytes(&few.listeners[0]) < config::http2_connection_bytes(&h2.listeners[0]));
+    assert!(
+        config::http2_connection_bytes(&few.listeners[0]) < config::http2_connection_bytes(&h2.listeners[0])
+    );
     assert_eq!(config::http2_connection_bytes(&plain.listeners[0]), None);
 }

@@ -355,8 +355,11 @@ impl Driver<'_> {
         self.waiting.push_back((request, respond));
     }
 
-    /// Opens those that wait, as far as there is room.
+    /// Opens those that wait, as far as there is room; none any more of a connection that was ended for a flood.
     fn open_waiting(&mut self) {
+        if self.over {
+            self.waiting.clear();
+        }
         while self.has_room()
             && let Some((request, mut respond)) = self.waiting.pop_front()
         {
