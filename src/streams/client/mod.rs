@@ -42,6 +42,11 @@ const STREAM_WINDOW: u32 = 64 << 10;
 /// nobody else.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS_MAX as u32;
 
+/// What small pieces of answers that wait for their clients may cost more than their bytes, as `h2` reckons (256 for
+/// each, less its bytes): a window of gRPC's smallest messages for a dozen of clients that do not read. Beyond it `h2`
+/// ends the connection, with all its exchanges.
+const SMALL_PIECES: usize = 32 << 20;
+
 /// Bytes of a request's body that wait for the socket.
 const SEND_BUFFER: usize = 64 << 10;
 
@@ -157,6 +162,7 @@ impl ClientConnection {
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buffer_size(SEND_BUFFER)
+            .data_frame_budget(SMALL_PIECES)
             .max_header_list_size(HEAD_MAX)
             .enable_push(false)
             .handshake::<_, Piece>(Io(carrier.clone()))
