@@ -15,7 +15,6 @@ use super::request::{Input, Outgoing};
 use super::response::{FirstPart, Part, take_response};
 use super::vanished::CLIENT_GONE;
 use crate::balance::BackendId;
-use crate::config::GrpcStatus;
 use crate::exchange::{AttemptFailure, Pace};
 use crate::http1::Method;
 use crate::log::record::{Ending as Ended, Text};
@@ -332,7 +331,6 @@ impl Client {
         match downloaded {
             Ok(()) => {
                 tell_answered(in_flight, part.verdict(), first_byte);
-                self.called(id, part.call(&connection.stream));
                 if part.pool {
                     self.service.upstreams.keep(connection, part.keep_alive_timeout);
                 }
@@ -364,20 +362,11 @@ impl Client {
         self.note(|draft| draft.entry.status = status);
     }
 
-    /// A call of gRPC has ended, if it was one.
-    pub(super) fn called(&self, id: BackendId, status: Option<GrpcStatus>) {
-        if let Some(status) = status {
-            self.service.stats.borrow_mut().called(id, status);
-            self.note(|draft| draft.entry.grpc = Some(status));
-        }
-    }
-
     /// The answer is whole: the backend's connection is free, the answer leaves.
     fn finish(&mut self, part: FirstPart, begun: Begun, times: &mut Times) -> After {
         let Begun { connection, in_flight, first_byte } = begun;
         let id = connection.picked().id();
         self.answered(id, part.status);
-        self.called(id, part.call(&connection.stream));
         if part.pool {
             self.service.upstreams.keep(connection, part.keep_alive_timeout);
         } else {

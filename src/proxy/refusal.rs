@@ -241,7 +241,6 @@ impl Client {
         if refused.grpc {
             let message = format!("{text} ({cause})");
             let status = grpc_status_of(status);
-            self.note(|draft| draft.entry.grpc = Some(status));
             write_grpc_answer(&GrpcAnswer { status, message: &message, proxy_status, close }, &mut out);
             return (out, None);
         }

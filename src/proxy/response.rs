@@ -13,7 +13,6 @@ use crate::exchange::{
 use crate::http1::Fields;
 use crate::ring::{Chunk, Payload};
 use crate::time::Micros;
-use crate::wire::Wire;
 
 /// The response is not HTTP, or its body is not framed as it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +51,6 @@ impl FirstPart {
     /// What it comes to, should it be the backend's failure.
     pub(super) fn verdict(&self) -> AttemptFailure {
         self.grpc.map_or(AttemptFailure::Status(self.status), AttemptFailure::Grpc)
-    }
-
-    /// How a call of gRPC has ended that came whole from `up`; `None`: it was none, or says nothing.
-    pub(super) fn call(&self, up: &Wire) -> Option<GrpcStatus> {
-        self.grpc.or_else(|| up.grpc_status())
     }
 }
 

@@ -144,7 +144,6 @@ impl Client {
             Ended::NoAnswer(failure) => return self.failed(way, begun.failed(failure)).await,
             Ended::Answered(part) => {
                 tell_answered(begun.in_flight, part.verdict(), progress.first_byte.get());
-                self.called(id, part.call(&begun.connection.stream));
                 if part.pool && progress.whole.get() {
                     self.service.upstreams.keep(begun.connection, part.keep_alive_timeout);
                 }

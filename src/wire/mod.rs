@@ -9,7 +9,6 @@ mod sending;
 
 pub use sending::{Leaving, Sending};
 
-use crate::config::GrpcStatus;
 use crate::ring::{Chunk, Fault, Payload, Stream};
 use crate::time::Instant;
 use std::future::{Future, poll_fn};
@@ -61,12 +60,6 @@ pub trait Layer {
 
     /// What is known of the other side by its handshake; `None`: nothing is sealed.
     fn secured(&self) -> Option<&Secured>;
-
-    /// How a call of gRPC has ended, as the trailers say that were received last; `None`: they say nothing of it, or
-    /// there are none.
-    fn grpc_status(&self) -> Option<GrpcStatus> {
-        None
-    }
 }
 
 /// What a TLS handshake has settled.
@@ -110,14 +103,6 @@ impl Wire {
         match self {
             Self::Plain(_) => None,
             Self::Layered(layer) => layer.secured(),
-        }
-    }
-
-    /// [`Layer::grpc_status`].
-    pub fn grpc_status(&self) -> Option<GrpcStatus> {
-        match self {
-            Self::Plain(_) => None,
-            Self::Layered(layer) => layer.grpc_status(),
         }
     }
 

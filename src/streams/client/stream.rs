@@ -8,7 +8,6 @@ use super::ClientConnection;
 use super::lost::Lost;
 use super::piece::Piece;
 use super::ways::{Down, Frame, Up, Ways, frames};
-use crate::config::GrpcStatus;
 use crate::http2::{BackendRequest, Decoding, Encoding, Expects, read_backend_request};
 use crate::ring::{Chunk, Fault, Payload, Sent};
 use crate::streams::timer::Timer;
@@ -38,7 +37,7 @@ struct State {
 impl ClientStream {
     pub(super) fn new(connection: Rc<ClientConnection>) -> Self {
         let sent_at = connection.ring.now();
-        let ways = Ways { up: Up::Head, down: Down::Nothing, lost: None, grpc: None, sent_at };
+        let ways = Ways { up: Up::Head, down: Down::Nothing, lost: None, sent_at };
         Self(Rc::new(State { connection, ways: RefCell::new(ways), timer: Timer::default() }))
     }
 
@@ -229,10 +228,6 @@ impl Layer for ClientStream {
 
     fn secured(&self) -> Option<&Secured> {
         None
-    }
-
-    fn grpc_status(&self) -> Option<GrpcStatus> {
-        self.0.ways.borrow().grpc
     }
 }
 

@@ -5,7 +5,6 @@
 
 use super::lost::{Lost, is_no_error};
 use super::piece::Piece;
-use crate::config::GrpcStatus;
 use crate::http2::{Decoded, Decoding, Encoding, Expects, without_forbidden, write_backend_answer};
 use crate::ring::{Chunk, Fault};
 use crate::time::Instant;
@@ -30,8 +29,6 @@ pub(super) struct Ways {
     pub(super) up: Up,
     pub(super) down: Down,
     pub(super) lost: Option<Lost>,
-    /// What the answer's trailers say of a call of gRPC.
-    pub(super) grpc: Option<GrpcStatus>,
     /// When the request's head went.
     pub(super) sent_at: Instant,
 }
@@ -233,8 +230,6 @@ impl Ways {
                         (_, _) => None,
                     };
                     trailers.iter_mut().for_each(without_forbidden);
-                    let status = trailers.as_ref().and_then(|trailers| trailers.get("grpc-status"));
-                    self.grpc = status.map(|status| GrpcStatus::of(status.as_bytes()));
                     encoding.end(trailers.as_ref(), out).map_err(|_| Lost::BROKEN)?;
                     self.down = Down::Done;
                     return Ok(());
