@@ -6,7 +6,7 @@
 //! `streams` for each request.
 
 use super::encoding::Encoding;
-use super::fields::{is_for_one_connection, is_grpc, write_line};
+use super::fields::{announces_trailers, is_for_one_connection, is_grpc, write_line};
 use data_encoding::BASE64;
 use http::header::{self, HeaderMap};
 use http::{Method, Uri};
@@ -81,7 +81,8 @@ pub fn write_request_head(request: &RequestFields<'_>, out: &mut Vec<u8>) -> Res
         }
         write_line("host", authority.as_bytes(), out);
     }
-    let length = write_fields(fields, authority.is_some(), out)?;
+    let in_chunks = !request.ends && announces_trailers(fields);
+    let length = write_fields(fields, authority.is_some(), in_chunks, out)?;
     if tunnel {
         out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: ");
         let key = BASE64.encode(&request.seed.to_be_bytes());
@@ -92,8 +93,8 @@ pub fn write_request_head(request: &RequestFields<'_>, out: &mut Vec<u8>) -> Res
         (_, _) if tunnel => Encoding::Raw,
         (Some(0) | None, true) => Encoding::Nothing,
         (Some(_), true) => return Err(Malformed::BadLength),
-        (Some(length), false) => Encoding::Length(length),
-        (None, false) => Encoding::Chunks,
+        (Some(length), false) if !in_chunks => Encoding::Length(length),
+        (_, false) => Encoding::Chunks,
     };
     match encoding {
         Encoding::Chunks => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
@@ -112,10 +113,12 @@ fn has_a_body(method: &Method) -> bool {
     *method == Method::POST || *method == Method::PUT || *method == Method::PATCH
 }
 
-/// Writes the fields but for `host`, if the authority says it, and answers the content-length.
+/// Writes the fields but for `host`, if the authority says it, and for the content-length of a body in chunks, and
+/// answers that length.
 fn write_fields(
     fields: &HeaderMap,
     has_authority: bool,
+    in_chunks: bool,
     out: &mut Vec<u8>,
 ) -> Result<Option<u64>, Malformed> {
     let mut length = None;
@@ -131,6 +134,9 @@ fn write_fields(
             let number = digits(value).ok_or(Malformed::BadLength)?;
             if length.replace(number).is_some() {
                 return Err(Malformed::BadLength);
+            }
+            if in_chunks {
+                continue;
             }
         } else if *name == header::COOKIE {
             cookies += 1;

@@ -161,6 +161,8 @@ metrics! {
         "Requests that came over HTTP/2, each on a stream of its own.";
     REQUESTS: Counter "weir_requests_total" One ["pool", "backend", "class"]
         "Answers of a backend that were passed on, by the status's class.";
+    CALLS: Counter "weir_grpc_calls_total" One ["pool", "backend", "status"]
+        "Calls of gRPC whose answer was passed on whole, by the status that the backend ended them with; only statuses that there were.";
     IN_FLIGHT: Gauge "weir_in_flight" One ["pool", "backend"]
         "Exchanges assigned to a backend and not finished, as the shards last reported them.";
     RETRIES: Counter "weir_retries_total" One ["pool", "backend"]
@@ -169,8 +171,6 @@ metrics! {
         "Failures of this backend that the pool's retry budget left no retry for.";
     FAILURES: Counter "weir_upstream_failures_total" One ["pool", "backend", "cause"]
         "Attempts that a backend failed.";
-    CALLS: Counter "weir_grpc_calls_total" One ["pool", "backend", "status"]
-        "Calls of gRPC that a backend ended, by their status; only those that there were.";
     CONNECTS: Counter "weir_upstream_connects_total" One ["pool", "backend"]
         "New connections made to a backend.";
     CONNECT_TIME: Counter "weir_upstream_connect_seconds_total" Seconds ["pool", "backend"]

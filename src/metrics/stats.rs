@@ -89,6 +89,8 @@ labelled! {
         Timeout = "timeout",
         /// The peer ended the connection before it was done.
         Gone = "gone",
+        /// It waited for its client and had to make room for others.
+        Evicted = "evicted",
         /// The client spoke plain HTTP.
         NotTls = "not_tls",
         /// The peer's certificate is not good, or it has none.
@@ -192,9 +194,9 @@ pub struct RingCounters {
 #[derive(Debug)]
 pub struct BackendRecord<C: Counter> {
     pub(super) classes: [u64; CLASSES.len()],
-    pub(super) failures: [u64; UpstreamFailure::ALL.len()],
-    /// Calls of gRPC, by how they ended.
+    /// By [`GrpcStatus`].
     pub(super) calls: [u64; GrpcStatus::ALL.len()],
+    pub(super) failures: [u64; UpstreamFailure::ALL.len()],
     pub(super) retries: u64,
     pub(super) retries_denied: u64,
     pub(super) connects: u64,
@@ -211,8 +213,8 @@ impl<C: Counter> Default for BackendRecord<C> {
     fn default() -> Self {
         Self {
             classes: Default::default(),
-            failures: Default::default(),
             calls: Default::default(),
+            failures: Default::default(),
             retries: 0,
             retries_denied: 0,
             connects: 0,
@@ -324,9 +326,9 @@ impl ShardStats {
         self.backend(id).classes[class(status)] += 1;
     }
 
-    /// A call of gRPC has ended with this status of the backend's.
-    pub fn called(&mut self, id: BackendId, status: GrpcStatus) {
-        self.backend(id).calls[status as usize] += 1;
+    /// A backend has ended a call of gRPC with this status.
+    pub fn call_ended(&mut self, id: BackendId, status: GrpcStatus) {
+        self.backend(id).calls[usize::from(status.number())] += 1;
     }
 
     /// Body bytes of an exchange: from the client to the backend, and back.
@@ -444,8 +446,8 @@ impl ShardStats {
         for backend in &mut self.backends {
             let BackendStats {
                 classes,
-                failures,
                 calls,
+                failures,
                 retries,
                 retries_denied,
                 connects,
@@ -454,7 +456,7 @@ impl ShardStats {
                 bytes_out,
                 phases,
             } = backend;
-            (*classes, *failures, *calls) = Default::default();
+            (*classes, *calls, *failures) = Default::default();
             (*retries, *retries_denied, *connects, *connects_us) = Default::default();
             (*bytes_in, *bytes_out) = Default::default();
             phases.iter_mut().for_each(Series::clear);

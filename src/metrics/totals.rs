@@ -29,8 +29,8 @@ impl BackendTotals {
     fn add_counters<C: Counter>(&mut self, part: &BackendRecord<C>) {
         let BackendRecord {
             classes,
-            failures,
             calls,
+            failures,
             retries,
             retries_denied,
             connects,

@@ -3,7 +3,7 @@
 use super::collecting::Shelf;
 use super::ledger::Ledger;
 use super::said::{About, Said};
-use super::seats::Seats;
+use super::seats::{Seats, Waiting};
 use crate::config::{ErrorPages, Forwarded, ListenAddress, OWN_STATUSES, OnHalfClose, TrustedProxies};
 use crate::exchange::{MarkRules, Marker};
 use crate::http1::{Fields, HeadLimits, Via};
@@ -211,17 +211,15 @@ impl ListenerService {
         plan.connections.admit(limits, counted.map(ClientKey::of))
     }
 
-    /// A place for one more handshake, when so many are under way on this shard.
-    ///
-    /// # Errors
-    /// There is none; it is counted.
-    pub fn admit_handshake(&self, under_way: usize) -> Result<(), Exceeded> {
+    /// Handshakes that may be under way on a shard when another one begins; `None`: any number.
+    pub fn max_handshakes(&self) -> Option<usize> {
         let plan = self.plan.borrow();
-        let max = plan.rules.tls.as_ref().map_or(0, |tls| tls.max_handshakes);
-        if max > 0 && under_way >= max {
-            return Err(plan.connections.refuse(Exceeded::Handshakes));
-        }
-        Ok(())
+        plan.rules.tls.as_ref().map(|tls| tls.max_handshakes).filter(|max| *max > 0)
+    }
+
+    /// There is no place for one more handshake: it is counted.
+    pub fn refuse_handshake(&self) -> Exceeded {
+        self.plan.borrow().connections.refuse(Exceeded::Handshakes)
     }
 
     /// What holds now.
@@ -288,11 +286,9 @@ pub struct Service {
     pub stage: Cell<Stage>,
     /// Downstream connections, those that still shake hands among them.
     pub connections: Cell<usize>,
-    /// TLS handshakes with clients under way.
-    pub handshakes: Cell<usize>,
     /// Connections with clients that speak HTTP/2.
     pub http2_connections: Cell<usize>,
-    /// Who of them may take a step.
+    /// Who of those that shake hands may take a step.
     pub turns: Turns,
     pub(super) seats: Seats,
     /// Bytes that exchanges keep so that they can be made again.
@@ -330,7 +326,6 @@ impl Service {
             stats: RefCell::new(Box::new(ShardStats::new(0))),
             stage: Cell::new(Stage::Serving),
             connections: Cell::new(0),
-            handshakes: Cell::new(0),
             http2_connections: Cell::new(0),
             turns: Turns::default(),
             seats: Seats::default(),
@@ -383,9 +378,14 @@ impl Service {
         self.listeners.borrow().iter().find(|listener| listener.key == key).cloned()
     }
 
-    /// Has at most `count` connections end that have waited for their client longest; how many.
-    pub fn make_room(&self, count: usize) -> usize {
-        let ended = self.seats.make_room(self.now(), count);
+    /// TLS handshakes with clients under way, without those that were told to make room.
+    pub fn shaking(&self) -> usize {
+        self.seats.shaking()
+    }
+
+    /// Has at most `count` connections end that have waited for their client longest; how many. `whose`: among which.
+    pub fn make_room(&self, whose: Waiting, count: usize) -> usize {
+        let ended = self.seats.make_room(self.now(), whose, count);
         self.stats.borrow_mut().evicted(ended);
         ended
     }

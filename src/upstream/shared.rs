@@ -208,10 +208,12 @@ impl Shared {
 }
 
 impl Upstreams {
-    /// A stream of a connection that stands.
+    /// A stream of a connection that stands. Not its first one: who gets that is told that a connection was made,
+    /// and comes by [`Upstreams::stream_of_new`], whether it has waited for it or has come in the turn in which it
+    /// stood.
     pub(super) fn stream(&self, picked: &Picked) -> Option<Connection> {
         let (link, connection) = picked.backend.shared.with_room()?;
-        Some(self.carry(picked, &link, &connection).reused(picked))
+        link.told.get().then(|| self.carry(picked, &link, &connection).reused(picked))
     }
 
     /// A stream on this connection, which may be its last.

@@ -1,6 +1,6 @@
 //! A file that is moved away and opened again under load: no line is lost, none is torn.
 
-use crate::harness::{Backend, Load, Program, Weir, answers, wait_until, wait_up_to};
+use crate::harness::{Backend, Load, Program, Weir, answers, wait_until};
 use crate::{as_json, lines_of, object};
 use nix::sys::signal::Signal;
 use std::fs;
@@ -59,9 +59,7 @@ fn twenty_rotations_under_load_lose_no_line_and_tear_none() {
     let counts = load.stop();
     assert_eq!((counts.wrong, counts.lost, counts.unconnected), (0, 0, 0), "{counts:?}");
     assert_eq!(weir.metric("weir_access_log_dropped_total", &[]), 0.0);
-    wait_up_to(Duration::from_secs(5), "each request has its line", || {
-        count_whole(&weir) == counts.ok as usize
-    });
+    wait_until("each request has its line", || count_whole(&weir) == counts.ok as usize);
     weir.wait_metric("weir_access_log_lines_total", &[], counts.ok as f64);
     assert_eq!(weir.stderr().matches("access log opened again").count(), 20);
 }

@@ -1,11 +1,10 @@
 //! Changes on the fly: backends that are added and removed, reloads. Nobody notices any of them.
 
 use crate::control::{backends, ctl, try_ctl};
-use crate::harness::{Backend, Mix, OpenLoop, Weir, answers, ticket, wait_until, wait_up_to};
+use crate::harness::{Backend, Mix, OpenLoop, Weir, answers, ticket, wait_until};
 use crate::verdict::{counters_of, nothing_noticed, totals_match};
 use crate::{CAREFUL, CHECK, FOUR_SHARDS, ledger, site};
 use nix::sys::signal::Signal;
-use std::time::Duration;
 
 fn names(weir: &Weir) -> Vec<String> {
     let mut names: Vec<String> = backends(weir, "app").into_iter().map(|(name, _)| name).collect();
@@ -157,7 +156,7 @@ fn memory_is_flat_over_150_reloads_and_none_of_a_thousand_connections_closes() {
             weir.rewrite(&versions[version]);
             weir.signal(Signal::SIGHUP);
             let expected = if version == 0 { ["a", "b", "c"] } else { ["a", "c", "d"] };
-            wait_up_to(Duration::from_secs(5), "the file holds", || names(&weir) == expected);
+            wait_until("the file holds", || names(&weir) == expected);
         }
         load.run(0.3);
         fleet.iter().for_each(Backend::forget);

@@ -55,8 +55,9 @@ fn when_a_shard_dies_the_others_adopt_its_sockets() {
         matches!(record.end, End::Lost(_) | End::Cut(_)) && record.ended() >= died && record.due < over
     };
     let lost = excusing("a shard died", &ended, &ledger, under_way);
-    // 300 a second for 5 ms each, on four shards: about half of one.
-    assert!(lost <= 8, "{lost} lost with the shard");
+    // 300 a second for 5 ms each, on four shards: about half of one. On a busy machine more are under way.
+    let at_once = ended.count(|record| record.due <= died && record.ended() >= died);
+    assert!(lost <= at_once.max(8), "{lost} lost with the shard, of {at_once} under way");
     as_prompt_as("a shard died", &ended.due(ended.records[0].due, died), &ended.due(over, Instant::now()));
     let log = weir.stderr();
     assert!(log.contains("panicked") || log.contains("panic"), "the log tells of it: {log}");

@@ -21,6 +21,9 @@ OPTIONS = [
     ("grpc.enable_retries", 0),
 ]
 
+# Seconds that whatever ought to come at once is waited for: the machine may be busy.
+PATIENCE = 60
+
 # All but OK, by number.
 FAILURES = sorted((code for code in grpc.StatusCode if code.value[0] > 0), key=lambda code: code.value[0])
 
@@ -41,7 +44,7 @@ class Client:
         self.both = self.channel.stream_stream("/weir.Test/Both")
 
     def control(self, method, wish):
-        return self.channel.unary_unary(f"/weir.Control/{method}")(json.dumps(wish).encode(), timeout=10)
+        return self.channel.unary_unary(f"/weir.Control/{method}")(json.dumps(wish).encode(), timeout=PATIENCE)
 
 
 def expect(found, expected, what):
@@ -64,7 +67,7 @@ def pairs(metadata):
 def unary(client):
     """A message, its metadata, initial and trailing, text and bytes."""
     sent = [("x-text", "a, b; c=d"), ("x-bytes-bin", bytes(range(256))), ("x-long", "y" * 8000)]
-    reply, call = client.unary.with_call(b"hello", metadata=sent, timeout=10)
+    reply, call = client.unary.with_call(b"hello", metadata=sent, timeout=PATIENCE)
     expect(reply, b"hello", "the reply")
     expect(call.code(), grpc.StatusCode.OK, "the status")
     assert "x-initial" in pairs(call.initial_metadata()), call.initial_metadata()
@@ -72,9 +75,9 @@ def unary(client):
     assert "x-trailing" in trailing, trailing
     expect(trailing["x-text"], "a, b; c=d", "text in the trailers")
     expect(trailing["x-bytes-bin"], bytes(range(256)), "bytes in the trailers")
-    expect(client.unary(b"", timeout=10), b"", "an empty message")
+    expect(client.unary(b"", timeout=PATIENCE), b"", "an empty message")
     # No HTTP/2 field may be so (RFC 9113, 8.2.1), and gRPC's library sends them all the same.
-    _, call = client.unary.with_call(b"x", metadata=[("x-text", " spaces around ")], timeout=10)
+    _, call = client.unary.with_call(b"x", metadata=[("x-text", " spaces around ")], timeout=PATIENCE)
     expect(pairs(call.trailing_metadata())["x-text"].strip(), "spaces around", "text with spaces around")
 
 
@@ -83,11 +86,11 @@ def statuses(client):
     message = "100 % wrong: ü, \"quoted\"\nand more"
     for code in FAILURES:
         sent = [("x-status", str(code.value[0])), ("x-message-bin", message.encode()), ("x-text", "kept")]
-        error = failure(lambda: client.unary(b"x", metadata=sent, timeout=10))
+        error = failure(lambda: client.unary(b"x", metadata=sent, timeout=PATIENCE))
         expect((error.code(), error.details()), (code, message), "the status")
         expect(pairs(error.trailing_metadata()).get("x-text"), "kept", f"the trailers of {code}")
         wish = {"count": 3, "size": 10, "status": code.value[0]}
-        call, got = client.down(json.dumps(wish).encode(), timeout=10), []
+        call, got = client.down(json.dumps(wish).encode(), timeout=PATIENCE), []
         error = failure(lambda: got.extend(call))
         expect((len(got), error.code(), error.details()), (3, code, "after all of them"), "behind messages")
 
@@ -96,31 +99,27 @@ def streams(client):
     """Streams in either direction and in both, of small and of larger messages."""
     for count, size in ((0, 0), (1, 0), (2000, 10), (50, 100_000)):
         wish = json.dumps({"count": count, "size": size}).encode()
-        got = list(client.down(wish, timeout=30))
+        got = list(client.down(wish, timeout=PATIENCE))
         expect([int.from_bytes(m[:4], "big") for m in got], list(range(count)), "the order")
         expect({len(m) for m in got} - {size + 4}, set(), "the sizes")
         sent = (b"u" * size for _ in range(count))
-        expect(json.loads(client.up(sent, timeout=30)), {"count": count, "size": count * size}, "going up")
+        expect(json.loads(client.up(sent, timeout=PATIENCE)), {"count": count, "size": count * size}, "going up")
         sent = [n.to_bytes(4, "big") + b"b" * size for n in range(count)]
-        expect(list(client.both(iter(sent), timeout=30)), sent, "both ways")
+        expect(list(client.both(iter(sent), timeout=PATIENCE)), sent, "both ways")
 
 
 def talk(client, pause, turns=3):
     """A conversation: no message is sent before the last one's echo is here. `pause` seconds lie between them."""
     echoed = threading.Semaphore(0)
-    sent = []
 
     def say():
         for turn in range(turns):
-            sent.append(time.monotonic())
             yield f"turn {turn}".encode()
-            assert echoed.acquire(timeout=10), f"no echo of turn {turn}"
+            assert echoed.acquire(timeout=PATIENCE), f"no echo of turn {turn}"
             time.sleep(pause)
 
     call, got = client.both(say()), []
     for message in call:
-        took = time.monotonic() - sent[-1]
-        assert took < 5, f"the echo took {took} s"
         got.append(message)
         echoed.release()
     expect(got, [f"turn {turn}".encode() for turn in range(turns)], "the echoes")
@@ -159,31 +158,54 @@ def large(client):
 
 
 def big(client, message):
-    assert client.unary(message, timeout=60) == message, "a large message came back as another"
+    assert client.unary(message, timeout=PATIENCE) == message, "a large message came back as another"
 
 
 def compressed(client):
     """Messages that are compressed, each way."""
     message = b"again and again, " * 10_000
     for algorithm in (grpc.Compression.Gzip, grpc.Compression.Deflate):
-        reply, call = client.unary.with_call(message, compression=algorithm, timeout=10)
+        reply, call = client.unary.with_call(message, compression=algorithm, timeout=PATIENCE)
         assert reply == message, "a compressed message came back as another"
         expect(call.code(), grpc.StatusCode.OK, "the status")
-        assert list(client.both(iter([message] * 5), compression=algorithm, timeout=10)) == [message] * 5
+        assert list(client.both(iter([message] * 5), compression=algorithm, timeout=PATIENCE)) == [message] * 5
 
 
 def deadline(client):
-    """A deadline that passes: the client hears it in time."""
+    """A deadline that passes: the client hears it in time, and not when the server is done."""
+    # So that the call with the deadline need not connect first.
+    client.unary(b"x", timeout=PATIENCE)
     began = time.monotonic()
-    error = failure(lambda: client.unary(b"x", metadata=[("x-wait", "20")], timeout=0.5))
+    error = failure(lambda: client.unary(b"x", metadata=[("x-wait", "60")], timeout=1.5))
     expect(error.code(), grpc.StatusCode.DEADLINE_EXCEEDED, "the status")
-    assert time.monotonic() - began < 5, "late"
+    assert time.monotonic() - began < 30, "late"
+
+
+def deadlines(client):
+    """Many deadlines that pass, as when servers hang, on one connection: a call beside them goes on."""
+    beside = client.unary.future(b"beside", metadata=[("x-wait", "2")], timeout=30)
+    for _ in range(3):
+        calls = [client.unary.future(b"x", metadata=[("x-wait", "20")], timeout=0.001 * ms) for ms in range(1, 400)]
+        codes = {call.code() for call in calls}
+        expect(codes, {grpc.StatusCode.DEADLINE_EXCEEDED}, "how they end")
+    expect(beside.result(), b"beside", "the call beside them")
+
+
+def dies(client):
+    """A stream whose server dies in the middle."""
+    call = client.down(json.dumps({"count": 1000, "size": 5, "pause": 0.05}).encode())
+    next(call)
+    print("under way", flush=True)
+    error = failure(lambda: list(call))
+    expect(error.code(), grpc.StatusCode.UNAVAILABLE, "the status")
+    assert "in the middle of its answer" in error.details(), error.details()
 
 
 def cancel(client):
     """Calls that the client ends."""
-    call = client.unary.future(b"x", metadata=[("x-wait", "20")])
-    time.sleep(0.5)
+    call = client.unary.future(b"x", metadata=[("x-wait", "60")])
+    while json.loads(client.control("Seen", {}))["calls"] == 0:
+        time.sleep(0.01)
     call.cancel()
     expect(call.code(), grpc.StatusCode.CANCELLED, "the status")
     wish = json.dumps({"count": 1000, "size": 5, "pause": 0.05}).encode()
@@ -194,9 +216,9 @@ def cancel(client):
 
     def say():
         yield b"one"
-        waits.wait(20)
+        waits.wait(PATIENCE)
 
-    call = client.both(say(), metadata=[("x-wait", "20")])
+    call = client.both(say(), metadata=[("x-wait", "60")])
     expect(next(call), b"one", "the echo")
     call.cancel()
     waits.set()
@@ -206,17 +228,24 @@ def many(client, count):
     """So many calls, none of which fails; who answered, by how often."""
     answered = {}
     for number in range(int(count)):
-        _, call = client.unary.with_call(b"%d" % number, timeout=10)
+        _, call = client.unary.with_call(b"%d" % number, timeout=PATIENCE)
         name = pairs(call.trailing_metadata())["x-trailing"]
         answered[name] = answered.get(name, 0) + 1
     print(json.dumps(answered))
 
 
-def fails(client, status, words):
-    """One call that ends with this status, and these words in its message."""
-    error = failure(lambda: client.unary(b"x", timeout=10))
-    expect(error.code(), getattr(grpc.StatusCode, status), "the status")
-    assert words in error.details(), error.details()
+def tries(client, count):
+    """So many calls, however they end."""
+    for _ in range(int(count)):
+        client.unary.future(b"x", timeout=PATIENCE).exception()
+
+
+def fails(client, status, words, count=1):
+    """So many calls that end with this status, and these words in its message."""
+    for _ in range(int(count)):
+        error = failure(lambda: client.unary(b"x", timeout=PATIENCE))
+        expect(error.code(), getattr(grpc.StatusCode, status), "the status")
+        assert words in error.details(), error.details()
 
 
 def load(client):
@@ -226,7 +255,7 @@ def load(client):
     def work():
         count = 0
         while not ends.is_set():
-            expect(client.unary(b"load", timeout=20), b"load", "the reply")
+            expect(client.unary(b"load", timeout=PATIENCE), b"load", "the reply")
             count += 1
         counts.append(count)
 
@@ -246,7 +275,10 @@ def control(client, method, wish="{}"):
     print(client.control(method, json.loads(wish)).decode())
 
 
-SCENARIOS = [unary, statuses, streams, pauses, talk, large, compressed, deadline, cancel, many, fails, load, control]
+SCENARIOS = [
+    unary, statuses, streams, pauses, talk, large, compressed, deadline, deadlines, cancel, many, tries, fails, dies, load,
+    control,
+]
 
 
 def main():

@@ -5,6 +5,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -15,7 +16,12 @@ const NAME: &str = "app.internal";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A Python that has gRPC and its health protocol; `None`: there is none here.
-pub(crate) fn python() -> Option<PathBuf> {
+fn python() -> Option<PathBuf> {
+    static FOUND: LazyLock<Option<PathBuf>> = LazyLock::new(find_python);
+    FOUND.clone()
+}
+
+fn find_python() -> Option<PathBuf> {
     let python = match std::env::var_os("WEIR_GRPC_PYTHON") {
         Some(python) => PathBuf::from(python),
         // Where the gate puts it.

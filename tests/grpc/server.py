@@ -130,7 +130,14 @@ def main():
     port, name, *sealed = sys.argv[1:]
     checks = health.HealthServicer()
     test = Test(name, checks)
-    options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)]
+    options = [
+        ("grpc.max_receive_message_length", -1),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.so_reuseport", 0),
+        # Between 8 and 16 KiB of metadata, which are the limits otherwise, the library refuses some at random.
+        ("grpc.max_metadata_size", 64 << 10),
+        ("grpc.absolute_max_metadata_size", 64 << 10),
+    ]
     server = grpc.server(futures.ThreadPoolExecutor(64), options=options, compression=grpc.Compression.Gzip)
     methods = {
         "Unary": grpc.unary_unary_rpc_method_handler(test.unary),

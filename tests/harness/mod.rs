@@ -58,6 +58,6 @@ pub use open_loop::{Mix, OpenLoop};
 pub use program::{Program, cpu_time};
 pub use terminal::Terminal;
 pub use ticket::{Ledger, Ticket};
-pub use wait::{AT_ONCE, Over, Waiting, ending, free_port, require, wait_until, wait_up_to};
+pub use wait::{AT_ONCE, Over, Waiting, ending, free_port, require, wait_still, wait_until, wait_up_to};
 pub use weir::{Weir, one_pool};
 pub use wire::{Body, Fields, Framing, Response, Socket, Wire};

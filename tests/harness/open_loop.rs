@@ -10,7 +10,7 @@
 use super::ended::{End, Ended, Record};
 use super::strict::{Read, Whole, read};
 use super::ticket::{Ticket, WHO};
-use super::wait::wait_up_to;
+use super::wait::{wait_until, wait_up_to};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{
@@ -30,6 +30,8 @@ use std::time::{Duration, Instant};
 pub struct Mix {
     /// Requests a second.
     pub rate: u32,
+    /// So many are under way at once at most: whoever is due beyond that is sent later, and waits for nothing.
+    pub at_once: usize,
     /// Connections that are opened at the beginning and kept.
     pub connections: usize,
     /// Every so manieth request is a POST; 0: none.
@@ -46,6 +48,7 @@ impl Default for Mix {
     fn default() -> Self {
         Self {
             rate: 300,
+            at_once: usize::MAX,
             connections: 24,
             post_every: 4,
             fresh_every: 10,
@@ -92,8 +95,14 @@ impl OpenLoop {
     /// Lets the load run for so many seconds of requests.
     pub fn run(&self, seconds: f64) {
         let until = self.shared.sent.load(Ordering::SeqCst) + (seconds * f64::from(self.rate)) as u64;
-        let limit = Duration::from_secs_f64(seconds * 3.0 + 5.0);
+        let limit = Duration::from_secs_f64(seconds * 3.0 + 30.0);
         wait_up_to(limit, "so much load has run", || self.shared.sent.load(Ordering::SeqCst) >= until);
+    }
+
+    /// Lets the load run until so many requests were sent, at whatever rate the machine is able to.
+    pub fn run_to(&self, count: u64) {
+        let limit = Duration::from_secs(900);
+        wait_up_to(limit, "so many were sent", || self.shared.sent.load(Ordering::SeqCst) >= count);
     }
 
     /// Waits until so many more requests have ended for which `which` holds.
@@ -103,7 +112,7 @@ impl OpenLoop {
             records[from..].iter().filter(|record| which(record)).count()
         };
         let from = self.shared.records.lock().unwrap().len();
-        wait_up_to(Duration::from_secs(10), what, || seen(from) >= count);
+        wait_until(what, || seen(from) >= count);
     }
 
     /// Sends no more, and lets all that was sent end.
@@ -151,6 +160,7 @@ struct Driver {
     idle: VecDeque<u64>,
     number: u64,
     next_id: u64,
+    under_way: usize,
 }
 
 impl Driver {
@@ -165,6 +175,7 @@ impl Driver {
             idle: VecDeque::new(),
             number: 0,
             next_id: 0,
+            under_way: 0,
         }
     }
 
@@ -182,6 +193,10 @@ impl Driver {
             let stopping = self.shared.stopping.load(Ordering::SeqCst);
             let now = Instant::now();
             while !stopping && due <= now {
+                if self.under_way >= self.mix.at_once {
+                    due = now;
+                    break;
+                }
                 self.issue(due);
                 due += interval;
             }
@@ -240,6 +255,7 @@ impl Driver {
         let surplus = idle.is_none() && self.connections.len() >= self.mix.connections.max(1) * 2;
         let pending = Pending { ticket, due, fresh };
         self.shared.sent.fetch_add(1, Ordering::SeqCst);
+        self.under_way += 1;
         let number = match idle.map_or_else(|| self.open(), Ok) {
             Ok(number) => number,
             Err(error) => return self.ended(pending, None, End::Unconnected(error.to_string())),
@@ -307,7 +323,8 @@ impl Driver {
         self.ended(pending, over.backend, over.end);
     }
 
-    fn ended(&self, pending: Pending, backend: Option<String>, end: End) {
+    fn ended(&mut self, pending: Pending, backend: Option<String>, end: End) {
+        self.under_way -= 1;
         let Pending { ticket, due, fresh } = pending;
         let record = Record { ticket, due, took: due.elapsed(), fresh, backend, end };
         self.shared.records.lock().unwrap().push(record);

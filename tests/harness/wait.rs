@@ -40,6 +40,20 @@ pub fn wait_up_to(length: Duration, what: &str, mut condition: impl FnMut() -> b
     }
 }
 
+/// Waits until `value` is the same twice, a while apart: what was on its way has come to a stop. What it then is.
+///
+/// # Panics
+/// It is not within half a minute.
+pub fn wait_still<T: PartialEq>(what: &str, mut value: impl FnMut() -> T) -> T {
+    let mut last = value();
+    wait_until(what, || {
+        sleep(Duration::from_millis(400));
+        let before = std::mem::replace(&mut last, value());
+        before == last
+    });
+    last
+}
+
 /// The end of a test, which those wait for who are to do nothing until then: dropped, it has come.
 pub struct Over(Arc<(Mutex<bool>, Condvar)>);
 

@@ -64,6 +64,17 @@ fn a_body_goes_up_by_its_length_or_in_chunks_with_its_trailers() {
     assert!(received.text().contains("\r\nTransfer-Encoding: chunked\r\n"));
     assert_eq!(received.body.trailers.get("x-sum"), Some("7"));
 
+    let mut fields = post("/announced");
+    fields.extend([("content-length", "3"), ("trailer", "x-sum")]);
+    let stream = raw.request(&fields, 0);
+    raw.frame(DATA, 0, stream, b"abc");
+    raw.frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(&[("x-sum", "8")]));
+    assert_eq!(raw.answer(stream).body, b"abc");
+    assert_eq!(backend.last().body.trailers.get("x-sum"), Some("8"));
+    let stream = raw.request(&fields, 0);
+    raw.frame(DATA, END_STREAM, stream, b"ab");
+    assert!(raw.answer(stream).reset.is_some(), "it is held to its length all the same");
+
     let stream = raw.request(&post("/empty"), END_STREAM);
     assert_eq!(raw.answer(stream).status, 200);
     assert!(backend.last().text().contains("\r\nContent-Length: 0\r\n"));

@@ -17,9 +17,12 @@ fn checked(check: Handler) -> Handler {
     )
 }
 
-/// weir before `backend` with a check of these lines, once a first verdict is there.
+/// weir before `backend` with a check of these lines, once a first verdict is there. Unless they say so a check has as
+/// long as a busy machine may need for it.
 fn judged(backend: &Backend, check: &str) -> Weir {
-    let weir = Weir::start(&pool_of("0", &[(backend, "")], &format!("[pool.app.health]\n{OFTEN}{check}")));
+    let timeout = if check.contains("timeout = ") { "" } else { "timeout = \"20s\"\n" };
+    let health = format!("[pool.app.health]\n{OFTEN}{timeout}{check}");
+    let weir = Weir::start(&pool_of("0", &[(backend, "")], &health));
     wait_until("the first check has ended", || state(&weir, 0) != "unchecked");
     weir
 }
@@ -167,7 +170,7 @@ fn pools_with_the_same_address_and_check_share_one_series_of_checks() {
     let pool = |name: &str, path: &str| {
         format!(
             "[[pool.{name}.backend]]\naddress = \"{address}\"\n[pool.{name}.health]\npath = \"{path}\"\n\
-             interval = \"500ms\"\njitter = 0.0\n"
+             interval = \"60s\"\njitter = 0.0\ntimeout = \"20s\"\n"
         )
     };
     let config = format!(

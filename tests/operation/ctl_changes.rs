@@ -1,13 +1,12 @@
 //! What changes by `weir ctl` do: on every shard once they are answered, and without losing a request.
 
 use crate::ctl::{ask, ctl};
-use crate::harness::{Backend, Client, Handler, Load, Then, Weir, answers, wait_until};
+use crate::harness::{Backend, Client, Handler, Load, Then, Weir, answers, wait_still, wait_until};
 use crate::{backends, pool_of};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
 /// Two shards on one core.
@@ -172,12 +171,7 @@ fn maintenance_stops_the_checks_and_ready_starts_them() {
             .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
             .sum::<u64>()
     };
-    let mut last = probes();
-    wait_until("checks stop", || {
-        thread::sleep(Duration::from_millis(200));
-        let now = probes();
-        std::mem::replace(&mut last, now) == now
-    });
+    wait_still("checks stop", probes);
     ill.store(true, Ordering::SeqCst);
     ctl(&weir, "ready app 0").done();
     wait_until("the check sees that it is ill", || crate::state(&weir, 0) == "down");

@@ -1,6 +1,6 @@
 //! `weir demo` from its greeting to its end: what a new user does in the first five minutes.
 
-use crate::harness::{Client, Load, Program, wait_until, wait_up_to};
+use crate::harness::{Client, Load, Program, wait_until};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -29,9 +29,7 @@ impl Demo {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _begins = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let program = Program::spawn(Command::new(env!("CARGO_BIN_EXE_weir")).arg("demo"));
-        wait_up_to(Duration::from_secs(15), "the greeting is complete", || {
-            program.stdout().contains("Ctrl-C ends it all.")
-        });
+        wait_until("the greeting is complete", || program.stdout().contains("Ctrl-C ends it all."));
         let text = program.stdout();
         Self {
             web: address(&text, "\n  weir "),
@@ -100,7 +98,7 @@ fn the_demo_does_what_its_greeting_promises() {
         assert!(log.contains(line), "{line} is not in\n{log}");
     }
     demo.program.signal(Signal::SIGINT);
-    assert_eq!(demo.program.wait_exit(Duration::from_secs(5)).code(), Some(0), "Ctrl-C");
+    assert_eq!(demo.program.wait_exit(Duration::from_secs(20)).code(), Some(0), "Ctrl-C");
 }
 
 #[test]
@@ -110,6 +108,6 @@ fn two_demos_run_side_by_side_and_end_on_sigterm() {
     for demo in &mut demos {
         assert_eq!(Client::connect(demo.web).get("/").status, 200);
         demo.program.signal(Signal::SIGTERM);
-        assert_eq!(demo.program.wait_exit(Duration::from_secs(5)).code(), Some(0));
+        assert_eq!(demo.program.wait_exit(Duration::from_secs(20)).code(), Some(0));
     }
 }

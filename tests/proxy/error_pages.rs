@@ -1,7 +1,7 @@
 //! Pages of the listener's own in the place of weir's short answers: which refusal gets which, and what they
 //! cost.
 
-use crate::harness::{Backend, Client, Response, Weir, answers, one_pool, wait_until, wait_up_to};
+use crate::harness::{Backend, Client, Response, Weir, answers, one_pool, wait_still, wait_until};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -226,14 +226,10 @@ fn a_client_that_does_not_read_its_page_to_the_end_gets_no_answer_behind_it() {
     client.wire.socket.set_receive_buffer(4096);
     client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n".repeat(REQUESTS));
     let answered = || weir.metric("weir_refusals_total", &[("status", "502")]);
-    wait_until("the kernel takes no more", || {
-        let before = answered();
-        std::thread::sleep(Duration::from_millis(300));
-        before > 0.0 && answered() == before
-    });
-    let began = answered() as usize;
+    wait_until("it is answered", || answered() > 0.0);
+    let began = wait_still("the kernel takes no more", answered) as usize;
     assert!(began < REQUESTS, "the kernel took all {REQUESTS} pages");
-    wait_up_to(Duration::from_secs(20), "weir gives it up", || weir.metric("weir_connections", &[]) == 0.0);
+    wait_until("weir gives it up", || weir.metric("weir_connections", &[]) == 0.0);
     // What had left is whole pages and perhaps a part of one; then a reset, in which some of that is lost.
     let mut whole = 0;
     while let Ok(Some(response)) = client.wire.response("GET") {

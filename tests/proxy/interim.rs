@@ -1,6 +1,6 @@
 //! Requests whose body comes later than their head: Expect, answers that come first, half-close.
 
-use crate::harness::{Backend, Framing, Weir, Wire, answers, one_pool, wait_until};
+use crate::harness::{Backend, Framing, Weir, Wire, answers, one_pool, wait_still, wait_until};
 use crate::{in_front_of, pattern};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -290,12 +290,8 @@ fn an_interim_response_in_pieces_does_not_overtake_the_answer_before_it() {
     client.wire.socket.set_receive_buffer(64 << 10);
     let requests: String = (0..REQUESTS).map(|n| format!("GET /{n} HTTP/1.1\r\nHost: h\r\n\r\n")).collect();
     client.send(requests);
-    let mut before = 0;
-    wait_until("the client holds up everything", || {
-        sleep(Duration::from_millis(150));
-        let now = asked.load(Ordering::SeqCst);
-        std::mem::replace(&mut before, now) == now && now > 0
-    });
+    wait_until("the backend is asked", || asked.load(Ordering::SeqCst) > 0);
+    let before = wait_still("the client holds up everything", || asked.load(Ordering::SeqCst));
     assert!(before < REQUESTS, "the client must not have read so much");
     for n in 0..REQUESTS {
         let interim = client.response();

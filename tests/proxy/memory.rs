@@ -1,10 +1,13 @@
 //! Slow readers and writers: weir's memory stays bounded, and nobody else has to wait.
 
-use crate::harness::{Backend, Client, Load, Then, Weir, answers, one_pool, wait_until, wait_up_to};
+use crate::harness::{Backend, Client, Load, Then, Weir, answers, ending, one_pool, wait_still, wait_until};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
+
+/// Slow clients are never given up here: who is served is served beside them.
+const PATIENT: &str = "body_min_rate_per_s = \"0B\"\n";
 
 /// What weir may grow by, whatever passes through it: its receive buffers, and some.
 const GROWTH_MAX: usize = 40 << 20;
@@ -35,10 +38,7 @@ fn slow_client(weir: &Weir) -> Client {
 
 fn assert_others_are_served(weir: &Weir) {
     let load = Load::get(weir.address("web"), 4, "/small");
-    // Before the slow ones are given up, which is after five seconds.
-    wait_up_to(Duration::from_millis(4_500), "others are served", || {
-        load.counts().ok + load.counts().lost > 20
-    });
+    wait_until("others are served", || load.counts().ok + load.counts().lost > 20);
     let counts = load.stop();
     assert!(counts.wrong == 0 && counts.lost == 0, "others get {counts:?}");
 }
@@ -48,12 +48,13 @@ fn a_client_that_reads_slowly_holds_up_its_backend_and_nobody_else() {
     const LEN: usize = 200_000_000;
     let sent = Arc::new(AtomicUsize::new(0));
     let backend = big(LEN, sent.clone());
-    let weir = Weir::start(&one_pool(&[&backend], "", ""));
+    let weir = Weir::start(&one_pool(&[&backend], PATIENT, ""));
     assert_eq!(weir.client().get("/").text(), "ok");
     let before = weir.resident();
     let mut client = slow_client(&weir);
     client.send("GET /big HTTP/1.1\r\nHost: h\r\n\r\n");
-    sleep(Duration::from_millis(500));
+    wait_until("the answer has begun", || sent.load(Ordering::SeqCst) > 0);
+    wait_still("nothing moves", || sent.load(Ordering::SeqCst));
     assert_others_are_served(&weir);
     assert!(sent.load(Ordering::SeqCst) < LEN / 4, "the backend is held up");
     let head = client.wire.head().unwrap().unwrap();
@@ -71,10 +72,12 @@ fn a_client_that_reads_slowly_holds_up_its_backend_and_nobody_else() {
 #[test]
 fn a_backend_that_reads_slowly_holds_up_its_client_and_nobody_else() {
     const LEN: usize = 100_000_000;
-    let slow = Backend::raw(|mut wire, _| {
+    let reads = Arc::new(AtomicBool::new(false));
+    let may = reads.clone();
+    let slow = Backend::raw(move |mut wire, _| {
         wire.socket.set_receive_buffer(256 << 10);
         let Ok(Some(_)) = wire.head() else { return };
-        sleep(Duration::from_secs(2));
+        wait_until("it is to read on", || may.load(Ordering::SeqCst));
         let mut left = LEN;
         while left > 0 {
             let Ok(piece) = wire.bytes(left.min(1_000_000)) else { return };
@@ -84,7 +87,7 @@ fn a_backend_that_reads_slowly_holds_up_its_client_and_nobody_else() {
         sleep(Duration::from_millis(200));
     });
     let other = Backend::http(answers::text("ok"));
-    let config = one_pool(&[&other], "", "")
+    let config = one_pool(&[&other], PATIENT, "")
         + &format!(
             "[[route]]\npath = \"/upload\"\npool = \"slow\"\n[[pool.slow.backend]]\naddress = \"{}\"\n",
             slow.address()
@@ -104,9 +107,11 @@ fn a_backend_that_reads_slowly_holds_up_its_client_and_nobody_else() {
             counted.fetch_add(piece.len(), Ordering::SeqCst);
         }
     });
-    sleep(Duration::from_millis(500));
+    wait_until("the body has begun", || taken.load(Ordering::SeqCst) > 0);
+    wait_still("nothing moves", || taken.load(Ordering::SeqCst));
     assert_others_are_served(&weir);
     assert!(taken.load(Ordering::SeqCst) < LEN / 4, "the client is held up");
+    reads.store(true, Ordering::SeqCst);
     let mut most = weir.resident();
     while !writing.is_finished() {
         most = most.max(weir.resident());
@@ -123,11 +128,11 @@ fn many_clients_that_do_not_read_leave_buffers_for_the_others() {
     let sent = Arc::new(AtomicUsize::new(0));
     let backend = big(50_000_000, sent.clone());
     let runtime = "cores = 1\nbuffers = 64\n";
-    let weir = Weir::start(&one_pool(&[&backend], "", "").replace("cores = 1\n", runtime));
+    let weir = Weir::start(&one_pool(&[&backend], PATIENT, "").replace("cores = 1\n", runtime));
     let mut slow: Vec<Client> = (0..20).map(|_| slow_client(&weir)).collect();
     slow.iter_mut().for_each(|client| client.send("GET /big HTTP/1.1\r\nHost: h\r\n\r\n"));
     wait_until("all backends' connections stand", || backend.requests() == 20);
-    sleep(Duration::from_millis(500));
+    wait_still("nothing moves", || sent.load(Ordering::SeqCst));
     assert_others_are_served(&weir);
     drop(slow);
     wait_until("no exchange is in flight", || weir.metric("weir_in_flight", &[]) == 0.0);
@@ -139,7 +144,7 @@ fn many_clients_that_do_not_read_leave_buffers_for_the_others() {
 fn many_clients_that_send_and_do_not_read_leave_buffers_for_the_others() {
     let backend = big(50_000_000, Arc::default());
     let runtime = "cores = 1\nbuffers = 128\n";
-    let weir = Weir::start(&one_pool(&[&backend], "", "").replace("cores = 1\n", runtime));
+    let weir = Weir::start(&one_pool(&[&backend], PATIENT, "").replace("cores = 1\n", runtime));
     let mut slow: Vec<Client> = (0..20).map(|_| slow_client(&weir)).collect();
     for client in &mut slow {
         client.patience(Duration::from_millis(100));
@@ -152,14 +157,15 @@ fn many_clients_that_send_and_do_not_read_leave_buffers_for_the_others() {
 
 #[test]
 fn memory_is_bounded_for_many_clients_that_do_not_read() {
-    let backend = big(50_000_000, Arc::default());
-    let weir = Weir::start(&one_pool(&[&backend], "", ""));
+    let sent = Arc::new(AtomicUsize::new(0));
+    let backend = big(50_000_000, sent.clone());
+    let weir = Weir::start(&one_pool(&[&backend], PATIENT, ""));
     assert_eq!(weir.client().get("/").text(), "ok");
     let before = weir.resident();
     let mut slow: Vec<Client> = (0..120).map(|_| slow_client(&weir)).collect();
     slow.iter_mut().for_each(|client| client.send("GET /big HTTP/1.1\r\nHost: h\r\n\r\n"));
     wait_until("all backends' connections stand", || backend.requests() == 121);
-    sleep(Duration::from_millis(500));
+    wait_still("nothing moves", || sent.load(Ordering::SeqCst));
     assert_others_are_served(&weir);
     let grown = weir.resident() - before;
     // 1024 buffers, and eight times that for what waits.
@@ -170,13 +176,15 @@ fn memory_is_bounded_for_many_clients_that_do_not_read() {
 /// The same for uploads.
 #[test]
 fn many_backends_that_do_not_read_leave_buffers_for_the_others() {
-    let slow = Backend::raw(|mut wire, _| {
+    let (over, end) = ending();
+    let slow = Backend::raw(move |mut wire, _| {
         wire.socket.set_receive_buffer(256 << 10);
         let _ = wire.head();
-        sleep(Duration::from_secs(5));
+        // It reads no more.
+        end.wait();
     });
     let other = Backend::http(answers::text("ok"));
-    let config = one_pool(&[&other], "", "").replace("cores = 1\n", "cores = 1\nbuffers = 64\n")
+    let config = one_pool(&[&other], PATIENT, "").replace("cores = 1\n", "cores = 1\nbuffers = 64\n")
         + &format!(
             "[[route]]\npath = \"/upload\"\npool = \"slow\"\n[[pool.slow.backend]]\naddress = \"{}\"\n",
             slow.address()
@@ -199,16 +207,12 @@ fn many_backends_that_do_not_read_leave_buffers_for_the_others() {
             })
         })
         .collect();
-    sleep(Duration::from_millis(500));
-    assert_others_are_served(&weir);
+    // Each has sent as much as weir takes.
     let clients: Vec<Client> = writing.into_iter().map(|thread| thread.join().unwrap()).collect();
-    drop(clients);
-    wait_up_to(Duration::from_secs(20), "no exchange is in flight", || {
-        weir.metric("weir_in_flight", &[]) == 0.0
-    });
-    wait_up_to(Duration::from_secs(10), "no buffer is in use", || {
-        weir.metric("weir_ring_buffers_in_use", &[]) == 0.0
-    });
+    assert_others_are_served(&weir);
+    drop((clients, over));
+    wait_until("no exchange is in flight", || weir.metric("weir_in_flight", &[]) == 0.0);
+    wait_until("no buffer is in use", || weir.metric("weir_ring_buffers_in_use", &[]) == 0.0);
 }
 
 /// Heads that come byte by byte hold no receive buffer.

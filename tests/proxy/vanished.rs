@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
 /// Far less than what a backend is waited for, which is 30 s.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(15);
 
 /// A backend that reads a request, sends this of an answer, and then nothing until weir closes.
 fn stops_after(answer: &'static [u8]) -> Backend {
@@ -38,6 +38,24 @@ fn gone(weir: &Weir) -> f64 {
 }
 
 #[test]
+fn a_client_that_vanishes_while_a_small_answer_drips_is_noticed() {
+    // It is held until it is whole, and never waited for as long as a client is watched after.
+    let backend = Backend::raw(|mut wire, _| {
+        let Ok(Some(_)) = wire.head() else { return };
+        let _ = wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n");
+        while wire.send("x").is_ok() {
+            sleep(Duration::from_millis(20));
+        }
+    });
+    let weir = in_front_of(&backend);
+    let mut client = weir.client();
+    client.send(GET);
+    wait_until("it is at the backend", || weir.metric("weir_in_flight", &[]) == 1.0);
+    client.wire.reset();
+    wait_up_to(SOON, "nobody waits for it", || backend.open() == 0);
+}
+
+#[test]
 fn a_thousand_clients_that_reset_leave_no_exchange_behind() {
     const CLIENTS: usize = 1_000;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
@@ -58,7 +76,7 @@ fn a_thousand_clients_that_reset_leave_no_exchange_behind() {
         })
         .collect();
     let in_flight = || weir.metric("weir_in_flight", &[]);
-    wait_up_to(Duration::from_secs(20), "all are in flight", || in_flight() == CLIENTS as f64);
+    wait_until("all are in flight", || in_flight() == CLIENTS as f64);
     let began = Instant::now();
     clients.into_iter().for_each(|client| client.wire.reset());
     wait_up_to(SOON, "none is in flight", || in_flight() == 0.0);

@@ -40,16 +40,24 @@ fn sleeps_end_in_the_order_of_their_deadlines_and_never_early() {
 #[test]
 fn bytes_that_come_with_the_deadline_win_and_the_next_wait_has_its_own_deadline() {
     on_ring(SMALL, |ring| async move {
-        let (stream, mut peer) = pair(&ring).await;
-        let due = clock::now() + Micros::from_ms(10);
-        let mut receive = Box::pin(stream.receive(due));
-        assert!(poll_once(&mut receive).await.is_pending());
-        pause(&ring, 1).await;
-        peer.write_all(b"first").unwrap();
-        busy_until(due + Micros::from_ms(1));
-        assert_eq!(&*receive.await.unwrap().unwrap(), b"first");
-        answer_later(&ring, peer);
-        assert_eq!(&*some(&stream).await, b"second");
+        loop {
+            let (stream, mut peer) = pair(&ring).await;
+            let due = clock::now() + Micros::from_ms(20);
+            let mut receive = Box::pin(stream.receive(due));
+            assert!(poll_once(&mut receive).await.is_pending());
+            pause(&ring, 1).await;
+            // On a busy machine the deadline may have come before the bytes: once more.
+            if clock::now() >= due {
+                continue;
+            }
+            // From here to the end of the wait the ring does not turn.
+            peer.write_all(b"first").unwrap();
+            busy_until(due + Micros::from_ms(1));
+            assert_eq!(&*receive.await.unwrap().unwrap(), b"first");
+            answer_later(&ring, peer);
+            assert_eq!(&*some(&stream).await, b"second");
+            break;
+        }
     });
 }
 
@@ -105,9 +113,14 @@ fn a_later_deadline_replaces_an_earlier_one_and_a_passed_one_ends_the_wait_at_on
         let due = clock::now() + Micros::from_ms(50);
         assert!(matches!(stream.receive(due).await, Err(Fault::TimedOut)));
         assert!(clock::now() >= due);
-        let passed = clock::now();
-        assert!(matches!(stream.receive(passed).await, Err(Fault::TimedOut)));
-        assert!(clock::now().since(passed) < Micros::from_ms(90), "waited for the heartbeat");
+        // At once: the quickest of several is quicker than a heartbeat.
+        let mut quickest = Micros::from_s(10);
+        for _ in 0..10 {
+            let passed = clock::now();
+            assert!(matches!(stream.receive(passed).await, Err(Fault::TimedOut)));
+            quickest = quickest.min(clock::now().since(passed));
+        }
+        assert!(quickest < Micros::from_ms(90), "waited for the heartbeat: {quickest}");
         peer.write_all(b"fine").unwrap();
         assert_eq!(receive_all(&stream, 4).await, b"fine");
     });

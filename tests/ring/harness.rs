@@ -28,7 +28,7 @@ pub(crate) const SMALL: RingSettings = RingSettings { entries: 64, buffers: 16, 
 pub(crate) const STUCK: Micros = Micros::from_s(180);
 
 /// How long anything may take that nothing hinders: the machine may be busy.
-pub(crate) const SOON: Micros = Micros::from_s(10);
+pub(crate) const SOON: Micros = Micros::from_s(30);
 
 /// A shift with nothing to do but what the test says.
 pub(crate) struct TestShift {

@@ -16,8 +16,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How long thousands of certificates may take on a busy machine, unoptimised, by a thread that gives way to all.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// How long thousands of certificates may take on a busy machine, unoptimised, by a thread that gives way to all: with
+/// the lowest priority it has a hundredth of a core that others want.
+const PATIENCE: Duration = Duration::from_secs(900);
 
 /// As `rename` does it: nobody sees half a file.
 fn replace(path: &Path, by: &Path) {
@@ -62,27 +63,38 @@ fn ask(sealed: &mut Sealed) {
 struct Clients {
     stop: Arc<AtomicBool>,
     asked: Arc<AtomicUsize>,
+    /// The longest that a request took, in milliseconds.
+    longest: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Clients {
     fn start(address: SocketAddr, client: &Arc<ClientConfig>, count: usize) -> Self {
-        let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let work = move |(stop, asked): (Arc<AtomicBool>, Arc<AtomicUsize>), client: Arc<ClientConfig>| {
-            while !stop.load(Ordering::SeqCst) {
-                let mut sealed = Sealed::connect(address, &client, 100_000);
-                for _ in 0..20 {
-                    ask(&mut sealed);
-                    asked.fetch_add(1, Ordering::SeqCst);
-                    thread::sleep(Duration::from_millis(1));
-                }
-            }
-        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let (asked, longest) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let start = |_| {
-            let (shared, client) = ((stop.clone(), asked.clone()), client.clone());
-            thread::spawn(move || work(shared, client))
+            let (stop, asked, longest) = (stop.clone(), asked.clone(), longest.clone());
+            let client = client.clone();
+            thread::spawn(move || {
+                while !stop.load(Ordering::SeqCst) {
+                    let mut began = Instant::now();
+                    let mut sealed = Sealed::connect(address, &client, 100_000);
+                    for _ in 0..20 {
+                        ask(&mut sealed);
+                        longest.fetch_max(began.elapsed().as_millis() as usize, Ordering::SeqCst);
+                        asked.fetch_add(1, Ordering::SeqCst);
+                        thread::sleep(Duration::from_millis(1));
+                        began = Instant::now();
+                    }
+                }
+            })
         };
-        Self { threads: (0..count).map(start).collect(), stop, asked }
+        Self { threads: (0..count).map(start).collect(), stop, asked, longest }
+    }
+
+    /// The longest that a request took since this was asked last.
+    fn longest(&self) -> Duration {
+        Duration::from_millis(self.longest.swap(0, Ordering::SeqCst) as u64)
     }
 
     fn asked(&self) -> usize {
@@ -226,30 +238,26 @@ fn five_thousand_certificates_are_loaded_beside_the_traffic_and_unchanged_ones_a
     let client = authority.client(&[&TLS13], None);
     let clients = Clients::start(weir.address("web"), &client, 4);
     wait_until("traffic flows", || clients.asked() > 100);
-    let ((all, late), asked, began) = (completions(&weir), clients.asked(), Instant::now());
-    wait_until("as many are served without", || clients.asked() > asked + 1_000);
-    let (now, now_late) = completions(&weir);
-    eprintln!("without a reload: {} of {} completions waited for over 5 ms", now_late - late, now - all);
-    let without = began.elapsed();
     let mut reload = |text: &str, times: usize| {
         weir.rewrite(text);
         let (asked, (all, late)) = (clients.asked(), completions(&weir));
+        clients.longest();
         let began = Instant::now();
         weir.signal(Signal::SIGHUP);
         wait_up_to(PATIENCE, "it is loaded", || loaded(&weir) == times);
         let took = began.elapsed();
+        let longest = clients.longest();
         let (asked, (now, now_late)) = (clients.asked() - asked, completions(&weir));
         let (all, late) = (now - all, now_late - late);
         eprintln!(
-            "reload {times}: {took:?}, {asked} requests meanwhile, {late} of {all} completions waited for over 5 ms"
+            "reload {times}: {took:?}, {asked} requests meanwhile, the longest {longest:?}, {late} of {all} \
+             completions waited for over 5 ms"
         );
-        (took, asked)
+        (took, asked, longest)
     };
-    // A tenth of the rate is what a machine that is busy with other things may leave.
-    let rate = |asked: usize, took: Duration| asked as f64 / took.as_secs_f64();
-    let before = rate(1_000, without);
-    let (took, asked) = reload(&config(&entries), 1);
-    assert!(rate(asked, took) > before / 10.0, "{asked} in {took:?}, {before} a second before");
+    // A shard that waited for the reload, or had it to do, would let everybody wait for as long as it takes.
+    let (took, asked, longest) = reload(&config(&entries), 1);
+    assert!(longest < took / 3 && asked > 40, "{longest:?} of {took:?}, in which {asked} were served");
     reload(&config(&entries), 2);
     fs::write(
         dir.join("many-17.pem"),

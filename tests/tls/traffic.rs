@@ -108,19 +108,15 @@ fn a_peer_that_asks_for_new_keys_gets_them_before_the_next_data() {
     let mut command = Command::new(openssl);
     command.args(["s_client", "-connect", &format!("127.0.0.1:{}", weir.port("web")), "-tls1_3", "-msg"]);
     let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let text = Arc::new(Mutex::new(String::new()));
-    let keep = |mut pipe: Box<dyn Read + Send>| {
-        let text = text.clone();
-        std::thread::spawn(move || {
-            let mut piece = [0; 4096];
-            while let Ok(count @ 1..) = pipe.read(&mut piece) {
-                text.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..count]));
-            }
-        })
-    };
-    let readers =
-        [keep(Box::new(child.stdout.take().unwrap())), keep(Box::new(child.stderr.take().unwrap()))];
+    let (kept, mut pipe) = (text.clone(), child.stdout.take().unwrap());
+    let reader = std::thread::spawn(move || {
+        let mut piece = [0; 4096];
+        while let Ok(count @ 1..) = pipe.read(&mut piece) {
+            kept.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..count]));
+        }
+    });
     let shows = |what: &str, count: usize| {
         wait_until(what, || text.lock().unwrap().matches(what).count() >= count);
     };
@@ -137,7 +133,7 @@ fn a_peer_that_asks_for_new_keys_gets_them_before_the_next_data() {
     drop(stdin);
     child.kill().unwrap();
     child.wait().unwrap();
-    readers.into_iter().for_each(|reader| reader.join().unwrap());
+    reader.join().unwrap();
 }
 
 #[test]
@@ -290,4 +286,28 @@ fn curl_uploads_and_downloads_a_file() {
     let (status, _, err) = Program::run(&mut command, Duration::from_secs(30));
     assert!(status.success(), "{err}");
     assert!(std::fs::read(&back).unwrap() == std::fs::read(&body).unwrap());
+}
+
+#[test]
+fn a_client_that_asks_to_shake_hands_anew_hears_no_at_once() {
+    let Some(openssl) = require("openssl") else { return };
+    let authority = Authority::new();
+    let backend = Backend::http(answers::text("never"));
+    let weir = in_front_of(&backend, &authority, "");
+    let mut client = Command::new(openssl)
+        .args(["s_client", "-tls1_2", "-servername", "localhost", "-connect"])
+        .arg(format!("127.0.0.1:{}", weir.port("web")))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Which it takes for a command of its own, and then waits, for as long as its input stays open.
+    let mut input = client.stdin.take().unwrap();
+    input.write_all(b"R\n").unwrap();
+    // Well before weir would close the connection.
+    wait_until("it has been told", || client.try_wait().unwrap().is_some());
+    let mut said = String::new();
+    client.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("no renegotiation"), "{said}");
 }

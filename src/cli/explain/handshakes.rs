@@ -41,6 +41,15 @@ pub(super) fn handshake(came_to: Handshake) -> Explanation {
              more. A backend that does so restarts, or wants no connection from here.",
         )
         .look(&[COUNTED, LOG]),
+        Handshake::Evicted => of(
+            "it made room for another",
+            "As many clients shook hands as may (listener.tls.max_handshakes), or the shard was full, and this one had \
+             waited longest for its client, for a second at least. A flood that begins handshakes and says nothing \
+             more; or clients behind a slow line, if the limit is low.",
+        )
+        .look(&[COUNTED, ("weir_tls_handshake_seconds", "how long those take that are done")])
+        .act(&["Nothing, against a flood: those who answer get through. If clients of yours are hit, raise \
+                listener.tls.max_handshakes."]),
         Handshake::NotTls => of(
             "the client spoke plain HTTP",
             "It asked for http:// at a port with TLS, and was told so with a 400.",

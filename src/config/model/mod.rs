@@ -182,7 +182,7 @@ pub enum LogLevel {
     Info,
     /// What a developer wants to know.
     Debug,
-    /// Everything.
+    /// Everything: the same in a release build, which has no more.
     Trace,
 }
 

@@ -174,7 +174,7 @@ impl Pen<'_> {
             Variable::Shard => self.number((*shard).into()),
             Variable::Status if entry.status == 0 => self.nothing(),
             Variable::Status => self.number(entry.status.into()),
-            Variable::GrpcStatus => match entry.grpc {
+            Variable::GrpcStatus => match entry.grpc_status {
                 Some(status) => self.number(status.number().into()),
                 None => self.nothing(),
             },

@@ -111,7 +111,7 @@ pub(super) fn write(
     if entry.status > 0 {
         attributes.number("http.response.status_code", entry.status);
     }
-    if let Some(status) = entry.grpc {
+    if let Some(status) = entry.grpc_status {
         attributes.number("rpc.grpc.status_code", status.number());
     }
     let error = error(entry);

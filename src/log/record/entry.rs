@@ -79,8 +79,8 @@ pub struct Entry {
     pub reused: bool,
     /// The status that the client got; 0: none.
     pub status: u16,
-    /// The status of a call of gRPC; `None`: it was none, or had none.
-    pub grpc: Option<GrpcStatus>,
+    /// How a call of gRPC has ended; `None`: it is not known, or no call.
+    pub grpc_status: Option<GrpcStatus>,
     /// Attempts beyond the first.
     pub retries: u8,
     /// How it ended.
@@ -124,7 +124,7 @@ impl Entry {
             Ending::Answered | Ending::Tunnelled | Ending::Refused(Refusal::LastHop, _) => true,
             Ending::Refused(..) | Ending::Cut(_) | Ending::Lost(_) => false,
         };
-        self.status >= 500 || self.grpc.is_some_and(is_grpc_failure) || !went_well
+        self.status >= 500 || self.grpc_status.is_some_and(is_grpc_failure) || !went_well
     }
 
     /// Why it ended as it did, in the word by which metrics count it; `None`: it ended well.

@@ -88,7 +88,7 @@ fn shown_by(level: Level) -> String {
     let mut stats = ShardStats::new(4);
     stats.answered(BackendId(1), 204);
     stats.failed(BackendId(0), UpstreamFailure::Truncated);
-    stats.called(BackendId(1), GrpcStatus::NotFound);
+    stats.call_ended(BackendId(1), GrpcStatus::NotFound);
     stats.shook_hands(Side::Client, Handshake::Full, Micros::from_ms(2));
     stats.spoke(TlsVersion::Tls13);
     stats.requested_by_http2();

@@ -78,7 +78,7 @@ impl State {
                 let payload = Rc::new(payload);
                 let decoded = frames(body, payload.as_slice(), waiting, |range| Piece::of(&payload, range));
                 if decoded.is_err() {
-                    ways.lose(Lost::BROKEN);
+                    ways.lose(Lost::GIVEN_UP);
                 }
                 None
             }
@@ -120,7 +120,7 @@ impl State {
         let decoded = frames(&mut body, rest, &mut waiting, |range| Piece::copy(&rest[range]));
         ways.up = Up::Body { stream, body, waiting };
         if decoded.is_err() {
-            ways.lose(Lost::BROKEN);
+            ways.lose(Lost::GIVEN_UP);
         }
     }
 
@@ -282,7 +282,7 @@ impl Drop for Handing {
     fn drop(&mut self) {
         let mut ways = self.state.ways.borrow_mut();
         if ways.sent().is_pending() {
-            ways.lose(Lost::BROKEN);
+            ways.lose(Lost::GIVEN_UP);
         }
     }
 }

@@ -6,7 +6,7 @@
 use super::answering::Answering;
 use super::piece::Piece;
 use super::stream::ServerStream;
-use crate::http1::{Fields, Method};
+use crate::http1::Method;
 use crate::http2::{Asked, Flood, Malformed, Meter, RequestFields, write_request_head};
 use crate::ring::{Chunk, Fault, Ring};
 use crate::streams::carrier::{Carrier, Io};
@@ -33,8 +33,9 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Streams that errors of the client made `h2` reset, in all of a connection's life; the meter has its own budget.
 const ERRORS_MAX: usize = 1024;
 
-/// Streams that were reset before they were accepted.
-const UNACCEPTED_MAX: usize = 64;
+/// Streams that were reset before they were accepted, at least; else as many as may be open: when a backend hangs, a
+/// client whose deadlines pass resets all that it has, and opens as many again, before those are over at the backend.
+const UNACCEPTED_MIN: usize = 64;
 
 /// Streams that were reset and are remembered, so that what was on its way for them is no fault.
 const REMEMBERED_MAX: usize = 128;
@@ -100,7 +101,6 @@ pub enum Ended {
 pub(super) struct Shared {
     pub(super) ring: Ring,
     pub(super) secured: Option<Secured>,
-    pub(super) scratch: RefCell<Fields>,
     /// Bytes of answers that `h2` holds.
     held: Rc<Cell<usize>>,
     /// Streams whose tasks live.
@@ -141,7 +141,6 @@ pub async fn serve(
     let shared = Rc::new(Shared {
         ring: ring.clone(),
         secured: wire.secured().cloned(),
-        scratch: RefCell::default(),
         held: Rc::default(),
         running: Cell::new(0),
         max_streams: settings.max_streams as usize,
@@ -191,13 +190,14 @@ async fn handshake<'a>(
     settings: &ServerSettings,
 ) -> Option<Connection<Io<&'a Wire>, Piece>> {
     let mut builder = Builder::new();
+    let unaccepted_max = UNACCEPTED_MIN.max(settings.max_streams as usize);
     builder
         .max_concurrent_streams(settings.max_streams)
         .max_header_list_size(settings.max_head)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_local_error_reset_streams(Some(ERRORS_MAX))
-        .max_pending_accept_reset_streams(UNACCEPTED_MAX)
+        .max_pending_accept_reset_streams(unaccepted_max)
         .max_concurrent_reset_streams(REMEMBERED_MAX)
         .reset_stream_duration(REMEMBERED_FOR)
         .max_send_buffer_size(SEND_BUFFER)

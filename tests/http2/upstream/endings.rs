@@ -8,6 +8,7 @@ use h2::Reason;
 use http::Response as Head;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 const POST: &str = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
@@ -281,6 +282,41 @@ fn a_backend_that_breaks_http_2_before_its_head_fails_the_attempt_at_once() {
             client.send("c");
             assert_eq!(client.response_to("PUT").text(), "ok", "{case}");
         }
+    }
+}
+
+#[test]
+fn a_backend_is_told_whether_its_answer_was_none_or_nobody_waits_for_it() {
+    // `:status` with a literal value, as HPACK writes it.
+    let status = |status: &str| [&[0x08, 3], status.as_bytes()].concat();
+    for (case, block, request, code) in [
+        ("an answer that HTTP/2 has not", status("101"), POST, 1),
+        (
+            "a client that went away",
+            status("103"),
+            "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\na",
+            8,
+        ),
+    ] {
+        let (tell, told) = channel();
+        let backend = Backend::raw(move |mut wire, _| {
+            frames::greet(&mut wire).unwrap();
+            let stream = frames::request(&mut wire).unwrap();
+            frames::send(&mut wire, frames::HEADERS, 4, stream, &block).unwrap();
+            while let Ok(frame) = frames::next(&mut wire) {
+                if frame.kind == frames::RST_STREAM {
+                    tell.send(frame.code()).unwrap();
+                }
+            }
+        });
+        let weir = Weir::start(&h2_pool(&[backend.address()], "", PATIENT));
+        let mut client = weir.client();
+        client.send(request);
+        if code == 8 {
+            client.wire.until(b"103").unwrap();
+            drop(client);
+        }
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(code), "{case}");
     }
 }
 

@@ -1,11 +1,13 @@
 //! Which connections exchanges share, how many there are, and when they are closed.
 
 use super::backend::H2Backend;
-use super::h2_pool;
-use crate::harness::{Client, Load, Weir, wait_until};
+use super::{frames, h2_pool};
+use crate::harness::{Backend, Client, Load, Weir, wait_until};
 use h2::server::Builder;
 use http::Response;
+use nix::sys::signal::Signal;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -45,6 +47,43 @@ fn many_exchanges_share_few_connections_and_who_comes_at_once_waits_for_one() {
     }
     weir.wait_metric("weir_upstream_connects_total", &[("backend", "0")], 2.0);
     assert_eq!(weir.metric("weir_upstream_connects_total", &[("backend", "0")]), 2.0);
+}
+
+/// Many requests come in the very turn of the shard in which a connection comes to stand, and fill it before the one
+/// runs for which it was made.
+#[test]
+fn a_connection_that_others_fill_before_who_it_was_made_for_is_counted_too() {
+    let (greets, greeted) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (may, has) = (greets.clone(), greeted.clone());
+    let backend = Backend::raw(move |mut wire, number| {
+        wait_until("it is to greet", || may.load(Ordering::SeqCst));
+        frames::greet_allowing(&mut wire, 3).unwrap();
+        has.fetch_add(1, Ordering::SeqCst);
+        let mut streams = Vec::new();
+        while let Ok(stream) = frames::request(&mut wire) {
+            streams.push(stream);
+            // The first is full before anything is answered.
+            if number > 0 || streams.len() == 3 {
+                streams.drain(..).for_each(|stream| frames::answer(&mut wire, stream).unwrap());
+            }
+        }
+    });
+    let timeouts = "[pool.app.timeouts]\nconnect = \"30s\"";
+    let weir = Weir::start(&h2_pool(&[backend.address()], "", timeouts));
+    let mut first = weir.client();
+    first.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    wait_until("a connection is being made", || backend.connections() == 1);
+    let mut others: Vec<Client> = (0..12).map(|_| weir.client()).collect();
+    wait_until("all are connected", || weir.metric("weir_connections", &[]) == 13.0);
+    weir.signal(Signal::SIGSTOP);
+    greets.store(true, Ordering::SeqCst);
+    wait_until("the backend has greeted", || greeted.load(Ordering::SeqCst) == 1);
+    others.iter_mut().for_each(|client| client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n"));
+    weir.signal(Signal::SIGCONT);
+    others.iter_mut().for_each(|client| assert_eq!(client.response().status, 200));
+    assert_eq!(first.response().status, 200);
+    let counted = weir.metric("weir_upstream_connects_total", &[("backend", "0")]);
+    assert_eq!(counted as usize, backend.connections());
 }
 
 #[test]
