@@ -5,7 +5,8 @@
 
 use super::Series;
 use super::interval::Interval;
-use super::stats::{BackendRecord, Handshakes, Phase, Refusal, RingCounters, ShardStats, TlsVersion};
+use super::labels::{Phase, Refusal, TlsVersion};
+use super::stats::{BackendRecord, Handshakes, RingCounters, ShardStats};
 use crate::balance::BackendId;
 use crate::limit::LifeOver;
 use hdrhistogram::Counter;
@@ -234,7 +235,7 @@ impl Totals {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::super::stats::UpstreamFailure;
+    use super::super::labels::UpstreamFailure;
     use super::*;
     use crate::time::Micros;
     use proptest::prelude::*;

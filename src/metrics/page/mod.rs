@@ -20,7 +20,8 @@ pub use facts::{
 
 use super::declared as metric;
 use super::exposition::{Format, Level, Text};
-use super::stats::{CLASSES, Handshake, Phase, Side, TlsVersion, UpstreamFailure};
+use super::labels::{Handshake, Phase, Side, TlsVersion, UpstreamFailure};
+use super::stats::CLASSES;
 use super::totals::{BackendTotals, ShardTotals, Totals};
 use crate::config::GrpcStatus;
 use crate::limit::LifeOver;
