@@ -238,3 +238,19 @@ fn a_pool_that_speaks_http_2_says_so_and_what_it_may_take_is_counted() {
     let more = config::worst_case_memory_bytes(&h2, 1) - config::worst_case_memory_bytes(&plain, 1);
     assert!(more >= plain.runtime.max_connections as u64 * (128 << 10));
 }
+
+#[test]
+fn a_listener_says_what_it_has_of_http_2_beyond_the_defaults() {
+    let shown = |keys: &str| {
+        let text = format!(
+            "[[listener]]\naddress = \"127.0.0.1:1\"\npool = \"app\"\n{keys}\n[[pool.app.backend]]\n\
+             address = \"127.0.0.1:2\"\n"
+        );
+        summary(&config::parse(&text, "weir.toml").unwrap().config, &Loaded::default(), &[0])
+    };
+    let ends = |shown: String, end: &str| shown.lines().any(|line| line.ends_with(end));
+    assert!(ends(shown(""), "trusts nobody"));
+    assert!(ends(shown("h2c = false"), "trusts nobody, no HTTP/2"));
+    let streams = shown("http2 = { max_streams = 64 }");
+    assert!(ends(streams, "trusts nobody, 64 streams on an HTTP/2 connection"));
+}
