@@ -181,7 +181,7 @@ fn what_cannot_be_is_refused_with_the_arguments_name_and_what_to_do() {
     for (arguments, parts) in [
         ("--rate 10", &["--target"][..]),
         ("--target http://127.0.0.1:1/", &["--rate"]),
-        ("--target https://127.0.0.1/ --rate 10", &["--target", "comes with TLS", "http://"]),
+        ("--target https://127.0.0.1/ --rate 10", &["--target", "without TLS", "http://"]),
         ("--target 127.0.0.1:80 --rate 10", &["--target", "http://127.0.0.1:8080/path"]),
         ("--target http://127.0.0.1/ --rate fast", &["--rate", "2000/s or 10k"]),
         (&format!("{here} --duration 10"), &["--duration", "no unit", "\"10s\""]),

@@ -247,3 +247,19 @@ fn who_speaks_http_2_says_so_and_what_each_of_it_may_take() {
     );
     assert_eq!(config::http2_connection_bytes(&plain.listeners[0]), None);
 }
+
+#[test]
+fn a_listener_says_what_it_has_of_http_2_beyond_the_defaults() {
+    let shown = |keys: &str| {
+        let text = format!(
+            "[[listener]]\naddress = \"127.0.0.1:1\"\npool = \"app\"\n{keys}\n[[pool.app.backend]]\n\
+             address = \"127.0.0.1:2\"\n"
+        );
+        summary(&config::parse(&text, "weir.toml").unwrap().config, &Loaded::default(), &[0])
+    };
+    let ends = |shown: String, end: &str| shown.lines().any(|line| line.ends_with(end));
+    assert!(ends(shown(""), "trusts nobody"));
+    assert!(ends(shown("h2c = false"), "trusts nobody, no HTTP/2"));
+    let streams = shown("http2 = { max_streams = 64 }");
+    assert!(ends(streams, "trusts nobody, 64 streams on an HTTP/2 connection"));
+}
