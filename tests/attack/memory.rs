@@ -85,7 +85,7 @@ fn memory_under_all_attacks_at_once_stays_within_what_check_says() {
         let began = Instant::now();
         let stands = |seen: &Seen| seen.opened >= tactic.connections as u64;
         while !stands(&swarm.seen()) || began.elapsed() < Duration::from_millis(600) {
-            assert!(began.elapsed() < Duration::from_secs(10), "{what}: {:?}", swarm.seen());
+            assert!(began.elapsed() < Duration::from_secs(30), "{what}: {:?}", swarm.seen());
             sleep(Duration::from_millis(20));
             most = most.max(anonymous(&scene.weir));
         }

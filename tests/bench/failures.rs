@@ -122,7 +122,7 @@ fn a_target_that_accepts_and_is_silent_does_not_keep_it_beyond_the_second_signal
     wait_until("it listens to signals", || catches(program.pid(), Signal::SIGINT));
     program.signal(Signal::SIGINT);
     program.signal(Signal::SIGINT);
-    program.wait_exit(Duration::from_secs(10));
+    program.wait_exit(Duration::from_secs(20));
 }
 
 /// Whether the process has a handler for this signal.

@@ -135,7 +135,7 @@ fn a_generator_that_could_not_keep_up_says_that_the_figures_are_its_own() {
     wait_until("it has been stopped for 700 ms", || stopped.elapsed() > Duration::from_millis(700));
     program.signal(Signal::SIGCONT);
     wait_up_to(Duration::from_secs(30), "it has told", || program.stdout().ends_with("}\n"));
-    assert_eq!(program.wait_exit(Duration::from_secs(10)).code(), Some(0));
+    assert_eq!(program.wait_exit(Duration::from_secs(20)).code(), Some(0));
     let page: Value = serde_json::from_str(&program.stdout()).unwrap();
     let figures = &page["targets"][0];
     assert_eq!(figures["generator_kept_up"], false, "{figures}");

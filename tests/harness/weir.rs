@@ -7,7 +7,7 @@
 
 use super::backend::Backend;
 use super::client::Client;
-use super::wait::{free_port, wait_up_to};
+use super::wait::{free_port, wait_until, wait_up_to};
 use super::wire::{Response, Socket, Wire};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -204,7 +204,13 @@ impl Weir {
     /// Waits until a metric is at least `value`.
     pub fn wait_metric(&self, name: &str, labels: &[(&str, &str)], value: f64) {
         let what = format!("{name} {labels:?} is at least {value}");
-        wait_up_to(Duration::from_secs(10), &what, || self.metric(name, labels) >= value);
+        wait_until(&what, || self.metric(name, labels) >= value);
+    }
+
+    /// Waits until a metric is zero.
+    pub fn wait_none(&self, name: &str, labels: &[(&str, &str)]) {
+        let what = format!("{name} {labels:?} is zero");
+        wait_until(&what, || self.metric(name, labels) == 0.0);
     }
 
     /// Memory that the process has in RAM, in bytes.

@@ -11,7 +11,7 @@ use tungstenite::{Error, Message, WebSocket};
 
 type Client = WebSocket<TcpStream>;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(20);
 
 /// Sends each message back, until the other side closes.
 fn echo() -> Backend {
