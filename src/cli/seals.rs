@@ -53,14 +53,16 @@ fn of_listener(tls: &ListenerTls) -> String {
 
 fn of_pool(tls: &PoolTls) -> String {
     let who = tls.server_name.as_deref().unwrap_or("the host of its address");
-    let by = tls.ca.as_ref().map_or("the system's".to_owned(), |ca| ca.path.display().to_string());
+    let by = tls.ca.as_ref().map_or("the system's authorities".to_owned(), |ca| {
+        format!("the authorities in {}", ca.path.display())
+    });
     let own = tls
         .certificate
         .as_ref()
         .map_or(String::new(), |own| format!(", and is shown {}", own.cert.path.display()));
     match tls.verify {
-        true => format!("each backend must be {who}, by the authorities in {by}{own}"),
-        false => format!("backends are asked for {who}, and believed whoever they are{own}"),
+        true => format!("each backend must be {who}, by {by}{own}"),
+        false => format!("each backend is asked for {who}, and believed whoever it is{own}"),
     }
 }
 

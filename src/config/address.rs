@@ -165,10 +165,10 @@ fn without_port(text: &str) -> Option<String> {
 }
 
 /// The absolute path of a file; where weir is started from must not matter.
-pub(super) fn file(text: &str) -> Result<PathBuf, Wrong> {
+pub(super) fn file(text: &str, example: &str) -> Result<PathBuf, Wrong> {
     if !text.starts_with('/') || text.ends_with('/') || text.contains('\0') {
         let what = format!("{} is not the absolute path of a file", quoted(text));
-        return Err(Wrong::new(what, "write one such as \"/var/lib/weir/state.json\""));
+        return Err(Wrong::new(what, format!("write one such as {}", quoted(example))));
     }
     Ok(PathBuf::from(text))
 }

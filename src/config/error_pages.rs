@@ -33,7 +33,8 @@ pub(super) fn error_pages(s: Section<'_>) -> ErrorPages {
     for entry in s.entries() {
         let page = || {
             let answers = answers(entry.name)?;
-            let file = values::text(entry.value.get_ref()).and_then(address::file)?;
+            let file = values::text(entry.value.get_ref())
+                .and_then(|text| address::file(text, "/etc/weir/503.html"))?;
             let content_type = kind(&file)?;
             let body = report.read_file(&file, PAGE_BYTES_MAX).map_err(|cause| {
                 let what = format!("{} cannot be read: {cause}", quoted(&file.display().to_string()));

@@ -5,13 +5,15 @@
 use super::address::{self, host_pattern, route_path};
 use super::error_pages::error_pages;
 use super::fault::{Place, Wrong};
-use super::model::{ErrorPages, Forwarded, HostPattern, Http2, ListenAddress, Listener, OnHalfClose, Route};
+use super::model::{
+    ErrorPages, Forwarded, HostPattern, Http2, ListenAddress, Listener, OnHalfClose, Protocol, Route,
+};
 use super::network::TrustedProxies;
 use super::read::{ListenAddresses, claim_address};
 use super::reference::{Claims, find};
 use super::section::{Later, Off, Section};
 use super::tls;
-use super::values::{self, A_YEAR, ANY_REQUESTS, quoted};
+use super::values::{self, A_YEAR, ANY_REQUESTS, Other, quoted};
 use crate::time::Micros;
 use std::net::SocketAddr;
 
@@ -67,7 +69,9 @@ pub(super) fn listeners_and_routes(
             root.report.warn(&place, Wrong::new(what, "remove one of the two"));
         }
     }
-    let listeners = reads.into_iter().map(|(listener, ..)| listener).collect();
+    let mut listeners: Vec<_> = reads.into_iter().map(|(listener, ..)| listener).collect();
+    let subject_fields = tls::subject_fields(&listeners);
+    listeners.iter_mut().for_each(|listener| listener.subject_fields.clone_from(&subject_fields));
     (listeners, routes.into_iter().map(|(_, route)| route).collect())
 }
 
@@ -81,6 +85,16 @@ fn listener(
         &[("append", Forwarded::Append), ("replace", Forwarded::Replace), ("off", Forwarded::Off)];
     const HALF_CLOSE: &[(&str, OnHalfClose)] =
         &[("answer", OnHalfClose::Answer), ("abort", OnHalfClose::Abort)];
+    const H2: Option<&str> = Some("write \"http\": clients may speak HTTP/2 where tls.alpn or h2c has it");
+    const PROTOCOLS: &[Other] = &[
+        ("tcp", None),
+        ("https", Some("write \"http\", and a section [listener.tls]")),
+        ("tls", Some("write \"http\", and a section [listener.tls]")),
+        ("h2", H2),
+        ("h2c", H2),
+        ("http2", H2),
+        ("grpc", H2),
+    ];
     s.require("address", "\"0.0.0.0:8080\"");
     let address = s.text("address", address::listen);
     if let Some(address) = &address {
@@ -94,7 +108,7 @@ fn listener(
             s.error(key, Wrong::new(what, "give each its own name"));
         }
     }
-    s.choice("protocol", &[("http", ())], &["tcp"], ());
+    s.choice("protocol", &[("http", ())], PROTOCOLS, ());
     let request_id = s.text("request_id", address::id_field).flatten();
     let tls = s.section("tls").and_then(|section| tls::listener(section, request_id.as_deref()));
     let listener = Listener {
@@ -121,9 +135,31 @@ fn listener(
         h2c: s.read("h2c", values::flag).unwrap_or(true),
         http2: s.section("http2").map_or_else(Http2::default, http2),
         tls,
+        // Those of all, once all are read.
+        subject_fields: Vec::new(),
     };
+    warn_of_no_http2(&s, &listener);
     s.finish(LISTENER_LATER);
     listener
+}
+
+/// What is said of HTTP/2 where nobody can speak it, or would without that.
+fn warn_of_no_http2(s: &Section<'_>, listener: &Listener) {
+    let (is_spoken, remedy) = match &listener.tls {
+        Some(tls) => {
+            if s.has("h2c") {
+                let what = "it is for listeners without TLS, and this one has it";
+                s.report
+                    .warn(&s.place_of("h2c"), Wrong::new(what, "remove it; tls.alpn says what is spoken"));
+            }
+            let is_spoken = tls.alpn.is_empty() || tls.alpn.contains(&Protocol::Http2);
+            (is_spoken, "add \"h2\" to tls.alpn, or remove it")
+        }
+        None => (listener.h2c, "remove h2c = false, or remove it"),
+    };
+    if s.has("http2") && !is_spoken {
+        s.report.warn(&s.place_of("http2"), Wrong::new("no client can speak HTTP/2 here", remedy));
+    }
 }
 
 fn http2(mut s: Section<'_>) -> Http2 {

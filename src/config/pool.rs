@@ -7,11 +7,13 @@ use super::address;
 use super::failure;
 use super::fault::{Place, Wrong};
 use super::health;
-use super::model::{Backend, BackendAddress, Policy, Pool, Protocol, Retry, Runtime, Timeouts, Upstream};
+use super::model::{
+    Backend, BackendAddress, Check, Policy, Pool, Protocol, Retry, Runtime, Timeouts, Upstream,
+};
 use super::reference::{Claims, find};
 use super::section::{Entry, Later, Off, Section};
 use super::tls;
-use super::values::{self, A_YEAR, ANY_REQUESTS, quoted};
+use super::values::{self, A_YEAR, ANY_REQUESTS, Other, quoted};
 use crate::time::Micros;
 use std::net::SocketAddr;
 
@@ -63,7 +65,7 @@ fn pool(name: &str, mut s: Section<'_>, names: &[String], runtime: &Runtime) -> 
         ("ip_hash", Policy::IpHash),
         ("random_two", Policy::RandomTwo),
     ];
-    let policy = s.choice("policy", POLICIES, &["maglev", "peak_ewma"], Policy::default());
+    let policy = s.choice("policy", POLICIES, &[("maglev", None), ("peak_ewma", None)], Policy::default());
     let timeouts = s.section("timeouts").map_or_else(Timeouts::default, timeouts);
     let upstream = s.section("upstream").map_or_else(Upstream::default, upstream);
     let backends = backends(&mut s);
@@ -85,19 +87,29 @@ fn pool(name: &str, mut s: Section<'_>, names: &[String], runtime: &Runtime) -> 
         fallback: s.text("fallback", |name| find("pool", name, names)),
         tls,
     };
-    if !pool.retry.on.grpc.is_empty() && pool.upstream.protocol == Protocol::Http1 {
-        let what = "gRPC needs HTTP/2, and this pool speaks HTTP/1.1 to its backends";
-        let remedy = format!(
-            "write protocol = \"h2\" in [{}.upstream], or remove gRPC's statuses from on",
-            s.place.key
-        );
-        s.report.warn(&s.place_of("retry"), Wrong::new(what, remedy));
+    if pool.upstream.protocol == Protocol::Http1 {
+        warn_of_grpc(&s, &pool);
     }
     if pool.health.is_none() && pool.eject.is_none() {
         warn_of_no_failures(&s, &pool);
     }
     s.finish(POOL_LATER);
     pool
+}
+
+/// What is meant for gRPC in a pool that cannot carry it. A check speaks HTTP/2 all the same.
+fn warn_of_grpc(s: &Section<'_>, pool: &Pool) {
+    let is_checked = pool.health.as_ref().is_some_and(|health| matches!(health.check, Check::Grpc(_)));
+    for (is_there, key, or) in [
+        (!pool.retry.on.grpc.is_empty(), "retry", "remove gRPC's statuses from on"),
+        (is_checked, "health", "write type = \"http\""),
+    ] {
+        if is_there {
+            let what = "gRPC needs HTTP/2, and this pool speaks HTTP/1.1 to its backends";
+            let remedy = format!("write protocol = \"h2\" in [{}.upstream], or {or}", s.place.key);
+            s.report.warn(&s.place_of(key), Wrong::new(what, remedy));
+        }
+    }
 }
 
 /// What waits for backends to go down means nothing in a pool that never takes one down.
@@ -132,8 +144,21 @@ fn timeouts(mut s: Section<'_>) -> Timeouts {
 fn upstream(mut s: Section<'_>) -> Upstream {
     let default = Upstream::default();
     const PROTOCOLS: &[(&str, Protocol)] = &[("http1", Protocol::Http1), ("h2", Protocol::Http2)];
+    // With TLS or without is not said here; nor is what HTTP/2 carries.
+    const H2: Option<&str> = Some("write \"h2\"; with TLS it is spoken where the pool has a section tls");
+    const HTTP1: Option<&str> =
+        Some("write \"http1\"; with TLS it is spoken where the pool has a section tls");
+    const OTHERS: &[Other] = &[
+        ("http2", H2),
+        ("http/2", H2),
+        ("h2c", H2),
+        ("grpc", H2),
+        ("http", HTTP1),
+        ("http/1.1", HTTP1),
+        ("https", HTTP1),
+    ];
     let upstream = Upstream {
-        protocol: s.choice("protocol", PROTOCOLS, &[], default.protocol),
+        protocol: s.choice("protocol", PROTOCOLS, OTHERS, default.protocol),
         // Not 0: by the contract's convention that would be "no limit", and others would take it for "none".
         idle_per_backend: s.integer("idle_per_backend", 1..=1 << 20, default.idle_per_backend as u64)
             as usize,

@@ -77,7 +77,7 @@ fn runtime(mut s: Section<'_>) -> Runtime {
         ring_entries: power_of_two(&mut s, "ring_entries", 64..=32_768, default.ring_entries.into()),
         buffer_size: s.size("buffer_size", 4 << 10..=1 << 20, default.buffer_size as u64) as usize,
         buffers: power_of_two(&mut s, "buffers", 16..=32_768, default.buffers.into()) as u16,
-        state_file: s.text("state_file", address::file),
+        state_file: s.text("state_file", |text| address::file(text, "/var/lib/weir/state.json")),
         watch: s.read("watch", values::flag).unwrap_or(default.watch),
         on_shard_loss: s.choice("on_shard_loss", LOSS, &[], default.on_shard_loss),
         resolver: s.text("resolver", address::dns_server),
@@ -124,7 +124,7 @@ fn admin(mut s: Section<'_>, addresses: &mut ListenAddresses) -> Admin {
     let mut listen = Vec::new();
     let default_place = (!s.has("listen")).then(|| s.place_of("listen"));
     let report = s.report;
-    let token_file = s.text("token_file", address::file);
+    let token_file = s.text("token_file", |text| address::file(text, "/etc/weir/admin.token"));
     let has_token = s.has("token_file");
     for entry in s.list("listen", "a list: listen = [\"127.0.0.1:9900\"]") {
         match values::text(entry.value.get_ref())

@@ -60,7 +60,7 @@ fn target(text: &str) -> Result<AccessTarget, Wrong> {
                 let remedy = "use \"stderr\", \"syslog\", \"syslog:/its/socket\" or a path: \"/var/log/weir/access.log\"";
                 return Err(Wrong::new(what, remedy));
             }
-            None => AccessTarget::File(address::file(text)?),
+            None => AccessTarget::File(address::file(text, "/var/log/weir/access.log")?),
         },
     })
 }

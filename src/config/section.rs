@@ -7,7 +7,7 @@
 
 use super::fault::{Place, Report, Wrong};
 use super::reference::nearest;
-use super::values::{self, shown};
+use super::values::{self, Other, shown};
 use crate::time::Micros;
 use std::ops::RangeInclusive;
 use toml::Spanned;
@@ -161,28 +161,28 @@ impl<'a> Section<'a> {
         self.read(key, |value| values::size(value, range)).unwrap_or(default)
     }
 
-    /// One of a few words; `later` are words of the contract that are not built yet.
+    /// One of a few words; `others` are words that cannot stand here, with what to write for them.
     pub(super) fn choice<T: Copy>(
         &mut self,
         key: &'static str,
         built: &[(&str, T)],
-        later: &[&str],
+        others: &[Other],
         default: T,
     ) -> T {
-        self.text(key, |text| values::choice(text, built, later)).unwrap_or(default)
+        self.read(key, |value| values::choice(value, built, others)).unwrap_or(default)
     }
 
     /// A section within this one.
     pub(super) fn section(&mut self, key: &'static str) -> Option<Self> {
         let value = self.ask(key)?;
         let place = Place { offset: value.span().start, key: dotted(&self.place.key, key) };
-        let header = format!("[{}]", place.key);
+        let header = format!("[{}]", header(&place.key));
         Section::open(self.report, value, place, &header)
     }
 
     /// The sections of a list of them, in the file's order.
     pub(super) fn sections(&mut self, key: &'static str) -> Vec<Self> {
-        let header = format!("[[{}]]", dotted(&self.place.key, key));
+        let header = format!("[[{}]]", header(&dotted(&self.place.key, key)));
         let entries = self.list(key, &header);
         entries.into_iter().filter_map(|e| Self::open(self.report, e.value, e.place, &header)).collect()
     }
@@ -241,6 +241,21 @@ impl<'a> Section<'a> {
         };
         Wrong::new("unknown key", remedy)
     }
+}
+
+/// A dotted path as a header has it: without the places of lists' entries, since a header means the last one.
+fn header(path: &str) -> String {
+    let mut header = String::with_capacity(path.len());
+    let (mut is_quoted, mut is_place) = (false, false);
+    for c in path.chars() {
+        is_quoted ^= c == '"';
+        is_place |= c == '[' && !is_quoted;
+        if !is_place {
+            header.push(c);
+        }
+        is_place &= c != ']';
+    }
+    header
 }
 
 /// The dotted path of a key, quoted where TOML would have to.

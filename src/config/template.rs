@@ -54,6 +54,7 @@ variables! {
     Backend "backend" "The backend of the last attempt.";
     Shard "shard" "The number of the shard that served it.";
     Status "status" "The status that the client got.";
+    GrpcStatus "grpc_status" "How a call of gRPC ended for its client: the number of its status, 0 is OK; nothing of other requests, and of calls without one.";
     BytesIn "bytes_in" "Bytes of the request's body; in a tunnel, of all from the client.";
     BytesOut "bytes_out" "Bytes of the answer's body; in a tunnel, of all to the client.";
     Connect "connect_us" "µs from the pick to a connection to the backend, 0 for one that was there; of the last attempt.";

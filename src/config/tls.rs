@@ -6,35 +6,31 @@
 use super::address;
 use super::fault::Wrong;
 use super::model::{
-    Backend, CertificateFiles, ClientAuth, ListenerTls, NamedFile, PoolTls, Protocol, TlsVersion,
+    Backend, CertificateFiles, ClientAuth, Listener, ListenerTls, NamedFile, PoolTls, Protocol, TlsVersion,
 };
 use super::section::{Entry, Section};
-use super::values::{self, quoted};
+use super::values::{self, Other, quoted};
 
 /// Reads `[listener.tls]`; `request_id` is a field that weir writes too.
 pub(super) fn listener(mut s: Section<'_>, request_id: Option<&str>) -> Option<ListenerTls> {
     const VERSIONS: &[(&str, TlsVersion)] = &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
+    const OLD: Option<&str> = Some("write \"1.2\" or \"1.3\": what is older is broken (RFC 8996)");
+    const OTHERS: &[Other] = &[
+        ("1.0", OLD),
+        ("1.1", OLD),
+        ("TLSv1", OLD),
+        ("TLSv1.1", OLD),
+        ("TLSv1.2", Some("write \"1.2\"")),
+        ("TLSv1.3", Some("write \"1.3\"")),
+    ];
     const AUTH: &[(&str, ClientAuth)] =
         &[("off", ClientAuth::Off), ("optional", ClientAuth::Optional), ("required", ClientAuth::Required)];
-    let certificates: Vec<_> = s
-        .sections("certificates")
-        .into_iter()
-        .map(|mut certificate| {
-            let files = certificate_files(&mut certificate, true);
-            certificate.finish(&[]);
-            files
-        })
-        .collect();
-    if s.lacks("certificates") {
-        let what = "there is none, so no handshake can succeed";
-        s.error("certificates", Wrong::new(what, "write certificates = [{ cert = \"/…\", key = \"/…\" }]"));
-    }
-    let min_version = s.choice("min_version", VERSIONS, &[], TlsVersion::default());
+    let certificates = certificates(&mut s);
+    let min_version = s.choice("min_version", VERSIONS, OTHERS, TlsVersion::default());
     let alpn = alpn(&mut s);
     let client_auth = s.choice("client_auth", AUTH, &[], ClientAuth::default());
     let tls = ListenerTls {
-        // One that is missing is a fault, and has been reported.
-        certificates: certificates.into_iter().flatten().collect(),
+        certificates,
         min_version,
         alpn,
         client_auth,
@@ -46,6 +42,26 @@ pub(super) fn listener(mut s: Section<'_>, request_id: Option<&str>) -> Option<L
     clients(&s, &tls, request_id);
     s.finish(&[]);
     Some(tls)
+}
+
+/// The certificates; one that is missing is a fault, and is reported.
+fn certificates(s: &mut Section<'_>) -> Vec<CertificateFiles> {
+    const EXAMPLE: &str = "certificates = [{ cert = \"/etc/weir/site.pem\", key = \"/etc/weir/site.key\" }]";
+    let mut certificates = Vec::new();
+    for Entry { value, place, .. } in s.list("certificates", EXAMPLE) {
+        if value.get_ref().as_table().is_none() {
+            let what = format!("{} is not a certificate with its key", values::shown(value.get_ref()));
+            s.report.error(&place, Wrong::new(what, format!("write {EXAMPLE}")));
+        } else if let Some(mut certificate) = Section::open(s.report, value, place, EXAMPLE) {
+            certificates.extend(certificate_files(&mut certificate, true));
+            certificate.finish(&[]);
+        }
+    }
+    if s.lacks("certificates") {
+        let what = "there is none, so no handshake can succeed";
+        s.error("certificates", Wrong::new(what, format!("write {EXAMPLE}")));
+    }
+    certificates
 }
 
 /// What the keys about clients' certificates say of each other.
@@ -69,14 +85,24 @@ fn clients(s: &Section<'_>, tls: &ListenerTls, request_id: Option<&str>) {
     }
 }
 
+/// The fields that say whose certificate a client has, each once.
+pub(super) fn subject_fields(listeners: &[Listener]) -> Vec<String> {
+    let all = listeners.iter().filter_map(|listener| listener.tls.as_ref()?.client_subject.clone());
+    let mut fields: Vec<String> = all.collect();
+    fields.sort();
+    fields.dedup();
+    fields
+}
+
 fn alpn(s: &mut Section<'_>) -> Vec<Protocol> {
     const PROTOCOLS: &[(&str, Protocol)] = &[("h2", Protocol::Http2), ("http/1.1", Protocol::Http1)];
+    let entries = s.list("alpn", "a list: alpn = [\"h2\", \"http/1.1\"]");
     if !s.has("alpn") {
         return PROTOCOLS.iter().map(|(_, protocol)| *protocol).collect();
     }
     let mut protocols = Vec::new();
-    for Entry { value, place, .. } in s.list("alpn", "a list: alpn = [\"h2\", \"http/1.1\"]") {
-        match values::text(value.get_ref()).and_then(|text| values::choice(text, PROTOCOLS, &[])) {
+    for Entry { value, place, .. } in entries {
+        match values::choice(value.get_ref(), PROTOCOLS, &[]) {
             Ok(protocol) if protocols.contains(&protocol) => {
                 let what = format!("{} stands here twice", quoted(protocol.alpn()));
                 s.report.error(&place, Wrong::new(what, "remove one"));
@@ -136,6 +162,13 @@ fn certificate_files(s: &mut Section<'_>, stapled: bool) -> Option<CertificateFi
 }
 
 fn file(s: &mut Section<'_>, key: &'static str) -> Option<NamedFile> {
-    let path = s.text(key, address::file)?;
+    let example = match key {
+        "key" => "/etc/weir/site.key",
+        "ocsp" => "/etc/weir/site.ocsp",
+        "client_crl" => "/etc/weir/clients.crl",
+        "ca" | "client_ca" => "/etc/weir/authorities.pem",
+        _ => "/etc/weir/site.pem",
+    };
+    let path = s.text(key, |text| address::file(text, example))?;
     Some(NamedFile { path, written: s.report.written(&s.place_of(key)) })
 }

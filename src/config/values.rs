@@ -115,16 +115,31 @@ pub(super) fn share(value: &DeValue<'_>) -> Result<f64, Wrong> {
     }
 }
 
+/// A word that somebody may well write where it cannot stand, and what to write for it; `None`: the contract has it,
+/// and it is not built yet.
+pub(super) type Other = (&'static str, Option<&'static str>);
+
 /// One of a few words.
-pub(super) fn choice<T: Copy>(text: &str, built: &[(&str, T)], later: &[&str]) -> Result<T, Wrong> {
+pub(super) fn choice<T: Copy>(
+    value: &DeValue<'_>,
+    built: &[(&str, T)],
+    others: &[Other],
+) -> Result<T, Wrong> {
+    let use_built = format!("use {}", one_of(built.iter().map(|(word, _)| *word)));
+    let Some(text) = value.as_str() else {
+        return Err(Wrong::new(format!("{} is not a string", shown(value)), use_built));
+    };
     if let Some((_, chosen)) = built.iter().find(|(word, _)| *word == text) {
         return Ok(*chosen);
     }
-    let use_built = format!("use {}", one_of(built.iter().map(|(word, _)| *word)));
-    if later.contains(&text) {
-        return Err(Wrong::new(format!("{} is {NOT_BUILT_YET}", quoted(text)), use_built));
-    }
-    let remedy = match nearest(text, built.iter().map(|(word, _)| *word).chain(later.iter().copied())) {
+    let later = match others.iter().find(|(word, _)| *word == text) {
+        Some((_, None)) => return Err(Wrong::new(format!("{} is {NOT_BUILT_YET}", quoted(text)), use_built)),
+        Some((_, Some(remedy))) => {
+            return Err(Wrong::new(format!("{} is not known here", quoted(text)), *remedy));
+        }
+        None => others.iter().filter(|(_, remedy)| remedy.is_none()).map(|(word, _)| *word),
+    };
+    let remedy = match nearest(text, built.iter().map(|(word, _)| *word).chain(later)) {
         Some(near) => format!("did you mean \"{near}\"?"),
         None => use_built,
     };

@@ -237,6 +237,15 @@ impl ResponseLeft {
         matches!(self, Self::Nothing)
     }
 
+    /// Whether a last chunk of weir's may end it here, as it goes down.
+    pub fn may_end_here(&self) -> bool {
+        match self {
+            Self::Chunks(decoder) => decoder.is_between_chunks(),
+            Self::Chunk => true,
+            Self::Nothing | Self::Length(_) | Self::Unchunk(_) | Self::UntilClose => false,
+        }
+    }
+
     /// Whether the close of the client's connection is all that tells it that the body is whole.
     pub const fn ends_by_close(&self) -> bool {
         match self {

@@ -20,17 +20,18 @@ pub struct MarkRules<'a> {
     pub sample: Option<Share>,
     /// The time, for ids that are made.
     pub unix_ms: u64,
-    /// The name of the field with the subject of the client's certificate, and that subject, if the client has shown
-    /// one and it was verified; `None`: no field says so.
-    pub subject: Option<(&'a str, Option<&'a str>)>,
+    /// The fields that tell backends whose certificate a client has, at whatever listener: no client says so itself.
+    pub subject_fields: &'a [String],
+    /// The one of them that says it here, and the subject, if the client has shown a certificate and it was verified.
+    pub subject: Option<(&'a str, &'a str)>,
 }
 
 impl MarkRules<'_> {
     /// The fields that are weir's alone.
     pub(super) fn names(&self) -> impl Iterator<Item = &[u8]> {
         let traces = self.sample.map(|_| b"traceparent".as_slice());
-        let subject = self.subject.map(|(name, _)| name.as_bytes());
-        self.id_field.map(str::as_bytes).into_iter().chain(traces).chain(subject)
+        let subjects = self.subject_fields.iter().map(String::as_bytes);
+        self.id_field.map(str::as_bytes).into_iter().chain(traces).chain(subjects)
     }
 }
 
@@ -81,13 +82,13 @@ impl Marker {
             }
             self.context = Some(context);
         }
-        if let Some((name, subject)) = rules.subject {
+        for name in rules.subject_fields {
             // Whoever sends it, a trusted proxy too: it says what this connection's handshake has shown.
             fields.take_out(bytes, name.as_bytes());
-            if let Some(subject) = subject {
-                for part in [name, ": ", subject, "\r\n"] {
-                    self.lines.extend_from_slice(part.as_bytes());
-                }
+        }
+        if let Some((name, subject)) = rules.subject {
+            for part in [name, ": ", subject, "\r\n"] {
+                self.lines.extend_from_slice(part.as_bytes());
             }
         }
     }

@@ -32,7 +32,7 @@ pub use attempt::{Attempt, AttemptFailure, Next, after_failure, is_failure};
 pub use bodies::{BadBody, CHUNK_LIMITS, RequestLeft, ResponseLeft, Taken};
 pub use budget::{Budget, Grant};
 pub use downward::{BadResponse, Downward, FinalHead, INTERIMS_MAX, RESPONSE_HEAD_MAX, take_response};
-pub use grpc::{grpc_status_of, is_grpc, is_grpc_failure};
+pub use grpc::{grpc_status_of, is_grpc, is_grpc_failure, status_in_trailers, write_broken_off};
 pub use marks::{MarkRules, Marker, Marks};
 pub use pace::Pace;
 pub use passing::{BodyPass, Passing, RequestFacts, may_pool, pass_response};

@@ -27,11 +27,14 @@ fn up(fields: &str, trusted: bool, marks: MarkRules<'_>) -> (String, Vec<u8>, Op
     (fields.to_owned(), id_line.to_vec(), context)
 }
 
+const NONE: MarkRules<'static> =
+    MarkRules { id_field: None, sample: None, unix_ms: 0, subject_fields: &[], subject: None };
+
 const IDS: MarkRules<'static> =
-    MarkRules { id_field: Some("X-Request-Id"), sample: None, unix_ms: 0x017F_22E2_79B0, subject: None };
+    MarkRules { id_field: Some("X-Request-Id"), unix_ms: 0x017F_22E2_79B0, ..NONE };
 
 fn traces(sample: f64) -> MarkRules<'static> {
-    MarkRules { id_field: None, sample: Some(Share::of(sample)), unix_ms: 0, subject: None }
+    MarkRules { sample: Some(Share::of(sample)), ..NONE }
 }
 
 #[test]

@@ -189,6 +189,11 @@ impl ChunkDecoder {
         self.payload
     }
 
+    /// Whether the next byte begins a chunk, the last one perhaps.
+    pub fn is_between_chunks(&self) -> bool {
+        self.state == State::FirstDigit && self.line == 0
+    }
+
     /// Payload bytes so far, and those that the chunk under way says are still to come.
     pub const fn declared_len(&self) -> u64 {
         self.payload.saturating_add(self.left)

@@ -41,9 +41,25 @@ impl AddressText {
     /// This address as text.
     pub fn of(address: IpAddr) -> Self {
         let mut text = Self::NONE;
-        // There is room for the longest: writing cannot fail.
-        let _ = write!(text, "{}", address.to_canonical());
+        match address.to_canonical() {
+            // By hand: each connection and each stream has one, and `write!` takes five times as long.
+            IpAddr::V4(v4) => text.push_dotted(v4),
+            // There is room for the longest: writing cannot fail.
+            IpAddr::V6(v6) => _ = write!(text, "{v6}"),
+        }
         text
+    }
+
+    fn push_dotted(&mut self, address: Ipv4Addr) {
+        for (nth, octet) in address.octets().into_iter().enumerate() {
+            let digits = [b'0' + octet / 100, b'0' + octet / 10 % 10, b'0' + octet % 10];
+            let leading = usize::from(octet < 100) + usize::from(octet < 10);
+            let dot = if nth > 0 { &b"."[..] } else { b"" };
+            for &byte in dot.iter().chain(&digits[leading..]) {
+                self.bytes[usize::from(self.len)] = byte;
+                self.len += 1;
+            }
+        }
     }
 
     /// Its bytes.

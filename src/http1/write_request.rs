@@ -61,8 +61,13 @@ pub struct Via {
 impl Via {
     /// Of an intermediary with this pseudonym, which is a token.
     pub fn new(pseudonym: &str) -> Self {
-        let line = |version| format!("Via: {version} {pseudonym}\r\n").into_bytes().into_boxed_slice();
-        Self { http10: line("1.0"), http11: line("1.1") }
+        Self { http10: via_line("1.0", pseudonym), http11: via_line("1.1", pseudonym) }
+    }
+
+    /// For requests that came over HTTP/2, whatever version their head has here.
+    pub fn of_http2(pseudonym: &str) -> Self {
+        let line = via_line("2.0", pseudonym);
+        Self { http10: line.clone(), http11: line }
     }
 
     /// The line for a request that came in this version.
@@ -72,6 +77,10 @@ impl Via {
             Version::Http11 => &self.http11,
         }
     }
+}
+
+fn via_line(version: &str, pseudonym: &str) -> Box<[u8]> {
+    format!("Via: {version} {pseudonym}\r\n").into_bytes().into()
 }
 
 /// What becomes of the fields that say where one request came from.

@@ -7,7 +7,7 @@
 
 use super::decoding::Decoding;
 use super::encoding::{BadData, Encoding};
-use super::fields::{is_for_one_connection, write_line};
+use super::fields::{announces_trailers, is_for_one_connection, is_grpc, write_line};
 use crate::http1::{
     Fields, HeadLimits, Method, Parse, RequestHead, Target, is_forbidden_trailer, parse_request,
     reason_phrase,
@@ -190,17 +190,11 @@ fn path_and_query(bytes: &Bytes, path: &[u8]) -> Result<PathAndQuery, Untranslat
     })
 }
 
-fn is_grpc(fields: &HeaderMap) -> bool {
-    const GRPC: &[u8] = b"application/grpc";
-    let Some(kind) = fields.get(header::CONTENT_TYPE) else { return false };
-    kind.as_bytes().get(..GRPC.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(GRPC))
-}
-
 /// Appends to `out` the HTTP/1.1 head of a backend's response, interim ones (1xx) included, and answers how its
 /// body goes on. `ended`: the stream has ended with it.
 ///
 /// # Errors
-/// It is a 101, which HTTP/2 does not know (RFC 9113 §8.6), or its length is none.
+/// It is a 101, which HTTP/2 does not know (RFC 9113 §8.6), or its length is none, or not the body's.
 pub fn write_backend_answer(
     status: StatusCode,
     fields: &HeaderMap,
@@ -258,8 +252,7 @@ pub fn without_forbidden(trailers: &mut HeaderMap) {
     }
 }
 
-/// How a response's body goes on. One with trailers goes in chunks, even if its length is known: nothing else in
-/// HTTP/1.1 has room for them.
+/// How a response's body goes on.
 fn encoding(
     status: StatusCode,
     fields: &HeaderMap,
@@ -276,14 +269,14 @@ fn encoding(
     if never {
         return Ok(Encoding::Nothing);
     }
-    if ended {
-        return Ok(Encoding::Length(0));
-    }
-    match fields.get(header::CONTENT_LENGTH) {
-        Some(length) if !fields.contains_key(header::TRAILER) && !is_grpc(fields) => {
-            let length = length.to_str().ok().and_then(|length| length.parse().ok());
-            length.map(Encoding::Length).ok_or(BadData)
-        }
+    let length = match fields.get(header::CONTENT_LENGTH) {
+        Some(length) => Some(length.to_str().ok().and_then(|length| length.parse().ok()).ok_or(BadData)?),
+        None => None,
+    };
+    match length {
+        Some(1..) if ended => Err(BadData),
+        Some(_) | None if ended => Ok(Encoding::Length(0)),
+        Some(length) if !announces_trailers(fields) => Ok(Encoding::Length(length)),
         Some(_) | None => Ok(Encoding::Chunks),
     }
 }

@@ -22,6 +22,13 @@ pub fn write_line(name: &str, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// Whether a message with these fields is gRPC's, gRPC-Web's included.
+pub(super) fn is_grpc(fields: &HeaderMap) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    let Some(kind) = fields.get(header::CONTENT_TYPE) else { return false };
+    kind.as_bytes().get(..GRPC.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(GRPC))
+}
+
 /// Whether a field is about one HTTP/1.1 connection: no HTTP/2 message has it (RFC 9113 §8.2.2). `TE` is another
 /// matter: it may say `trailers`.
 pub fn is_for_one_connection(name: &HeaderName) -> bool {
@@ -32,14 +39,26 @@ pub fn is_for_one_connection(name: &HeaderName) -> bool {
         || name == "proxy-connection"
 }
 
-/// The fields of whole lines (`name: value CRLF`), perhaps with a blank one at the end, which a parser of `http1`
-/// has taken. What is for one connection is left out, and so is what the `http` crate would not have.
+/// Whether trailers are to be expected behind the body (RFC 9110 §6.6.2). Such a message goes in chunks, even if its
+/// length is known: nothing else in HTTP/1.1 has room for them.
+pub(super) fn announces_trailers(fields: &HeaderMap) -> bool {
+    fields.contains_key(header::TRAILER) || is_grpc(fields)
+}
+
+/// The name and the value of each field in whole lines (`name: value CRLF`), which a parser of `http1` has taken.
+/// What is no such line, such as a head's first or the blank one at its end, is left out.
+pub(super) fn field_lines(lines: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    lines.split(|&byte| byte == b'\n').filter_map(|line| {
+        let (name, value) = line.split_at(memchr::memchr(b':', line)?);
+        Some((name, value[1..].trim_ascii()))
+    })
+}
+
+/// The fields of whole lines, perhaps with a blank one at the end. What is for one connection is left out, and so is
+/// what the `http` crate would not have.
 pub fn fields_of_lines(lines: &[u8]) -> HeaderMap {
     let mut fields = HeaderMap::new();
-    for line in lines.split(|&byte| byte == b'\n') {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let Some(colon) = memchr::memchr(b':', line) else { continue };
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+    for (name, value) in field_lines(lines) {
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
             && !is_for_one_connection(&name)
         {

@@ -1,6 +1,6 @@
 //! The heads of frames as bytes pass (RFC 9113 §4.1), whatever pieces they come in.
 //!
-//! Not here: what frames say, but for the code of a reset, which the meter must know. Called by `meter.rs`.
+//! Not here: what frames say, but for a stream's number and the code of a reset, which the meter must know. Called by `meter.rs`.
 
 /// Bytes of a frame's head.
 const HEAD: usize = 9;
@@ -13,6 +13,7 @@ pub(super) mod kind {
     pub(in super::super) const DATA: u8 = 0;
     pub(in super::super) const HEADERS: u8 = 1;
     pub(in super::super) const RST_STREAM: u8 = 3;
+    pub(in super::super) const WINDOW_UPDATE: u8 = 8;
     pub(in super::super) const CONTINUATION: u8 = 9;
 }
 
@@ -23,6 +24,8 @@ pub(super) struct Frame {
     pub(super) len: usize,
     pub(super) kind: u8,
     pub(super) flags: u8,
+    /// The stream's number; 0: the connection.
+    pub(super) stream: u32,
     /// The error code of a RST_STREAM; else 0.
     pub(super) code: u32,
 }
@@ -90,8 +93,10 @@ impl Frames {
     }
 
     fn frame(&self) -> Frame {
-        let [a, b, c, kind, flags, _, _, _, _, code @ ..] = self.begun;
+        let [a, b, c, kind, flags, s, t, r, m, code @ ..] = self.begun;
         let code = if self.filled > HEAD { u32::from_be_bytes(code) } else { 0 };
-        Frame { len: u32::from_be_bytes([0, a, b, c]) as usize, kind, flags, code }
+        // Its first bit is reserved.
+        let stream = u32::from_be_bytes([s & 0x7f, t, r, m]);
+        Frame { len: u32::from_be_bytes([0, a, b, c]) as usize, kind, flags, stream, code }
     }
 }

@@ -3,12 +3,15 @@
 //! Most frames that attacks are made of are all right one by one: a cancelled request (rapid reset,
 //! CVE-2023-44487), a frame that makes *us* reset a stream (MadeYouReset, CVE-2025-8671), a SETTINGS, a PING, a
 //! PRIORITY, a WINDOW_UPDATE, an empty DATA, a CONTINUATION. So each has a price, paid from a budget that grows with
-//! time and with answers that the connection takes. Who has none left is not served on. Here: the prices. Pure:
+//! time and with answers that the connection takes. Who has none left is not served on. A request that has been open
+//! for a while is cancelled for nothing: that is how a deadline of gRPC ends, and when a backend hangs all that a
+//! client has open end so, again and again, while an attack that waits is none. Here: the prices. Pure:
 //! bytes and the time in. Not here: closing the connection (`streams`), the limits on what frames hold and on how
 //! many streams are open at once (`h2`, by settings). Asked by `streams` for each piece that comes and goes.
 
 use super::frames::{Frame, Frames, kind};
 use crate::time::{Instant, Micros};
+use std::collections::VecDeque;
 
 /// Bytes of a client's preface, which are of no frame.
 const PREFACE: usize = 24;
@@ -19,9 +22,15 @@ const IDLE_FRAMES_MAX: u32 = 512;
 /// And how many more a second.
 const IDLE_FRAMES_PER_S: u32 = 50;
 
-/// How many a frame of an answer is worth. Clients raise two windows for what they read, and some ask how far
-/// away we are each time.
+/// How many a frame of an answer is worth: some clients ask how far away we are each time.
 const WORTH: u32 = 4;
+
+/// WINDOW_UPDATEs that a piece of an answer is worth beside that: clients raise two windows for what they read.
+const WINDOWS_WORTH: u32 = 2;
+
+/// How many of them may be due at once. Where windows are nearly spent an answer goes in many small pieces, and
+/// whoever has read them all raises windows for all of them in one go, so this is far more than other frames get.
+const WINDOWS_MAX: u32 = 1 << 17;
 
 /// Reset streams for each one that may be open at once, before any answer.
 const RESETS_PER_STREAM: u32 = 2;
@@ -31,6 +40,13 @@ const RESETS_MIN: u32 = 100;
 
 /// And how many more a second.
 const RESETS_PER_S: u32 = 20;
+
+/// A stream that has been open for so long is reset for nothing, once. Those that may be open at once bound how many
+/// there are: twenty times as many a second.
+const OF_AGE: Micros = Micros::from_ms(50);
+
+/// Streams are told apart by age in steps of this.
+const AGE_STEP: Micros = Micros::from_ms(10);
 
 /// Why a connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,13 +98,64 @@ impl Budget {
     }
 }
 
+/// Which of a connection's streams have been open for a while. Their numbers grow, so it is enough to remember with
+/// which of them each step of time begins.
+#[derive(Clone, Debug)]
+struct Ages {
+    /// The first stream of each step, and when it was opened; steps in which all are of age are forgotten.
+    steps: VecDeque<(u32, Instant)>,
+    /// The newest stream.
+    newest: u32,
+    /// Resets that may be for nothing: as many as there were streams, and as may be open at once.
+    free: u32,
+    max: u32,
+}
+
+impl Ages {
+    const fn new(max: u32) -> Self {
+        Self { steps: VecDeque::new(), newest: 0, free: 0, max }
+    }
+
+    /// HEADERS of this stream have come: they open it, if they are not its trailers.
+    fn came(&mut self, stream: u32, now: Instant) {
+        if stream <= self.newest {
+            return;
+        }
+        self.newest = stream;
+        self.free = self.max.min(self.free + 1);
+        if self.steps.back().is_none_or(|(_, began)| now.since(*began) >= AGE_STEP) {
+            while self.steps.front().is_some_and(|(_, began)| is_of_age(*began, now)) {
+                self.steps.pop_front();
+            }
+            self.steps.push_back((stream, now));
+        }
+    }
+
+    /// Whether this stream may be reset for nothing.
+    fn frees(&mut self, stream: u32, now: Instant) -> bool {
+        let step = self.steps.iter().rev().find(|(first, _)| *first <= stream);
+        let of_age = step.is_none_or(|(_, began)| is_of_age(*began, now));
+        let frees = of_age && self.free > 0;
+        self.free -= u32::from(frees);
+        frees
+    }
+}
+
+/// Whether all streams of a step that began then are.
+fn is_of_age(began: Instant, now: Instant) -> bool {
+    now >= began + AGE_STEP + OF_AGE
+}
+
 /// One connection's meter.
 #[derive(Clone, Debug)]
 pub struct Meter {
     received: Frames,
     sent: Frames,
     frames: Budget,
+    /// WINDOW_UPDATEs that answers have earned.
+    windows: u32,
     resets: Budget,
+    ages: Ages,
     /// The field block under way has not ended.
     in_block: bool,
 }
@@ -101,7 +168,9 @@ impl Meter {
             received: Frames::new(PREFACE),
             sent: Frames::new(0),
             frames: Budget::new(IDLE_FRAMES_MAX, IDLE_FRAMES_PER_S, now),
+            windows: 0,
             resets: Budget::new(resets, RESETS_PER_S, now),
+            ages: Ages::new(max_streams),
             in_block: false,
         }
     }
@@ -111,16 +180,23 @@ impl Meter {
     /// # Errors
     /// They are a flood.
     pub fn received(&mut self, bytes: &[u8], now: Instant) -> Result<(), Flood> {
-        let Self { received, frames, resets, in_block, .. } = self;
+        let Self { received, frames, windows, resets, ages, in_block, .. } = self;
         let mut verdict = Ok(());
         received.read(bytes, |frame| {
             if matches!(frame.kind, kind::HEADERS | kind::CONTINUATION) {
                 *in_block = !frame.ends_headers();
             }
             let paid = match frame.kind {
-                kind::HEADERS => true,
+                kind::HEADERS => {
+                    ages.came(frame.stream, now);
+                    true
+                }
                 kind::DATA => frame.len > 0 || frame.ends_stream() || frames.spend(now),
-                kind::RST_STREAM => resets.spend(now),
+                kind::RST_STREAM => ages.frees(frame.stream, now) || resets.spend(now),
+                kind::WINDOW_UPDATE if *windows > 0 => {
+                    *windows -= 1;
+                    true
+                }
                 _ => frames.spend(now),
             };
             if !paid && verdict.is_ok() {
@@ -135,14 +211,17 @@ impl Meter {
     /// # Errors
     /// The client made us reset too many streams.
     pub fn sent(&mut self, bytes: &[u8], now: Instant) -> Result<(), Flood> {
-        let Self { sent, frames, resets, .. } = self;
+        let Self { sent, frames, windows, resets, .. } = self;
         let mut verdict = Ok(());
         sent.read(bytes, |frame| match frame.kind {
             kind::HEADERS => {
                 frames.earn(WORTH);
                 resets.earn(1);
             }
-            kind::DATA => frames.earn(WORTH),
+            kind::DATA => {
+                frames.earn(WORTH);
+                *windows = (*windows + WINDOWS_WORTH).min(WINDOWS_MAX);
+            }
             kind::RST_STREAM if is_their_fault(&frame) && !resets.spend(now) => {
                 verdict = Err(Flood::Resets);
             }
@@ -229,6 +308,48 @@ mod tests {
         let later = start + Meter::pause();
         assert_eq!(meter.received(&cancel, later), Ok(()));
         assert_eq!(meter.received(&cancel, later), Err(Flood::Resets));
+    }
+
+    #[test]
+    fn windows_may_be_raised_for_all_that_was_sent_however_late() {
+        let (mut meter, now) = (begun(), Instant::default());
+        for _ in 0..10_000 {
+            assert_eq!(meter.sent(&frame(kind::DATA, 0, b"x"), now), Ok(()));
+        }
+        let raised = frame(kind::WINDOW_UPDATE, 0, &[0, 0, 0, 1]);
+        let count = (0..100_000).take_while(|_| meter.received(&raised, now).is_ok()).count();
+        assert_eq!(count, 20_000 + IDLE_FRAMES_MAX as usize);
+    }
+
+    #[test]
+    fn streams_that_were_open_for_a_while_are_cancelled_for_nothing_but_once_each() {
+        let (mut meter, mut now) = (begun(), Instant::default());
+        let of = |kind: u8, stream: u32| {
+            let mut frame = frame(kind, 4, if kind == kind::RST_STREAM { &[0, 0, 0, 8] } else { b"x" });
+            frame[5..9].copy_from_slice(&stream.to_be_bytes());
+            frame
+        };
+        let open = |meter: &mut Meter, from: u32, now| {
+            (0..128).all(|nth| meter.received(&of(kind::HEADERS, from + 2 * nth), now).is_ok())
+        };
+        let cancel = |meter: &mut Meter, from: u32, now| {
+            (0..128).all(|nth| meter.received(&of(kind::RST_STREAM, from + 2 * nth), now).is_ok())
+        };
+        for round in 0..100 {
+            assert!(open(&mut meter, 1 + 256 * round, now));
+            now = now + OF_AGE + AGE_STEP;
+            assert!(cancel(&mut meter, 1 + 256 * round, now), "round {round}");
+        }
+        // The same again are none that were open.
+        assert!(cancel(&mut meter, 1, now) && cancel(&mut meter, 1, now));
+        assert!(!cancel(&mut meter, 1, now));
+        // Those of a moment ago are not of age, as long as any before them may be.
+        let (mut meter, now) = (begun(), Instant::default());
+        assert!(open(&mut meter, 1, now) && open(&mut meter, 257, now + OF_AGE));
+        let later = now + OF_AGE + AGE_STEP;
+        let cancelled = |meter: &mut Meter, stream| meter.received(&of(kind::RST_STREAM, stream), later).is_ok();
+        assert_eq!((0..1000).take_while(|_| cancelled(&mut meter, 257)).count(), 256);
+        assert_eq!((0..1000).take_while(|_| cancelled(&mut meter, 1)).count(), 128);
     }
 
     #[test]

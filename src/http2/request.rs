@@ -6,7 +6,7 @@
 //! `streams` for each request.
 
 use super::encoding::Encoding;
-use super::fields::{is_for_one_connection, write_line};
+use super::fields::{announces_trailers, is_for_one_connection, is_grpc, write_line};
 use data_encoding::BASE64;
 use http::header::{self, HeaderMap};
 use http::{Method, Uri};
@@ -81,7 +81,8 @@ pub fn write_request_head(request: &RequestFields<'_>, out: &mut Vec<u8>) -> Res
         }
         write_line("host", authority.as_bytes(), out);
     }
-    let length = write_fields(fields, authority.is_some(), out)?;
+    let in_chunks = !request.ends && announces_trailers(fields);
+    let length = write_fields(fields, authority.is_some(), in_chunks, out)?;
     if tunnel {
         out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: ");
         let key = BASE64.encode(&request.seed.to_be_bytes());
@@ -92,8 +93,8 @@ pub fn write_request_head(request: &RequestFields<'_>, out: &mut Vec<u8>) -> Res
         (_, _) if tunnel => Encoding::Raw,
         (Some(0) | None, true) => Encoding::Nothing,
         (Some(_), true) => return Err(Malformed::BadLength),
-        (Some(length), false) => Encoding::Length(length),
-        (None, false) => Encoding::Chunks,
+        (Some(length), false) if !in_chunks => Encoding::Length(length),
+        (_, false) => Encoding::Chunks,
     };
     match encoding {
         Encoding::Chunks => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
@@ -112,22 +113,30 @@ fn has_a_body(method: &Method) -> bool {
     *method == Method::POST || *method == Method::PUT || *method == Method::PATCH
 }
 
-/// Writes the fields but for `host`, if the authority says it, and answers the content-length.
+/// Writes the fields but for `host`, if the authority says it, and for the content-length of a body in chunks, and
+/// answers that length.
 fn write_fields(
     fields: &HeaderMap,
     has_authority: bool,
+    in_chunks: bool,
     out: &mut Vec<u8>,
 ) -> Result<Option<u64>, Malformed> {
     let mut length = None;
     let mut cookies = 0;
     for (name, value) in fields {
-        if is_padded(value.as_bytes()) {
-            return Err(Malformed::Padded);
-        }
+        let value = match value.as_bytes() {
+            // gRPC's own libraries send what their callers say, and who has it on the way may strip it.
+            padded if is_padded(padded) && is_grpc(fields) => padded.trim_ascii(),
+            padded if is_padded(padded) => return Err(Malformed::Padded),
+            value => value,
+        };
         if *name == header::CONTENT_LENGTH {
-            let number = digits(value.as_bytes()).ok_or(Malformed::BadLength)?;
+            let number = digits(value).ok_or(Malformed::BadLength)?;
             if length.replace(number).is_some() {
                 return Err(Malformed::BadLength);
+            }
+            if in_chunks {
+                continue;
             }
         } else if *name == header::COOKIE {
             cookies += 1;
@@ -135,7 +144,7 @@ fn write_fields(
         } else if *name == header::HOST && has_authority {
             continue;
         } else if *name == header::TE {
-            if !value.as_bytes().eq_ignore_ascii_case(b"trailers") {
+            if !value.eq_ignore_ascii_case(b"trailers") {
                 return Err(Malformed::ConnectionField);
             }
             // In HTTP/1.1 it is for one connection, and `Connection` would have to name it.
@@ -143,7 +152,7 @@ fn write_fields(
         } else if is_for_one_connection(name) {
             return Err(Malformed::ConnectionField);
         }
-        write_line(name.as_str(), value.as_bytes(), out);
+        write_line(name.as_str(), value, out);
     }
     if cookies > 0 {
         write_cookies(fields, out);

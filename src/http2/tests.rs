@@ -60,6 +60,14 @@ fn a_body_is_framed_by_its_length_or_in_chunks() {
         assert_eq!(head, format!("POST / HTTP/1.1\r\nHost: a\r\n{line}\r\n"));
         assert_eq!(encoding, expected);
     }
+    // What announces trailers goes in chunks, which have room for them.
+    for (name, value) in [("trailer", "x-sum"), ("content-type", "application/grpc+proto")] {
+        let fields = [("content-length", "5"), (name, value)];
+        let (head, encoding) = written("POST", "http://a/", &fields, false).unwrap();
+        assert!(head.contains("Transfer-Encoding: chunked") && !head.contains("Content-Length"), "{head}");
+        assert_eq!(encoding, Encoding::Chunks);
+        assert_eq!(written("POST", "http://a/", &fields, true), Err(Malformed::BadLength));
+    }
 }
 
 #[test]
@@ -88,6 +96,13 @@ fn a_malformed_request_is_no_request() {
 }
 
 #[test]
+fn spaces_around_the_metadata_of_a_call_are_stripped() {
+    let fields = [("content-type", "application/grpc"), ("x-note", " a b\t")];
+    let (head, _) = written("POST", "http://a/s/M", &fields, false).unwrap();
+    assert!(head.ends_with("X-Note: a b\r\nTransfer-Encoding: chunked\r\n\r\n"), "{head}");
+}
+
+#[test]
 fn a_websocket_by_extended_connect_is_an_upgrade() {
     let (uri, fields) = ("https://a/chat".parse().unwrap(), map(&[("sec-websocket-version", "13")]));
     let request = RequestFields {
@@ -108,13 +123,13 @@ fn a_websocket_by_extended_connect_is_an_upgrade() {
 
     let answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                    Sec-WebSocket-Accept: x\r\nSec-WebSocket-Protocol: p\r\n\r\n";
-    let answer = read_answer(answer, Asked::WebSocket, &mut Fields::default()).unwrap().unwrap();
+    let answer = read_answer(answer, Asked::WebSocket).unwrap();
     assert_eq!((answer.status.as_u16(), answer.interim), (200, false));
     assert_eq!(answer.fields, map(&[("sec-websocket-protocol", "p")]));
     assert!(matches!(answer.body, Decoding::Raw));
 
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n";
-    let answer = read_answer(answer, Asked::WebSocket, &mut Fields::default()).unwrap().unwrap();
+    let answer = read_answer(answer, Asked::WebSocket).unwrap();
     assert_eq!(answer.status.as_u16(), 502, "a client must not take it for a WebSocket");
 }
 
@@ -128,21 +143,33 @@ fn a_plain_connect_is_left_to_be_refused() {
 fn an_answer_loses_what_was_for_one_connection() {
     let bytes = b"HTTP/1.1 200 OK\r\nServer: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\
                   Keep-Alive: timeout=5\r\nX-A: 1\r\nX-A: 2\r\n\r\nrest";
-    let answer = read_answer(bytes, Asked::Request(Word::Get), &mut Fields::default()).unwrap().unwrap();
+    let answer = read_answer(bytes, Asked::Request(Word::Get)).unwrap();
     assert_eq!(answer.fields, map(&[("server", "x"), ("x-a", "1"), ("x-a", "2")]));
     assert_eq!(&bytes[answer.len..], b"rest");
     assert!(matches!(answer.body, Decoding::Chunks(_)) && !answer.interim);
-    let early = read_answer(
-        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
-        Asked::Request(Word::Get),
-        &mut Fields::default(),
-    );
-    assert!(early.unwrap().unwrap().interim);
-    assert!(
-        read_answer(b"HTTP/1.1 200 OK\r\n", Asked::Request(Word::Get), &mut Fields::default())
-            .unwrap()
-            .is_none()
-    );
+    let early = read_answer(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", Asked::Request(Word::Get));
+    assert!(early.unwrap().interim);
+    assert!(read_answer(b"HTTP/1.1 200 OK\r\n", Asked::Request(Word::Get)).is_none());
+}
+
+#[test]
+fn an_answers_body_is_what_its_head_and_its_request_say() {
+    let (length, none, close) = ("Content-Length: 5\r\n", Decoding::Nothing, Decoding::Raw);
+    for (case, status, asked, fields, expected) in [
+        ("a length", "200 OK", Word::Get, length, Decoding::Length(5)),
+        ("nothing of it", "200 a: b", Word::Get, "X:\r\n", close),
+        ("of length 0", "404 Not Found", Word::Get, "Content-Length: 0\r\n", none.clone()),
+        ("to HEAD", "200 OK", Word::Head, length, none.clone()),
+        ("304", "304 Not Modified", Word::Get, length, none.clone()),
+        ("204", "204 ", Word::Get, "", none.clone()),
+        ("interim", "103 Early Hints", Word::Get, "", none),
+    ] {
+        let head = format!("HTTP/1.1 {status}\r\n{fields}\r\nrest");
+        let answer = read_answer(head.as_bytes(), Asked::Request(asked)).unwrap();
+        assert_eq!(format!("{:?}", answer.body), format!("{expected:?}"), "{case}");
+        assert_eq!(answer.len, head.len() - 4, "{case}");
+        assert_eq!(answer.fields.len(), usize::from(!fields.is_empty()), "{case}");
+    }
 }
 
 #[test]

@@ -82,13 +82,17 @@ impl Life {
         self.over_under(limits, now)
     }
 
-    /// When it will be over by its age, if nothing changes; `NEVER`: there is no such limit.
+    /// When it will be over by its age, if nothing changes; `NEVER`: there is no such limit. It is the same moment
+    /// whenever it is asked for until then, at the beginning of a tick: who waits for it finds it over.
     pub fn ends_at(&self, max_age: Micros, now: Instant) -> Instant {
         if max_age.is_zero() {
             return Instant::NEVER;
         }
-        let left = self.shortened(max_age.as_us()).saturating_sub(self.age(now).as_us());
-        now + Micros::from_us(left)
+        let life = self.shortened(max_age.as_us()).div_ceil(1 << TICK_BITS);
+        match life.saturating_sub(u64::from(self.age(now))) {
+            0 => now,
+            left => Instant::from_us(((now.as_us() >> TICK_BITS) + left) << TICK_BITS),
+        }
     }
 
     fn over_under(&self, limits: &LifeLimits, now: Instant) -> Option<LifeOver> {
@@ -105,8 +109,9 @@ impl Life {
         self.count & REQUESTS_MAX
     }
 
-    const fn age(&self, now: Instant) -> Micros {
-        Micros::from_us((ticks(now).wrapping_sub(self.born) as u64) << TICK_BITS)
+    /// In ticks.
+    const fn age(&self, now: Instant) -> u32 {
+        ticks(now).wrapping_sub(self.born)
     }
 
     /// What is left of `limit` by the draw: more than nine tenths of it, and never nothing of something.
@@ -173,12 +178,13 @@ mod tests {
             let life = Life::begin(born, draw);
             let end = life.ends_at(max_age, born);
             let tick = Micros::from_us(1 << TICK_BITS);
-            prop_assert!(end <= born + max_age);
+            prop_assert!(end <= born + max_age + tick);
             prop_assert!(end.as_us() + tick.as_us() >= born.as_us() + age_us - age_us / 10);
-            let before = Instant::from_us(end.as_us().saturating_sub(early_us + tick.as_us()).max(born_us));
-            prop_assert!(life.over(&set, before).is_none() || before.as_us() + tick.as_us() >= end.as_us());
-            prop_assert_eq!(life.over(&set, end + tick), Some(LifeOver::Age));
-            prop_assert_eq!(life.over(&set, end + Micros::from_us(age_us / 2) + tick), Some(LifeOver::Age));
+            let before = Instant::from_us(end.as_us().saturating_sub(early_us + 1).max(born_us));
+            prop_assert_eq!(life.over(&set, before), None);
+            prop_assert_eq!(life.ends_at(max_age, before), end);
+            prop_assert_eq!(life.over(&set, end), Some(LifeOver::Age));
+            prop_assert_eq!(life.over(&set, end + Micros::from_us(age_us / 2)), Some(LifeOver::Age));
         }
 
         #[test]

@@ -13,7 +13,9 @@ use crate::config::{Log, LogFormat, LogLevel};
 use std::io::{self, IsTerminal};
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::SetGlobalDefaultError;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
 
 /// The log was set up before.
 #[derive(Debug, thiserror::Error)]
@@ -40,10 +42,16 @@ where
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
+    // What libraries say below a warning, such as each frame of HTTP/2, is asked for by "trace" only.
+    let libraries = if level == LevelFilter::TRACE { level } else { level.min(LevelFilter::WARN) };
+    let told = Targets::new().with_default(libraries).with_target(env!("CARGO_PKG_NAME"), level);
     let lines = tracing_subscriber::fmt().with_max_level(level).with_writer(to).with_ansi(colours);
     match log.format {
-        LogFormat::Text => Box::new(lines.with_target(false).finish()),
-        LogFormat::Json => Box::new(lines.json().flatten_event(true).with_current_span(false).finish()),
+        LogFormat::Text => Box::new(lines.with_target(false).finish().with(told)),
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true).with_current_span(false);
+            Box::new(lines.finish().with(told))
+        }
     }
 }
 
@@ -72,6 +80,7 @@ mod tests {
         tracing::subscriber::with_default(subscriber(log, move || to.clone(), false), || {
             tracing::info!(backend = "a", "up");
             tracing::debug!("a detail");
+            tracing::debug!(target: "h2::codec", "a frame");
         });
         String::from_utf8(written.0.lock().unwrap().clone()).unwrap()
     }
@@ -86,11 +95,18 @@ mod tests {
     }
 
     #[test]
+    fn what_libraries_say_below_a_warning_is_told_at_the_lowest_level_only() {
+        let told = |level| written(&Log { level, format: LogFormat::Text });
+        assert!(told(LogLevel::Debug).contains("a detail") && !told(LogLevel::Debug).contains("a frame"));
+        assert!(told(LogLevel::Trace).contains("a frame"));
+    }
+
+    #[test]
     fn a_json_line_is_one_object_with_the_fields_at_its_top() {
         let text = written(&Log { level: LogLevel::Debug, format: LogFormat::Json });
         let lines: Vec<serde_json::Value> =
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(lines.len(), 2);
+        assert_eq!(lines.len(), 2, "{text}");
         assert_eq!((lines[0]["message"].as_str(), lines[0]["backend"].as_str()), (Some("up"), Some("a")));
         assert!(lines[0]["timestamp"].as_str().unwrap().ends_with('Z'));
     }

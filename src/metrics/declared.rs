@@ -155,6 +155,8 @@ metrics! {
         "From the accept to the end of a client's TLS handshake, waits for the client and for its turn included.";
     REQUESTS: Counter "weir_requests_total" One ["pool", "backend", "class"]
         "Answers of a backend that were passed on, by the status's class.";
+    CALLS: Counter "weir_grpc_calls_total" One ["pool", "backend", "status"]
+        "Calls of gRPC whose answer was passed on whole, by the status that the backend ended them with; only statuses that there were.";
     IN_FLIGHT: Gauge "weir_in_flight" One ["pool", "backend"]
         "Exchanges assigned to a backend and not finished, as the shards last reported them.";
     RETRIES: Counter "weir_retries_total" One ["pool", "backend"]

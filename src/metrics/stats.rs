@@ -6,6 +6,7 @@
 
 use super::Series;
 use crate::balance::BackendId;
+use crate::config::GrpcStatus;
 use crate::limit::LifeOver;
 use crate::time::Micros;
 use hdrhistogram::Counter;
@@ -88,6 +89,8 @@ labelled! {
         Timeout = "timeout",
         /// The peer ended the connection before it was done.
         Gone = "gone",
+        /// It waited for its client and had to make room for others.
+        Evicted = "evicted",
         /// The client spoke plain HTTP.
         NotTls = "not_tls",
         /// The peer's certificate is not good, or it has none.
@@ -181,6 +184,8 @@ pub struct RingCounters {
 #[derive(Debug)]
 pub struct BackendRecord<C: Counter> {
     pub(super) classes: [u64; CLASSES.len()],
+    /// By [`GrpcStatus`].
+    pub(super) calls: [u64; GrpcStatus::ALL.len()],
     pub(super) failures: [u64; UpstreamFailure::ALL.len()],
     pub(super) retries: u64,
     pub(super) retries_denied: u64,
@@ -198,6 +203,7 @@ impl<C: Counter> Default for BackendRecord<C> {
     fn default() -> Self {
         Self {
             classes: Default::default(),
+            calls: Default::default(),
             failures: Default::default(),
             retries: 0,
             retries_denied: 0,
@@ -301,6 +307,11 @@ impl ShardStats {
         self.backend(id).classes[class(status)] += 1;
     }
 
+    /// A backend has ended a call of gRPC with this status.
+    pub fn call_ended(&mut self, id: BackendId, status: GrpcStatus) {
+        self.backend(id).calls[usize::from(status.number())] += 1;
+    }
+
     /// Body bytes of an exchange: from the client to the backend, and back.
     pub fn passed(&mut self, id: BackendId, bytes_in: u64, bytes_out: u64) {
         let backend = self.backend(id);
@@ -401,6 +412,7 @@ impl ShardStats {
         for backend in &mut self.backends {
             let BackendStats {
                 classes,
+                calls,
                 failures,
                 retries,
                 retries_denied,
@@ -410,7 +422,7 @@ impl ShardStats {
                 bytes_out,
                 phases,
             } = backend;
-            (*classes, *failures) = Default::default();
+            (*classes, *calls, *failures) = Default::default();
             (*retries, *retries_denied, *connects, *connects_us) = Default::default();
             (*bytes_in, *bytes_out) = Default::default();
             phases.iter_mut().for_each(Series::clear);

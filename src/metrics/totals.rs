@@ -29,6 +29,7 @@ impl BackendTotals {
     fn add_counters<C: Counter>(&mut self, part: &BackendRecord<C>) {
         let BackendRecord {
             classes,
+            calls,
             failures,
             retries,
             retries_denied,
@@ -39,6 +40,7 @@ impl BackendTotals {
             phases: _,
         } = part;
         self.classes.iter_mut().zip(classes).for_each(|(total, part)| *total += part);
+        self.calls.iter_mut().zip(calls).for_each(|(total, part)| *total += part);
         self.failures.iter_mut().zip(failures).for_each(|(total, part)| *total += part);
         self.retries += retries;
         self.retries_denied += retries_denied;

@@ -69,7 +69,7 @@ pub fn serve(
     peer: Option<IpAddr>,
     place: Option<Box<Place>>,
 ) -> impl Future<Output = ()> {
-    let mut client = Client::new(service, listener, stream, peer, place);
+    let mut client = Client::new(service, listener, stream, Peer::new(peer), place);
     async move {
         loop {
             // No `match`: what it looks at would be kept beside the exchange, in every connection.
@@ -97,10 +97,9 @@ impl Client {
         service: Rc<Service>,
         listener: Rc<ListenerService>,
         stream: Wire,
-        address: Option<IpAddr>,
+        peer: Peer,
         place: Option<Box<Place>>,
     ) -> Self {
-        let peer = Peer::new(address);
         // A stream is no connection.
         if !is_multiplexed(&stream) {
             service.connections.set(service.connections.get() + 1);
@@ -175,7 +174,12 @@ impl Client {
         if !idle_timeout.is_zero() {
             return now + idle_timeout;
         }
-        self.life.get().ends_at(self.listener.life_limits().max_age, now).max(now + LAST_REQUEST)
+        self.ages_at().max(now + LAST_REQUEST)
+    }
+
+    /// When it will be over its age.
+    pub(super) fn ages_at(&self) -> Instant {
+        self.life.get().ends_at(self.listener.life_limits().max_age, self.service.now())
     }
 
     /// Waits for the client's bytes, and for the last send only if it fails.

@@ -8,6 +8,7 @@ use super::exchange::Times;
 use super::request::Outgoing;
 use super::service::Service;
 use crate::balance::BackendId;
+use crate::config::GrpcStatus;
 use crate::exchange::{Attempt, AttemptFailure, Grant, Next, RequestFacts, RequestLeft, after_failure};
 use crate::metrics::UpstreamFailure;
 use crate::time::Instant;
@@ -51,13 +52,17 @@ impl Drop for Reserved {
 pub(super) fn first_pick(service: &Service, outgoing: &Outgoing) -> Option<(Picked, Option<Box<Reserved>>)> {
     let rules = outgoing.pool.rules();
     let retry = &rules.retry;
+    // Of calls that may run again where their server was not available, which is how a trial fails.
+    let may_call_again = outgoing.facts.grpc && retry.on.grpc.contains(&GrpcStatus::Unavailable);
     let can_be_sent_again = match outgoing.body {
         RequestLeft::Nothing => true,
         RequestLeft::Length(left) => left.saturating_add(outgoing.body_bytes) <= retry.body_buffer as u64,
-        // Perhaps: that is not enough for a trial.
-        RequestLeft::Chunks(_) => false,
+        // Perhaps: that is not enough for a trial. But no call tells its length, most are short, and a pool may have
+        // nothing else.
+        RequestLeft::Chunks(_) => may_call_again,
     };
-    let may_retry = retry.attempts > 0 && outgoing.facts.method.is_idempotent() && can_be_sent_again;
+    let may_run_twice = outgoing.facts.method.is_idempotent() || may_call_again;
+    let may_retry = retry.attempts > 0 && may_run_twice && can_be_sent_again;
     let asking = Asking { client: outgoing.client.get(), tried: &[], may_retry };
     let picked = service.upstreams.pick(&outgoing.pool, &asking)?;
     note_view(service);

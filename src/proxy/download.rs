@@ -8,7 +8,10 @@ use super::request::Input;
 use super::response::{BadResponse, FirstPart, Part, take_response};
 use super::service::Service;
 use super::vanished::{CLIENT_GONE, ClientGone, Missed, WATCH_AFTER};
-use crate::exchange::{AttemptFailure, Pace, RESPONSE_HEAD_MAX, RequestFacts, ResponseLeft, Taken};
+use crate::config::GrpcStatus;
+use crate::exchange::{
+    AttemptFailure, Pace, RESPONSE_HEAD_MAX, RequestFacts, ResponseLeft, Taken, status_in_trailers, write_broken_off,
+};
 use crate::metrics::UpstreamFailure;
 use crate::ring::{Chunk, Fault, Payload, PipeLoan, SpliceFault, Stream, give_way};
 use crate::time::{Instant, Micros};
@@ -167,7 +170,28 @@ pub(super) async fn download(
     if ends_by_close && passed.is_err() {
         down.stream.reset_on_close();
     }
+    if let Err(DownloadFault::Backend(failure)) = passed
+        && part.is_call
+        && part.body.may_end_here()
+    {
+        end_call(down, failure).await;
+    }
     passed
+}
+
+/// A call of gRPC breaks off between two pieces of its answer: its client is told in gRPC's way that its server is not
+/// available. To a reset it would give another status, which says that weir or the server is broken.
+async fn end_call(down: Down<'_>, failure: UpstreamFailure) {
+    let why = match failure {
+        UpstreamFailure::BodyTimeout => AttemptFailure::Stalled,
+        UpstreamFailure::BadResponse => AttemptFailure::BadResponse,
+        _ => AttemptFailure::Truncated,
+    };
+    let end = write_broken_off(GrpcStatus::Unavailable, why.phase());
+    let sent = down.send(Payload::Bytes(end)).await;
+    if sent.is_ok() {
+        down.service.ledger.note(down.seat, |draft| draft.entry.grpc_status = Some(GrpcStatus::Unavailable));
+    }
 }
 
 async fn pass_body(
@@ -297,6 +321,7 @@ impl Leaving {
 
 /// Cuts a chunk to what of it belongs to the body, and goes down.
 fn cut(chunk: &mut Chunk, part: &mut FirstPart) -> Result<(), BadResponse> {
+    let has_trailers = part.is_call && matches!(part.body, ResponseLeft::Chunks(_));
     let Taken { count, instead } = part.body.take(chunk)?;
     part.body_bytes += count as u64;
     if count < chunk.len() {
@@ -306,9 +331,13 @@ fn cut(chunk: &mut Chunk, part: &mut FirstPart) -> Result<(), BadResponse> {
     }
     match instead {
         // It is what came without extensions, so there is room.
-        Some(instead) if !chunk.replace(&instead) => Err(BadResponse),
-        Some(_) | None => Ok(()),
+        Some(instead) if !chunk.replace(&instead) => return Err(BadResponse),
+        Some(_) | None => {}
     }
+    if has_trailers && part.body.is_done() {
+        part.ended_with = status_in_trailers(chunk);
+    }
+    Ok(())
 }
 
 /// `chunk` and what has come behind it meanwhile.

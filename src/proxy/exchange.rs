@@ -15,6 +15,7 @@ use super::request::{Input, Outgoing};
 use super::response::{FirstPart, Part, take_response};
 use super::vanished::CLIENT_GONE;
 use crate::balance::BackendId;
+use crate::config::GrpcStatus;
 use crate::exchange::{AttemptFailure, Pace};
 use crate::http1::Method;
 use crate::log::record::{Ending as Ended, Text};
@@ -335,7 +336,7 @@ impl Client {
                     self.service.upstreams.keep(connection, part.keep_alive_timeout);
                 }
                 way.times.pause();
-                self.record_whole(id, way.times, part.body_bytes);
+                self.record_whole(id, way.times, part.body_bytes, part.ended_with);
                 self.after(part.close)
             }
             Err(fault) => {
@@ -373,17 +374,22 @@ impl Client {
             drop(connection);
         }
         tell_answered(in_flight, part.verdict(), first_byte);
-        let body_bytes = part.body_bytes;
+        let (body_bytes, ended_with) = (part.body_bytes, part.ended_with);
         let mut pace = Pace::new(self.service.now(), self.rules().body_min_rate_per_s);
         pace.count(part.payload.as_slice().len());
         self.sending = Some(self.stream.send(part.payload, pace.due()).quiet_and_done());
         times.pause();
-        self.record_whole(id, *times, body_bytes);
+        self.record_whole(id, *times, body_bytes, ended_with);
         self.after(part.close)
     }
 
-    pub(super) fn record_whole(&self, id: BackendId, times: Times, response_body: u64) {
+    /// The answer is whole. `call`: of gRPC, which has ended so.
+    pub(super) fn record_whole(&self, id: BackendId, times: Times, response_body: u64, call: Option<GrpcStatus>) {
         let mut stats = self.service.stats.borrow_mut();
+        if let Some(status) = call {
+            stats.call_ended(id, status);
+            self.note(|draft| draft.entry.grpc_status = call);
+        }
         stats.passed(id, times.request_body, response_body);
         stats.record(id, Phase::Own, times.own);
         stats.record(id, Phase::Whole, self.service.now().since(times.began));

@@ -10,7 +10,7 @@
 use super::download::Down;
 use super::response::FirstPart;
 use super::service::{SPARE_BYTES_MAX, Service};
-use super::vanished::Missed;
+use super::vanished::{Missed, WATCH_AFTER};
 use crate::exchange::{AttemptFailure, ResponseLeft};
 use crate::ring::{Counted, Fault, Payload};
 use crate::time::Micros;
@@ -116,14 +116,22 @@ pub(super) async fn hold(
     between_bytes: Micros,
 ) -> Result<(), AttemptFailure> {
     let let_go = room.service.now().deadline(between_bytes);
+    let watched = room.service.now() + WATCH_AFTER;
     let mut whole = Vec::with_capacity(room.taken.bytes);
     let first = std::mem::replace(&mut part.payload, Payload::Static(b""));
     whole.extend_from_slice(first.as_slice());
     // Its receive buffer is free again.
     drop(first);
     while !part.body.is_done() && room.service.now() < let_go {
-        let due = room.service.now().deadline(between_bytes).min(down.ends);
-        let chunk = match down.receive(up, due).await {
+        let now = room.service.now();
+        let due = now.deadline(between_bytes).min(down.ends);
+        // What comes drop by drop is never waited for long, and its client may vanish all the same.
+        let received = if now < watched {
+            down.receive(up, due).await
+        } else {
+            Box::pin(down.hear_out(up, due)).await
+        };
+        let chunk = match received {
             Ok(Some(chunk)) => chunk,
             Ok(None) | Err(Missed::Backend(Fault::Os(_))) => return Err(AttemptFailure::Truncated),
             Err(Missed::Backend(Fault::TimedOut)) => return Err(AttemptFailure::Stalled),

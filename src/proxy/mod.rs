@@ -23,6 +23,7 @@
 //! | `seats.rs` | which connections wait for their client, and who makes room |
 //! | `vanished.rs` | clients that go away while their answer is awaited |
 //! | `multiplexed.rs` | HTTP/2 connections, whose streams are connections with one request each |
+//! | `shaking.rs` | TLS handshakes under way, as far as they count |
 //! | `tunnel.rs` | raw bytes both ways after 101 |
 
 mod attempt;
@@ -41,10 +42,13 @@ mod response;
 mod said;
 mod seats;
 mod service;
+mod shaking;
 mod tunnel;
 mod upload;
 mod vanished;
 
 pub use connection::serve;
 pub use multiplexed::serve_http2;
+pub use seats::Waiting;
 pub use service::{ListenerRules, ListenerService, Service, Stage};
+pub use shaking::Shaking;

@@ -6,12 +6,14 @@
 //! has agreed on HTTP/2.
 
 use super::connection::Client;
+use super::peer::Peer;
 use super::said::About;
 use super::service::{ListenerService, Service};
 use crate::http2::{Flood, Malformed};
 use crate::limit::Place;
 use crate::metrics::Refusal;
 use crate::streams::{Ended, ServerSettings, Serves, serve};
+use crate::time::Instant;
 use crate::wire::Wire;
 use std::future::Future;
 use std::net::IpAddr;
@@ -31,7 +33,7 @@ pub fn serve_http2(
     peer: Option<IpAddr>,
     place: Option<Box<Place>>,
 ) -> impl Future<Output = ()> {
-    let mut client = Client::new(service, listener, stream, peer, place);
+    let mut client = Client::new(service, listener, stream, Peer::new(peer), place);
     async move { client.multiplex().await }
 }
 
@@ -40,7 +42,7 @@ fn serve_stream(
     service: Rc<Service>,
     listener: Rc<ListenerService>,
     stream: Wire,
-    peer: Option<IpAddr>,
+    peer: Peer,
 ) -> impl Future<Output = ()> {
     let mut client = Client::new(service, listener, stream, peer, None);
     async move {
@@ -92,7 +94,7 @@ impl Serves for Client {
     fn serve(&self, stream: Wire) {
         self.count_request();
         let (service, listener) = (self.service.clone(), self.listener.clone());
-        self.service.ring.spawn(serve_stream(service, listener, stream, self.peer.address()));
+        self.service.ring.spawn(serve_stream(service, listener, stream, self.peer.clone()));
     }
 
     fn waits(&self) {
@@ -105,6 +107,10 @@ impl Serves for Client {
 
     fn is_closing(&self) -> bool {
         self.closing()
+    }
+
+    fn closes_at(&self) -> Instant {
+        self.ages_at()
     }
 
     fn malformed(&self, why: Malformed) {

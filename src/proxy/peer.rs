@@ -11,7 +11,8 @@ use crate::http1::AddressText;
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The other end of a downstream connection.
+/// The other end of a downstream connection; each stream of an HTTP/2 connection has that connection's.
+#[derive(Clone)]
 pub(super) struct Peer {
     address: ClientAddress,
     /// Of an address that is none: nothing.

@@ -190,6 +190,9 @@ impl Client {
         self.tell(&refused, &id_line);
         let close = ending == Ending::Close;
         let (status, refusal) = (refused.status, refused.refusal);
+        if refused.grpc {
+            self.note(|draft| draft.entry.grpc_status = Some(grpc_status_of(status)));
+        }
         let (mut out, page) = self.written(refused, close, head_only);
         add_line(&id_line, &mut out);
         let head_len = memchr::memmem::find(&out, b"\r\n\r\n").map_or(out.len(), |end| end + 4);

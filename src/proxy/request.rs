@@ -203,7 +203,7 @@ pub(super) fn take_request(client: &mut Client, rules: &ListenerRules) -> Result
         forwarded: rules.forwarded,
         peer: peer.text(),
         proto: if secured.is_some() { b"https" } else { b"http" },
-        via: rules.via.as_ref(),
+        via: if is_multiplexed(stream) { rules.via_http2.as_ref() } else { rules.via.as_ref() },
         // These are decided with the head.
         trusted: false,
         client: peer.text(),

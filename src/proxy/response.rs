@@ -8,7 +8,7 @@ use super::request::Input;
 use super::service::{Scratch, Service};
 use crate::config::GrpcStatus;
 use crate::exchange::{
-    self, AttemptFailure, BadBody, Downward, FinalHead, RequestFacts, ResponseLeft, Taken,
+    self, AttemptFailure, BadBody, Downward, FinalHead, RequestFacts, ResponseLeft, Taken, status_in_trailers,
 };
 use crate::http1::Fields;
 use crate::ring::{Chunk, Payload};
@@ -45,6 +45,10 @@ pub(super) struct FirstPart {
     pub(super) holdable: bool,
     /// How a call of gRPC has ended, where this is all of the answer.
     grpc: Option<GrpcStatus>,
+    /// It answers a call of gRPC.
+    pub(super) is_call: bool,
+    /// How that has ended, wherever in the answer it stands; `None`: it is not known, or no call.
+    pub(super) ended_with: Option<GrpcStatus>,
 }
 
 impl FirstPart {
@@ -103,7 +107,10 @@ pub(super) fn take_response(
         ResponseLeft::Length(length) if length > came as u64 => !is_event_stream(bytes, fields),
         _ => false,
     };
+    let has_trailers = facts.grpc && matches!(body, ResponseLeft::Chunks(_));
     let (payload, count) = first_payload(service, input, len, new_head, &mut body)?;
+    let behind = || (has_trailers && body.is_done()).then(|| status_in_trailers(payload.as_slice())).flatten();
+    let ended_with = grpc.or_else(behind);
     Ok(Some(Part::Final(FirstPart {
         status,
         payload,
@@ -115,6 +122,8 @@ pub(super) fn take_response(
         tunnel,
         holdable,
         grpc,
+        is_call: facts.grpc,
+        ended_with,
     })))
 }
 

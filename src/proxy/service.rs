@@ -3,7 +3,7 @@
 use super::collecting::Shelf;
 use super::ledger::Ledger;
 use super::said::{About, Said};
-use super::seats::Seats;
+use super::seats::{Seats, Waiting};
 use crate::config::{ErrorPages, Forwarded, ListenAddress, OWN_STATUSES, OnHalfClose, TrustedProxies};
 use crate::exchange::{MarkRules, Marker};
 use crate::http1::{Fields, HeadLimits, Via};
@@ -84,6 +84,8 @@ pub struct ListenerRules {
     pub trusted_proxies: TrustedProxies,
     /// What requests say of weir.
     pub via: Option<Via>,
+    /// The same, of those that came over HTTP/2.
+    pub via_http2: Option<Via>,
     /// What weir's own answers say of it.
     pub(super) pseudonym: Option<Box<str>>,
     /// What its own answers look like.
@@ -100,6 +102,8 @@ pub struct ListenerRules {
     pub(super) request_id: Option<String>,
     /// The field with the subject of the client's certificate; `None`: none has it.
     pub(super) client_subject: Option<String>,
+    /// Those in which any listener says so.
+    pub(super) subject_fields: Vec<String>,
     /// The pools that the router gives places among, if those are not the topology's any more.
     left_with: Option<Vec<Rc<Pool>>>,
 }
@@ -119,6 +123,7 @@ impl ListenerRules {
             forwarded: listener.forwarded,
             trusted_proxies: TrustedProxies { unix, ..listener.trusted_proxies.clone() },
             via: listener.via.as_deref().map(Via::new),
+            via_http2: listener.via.as_deref().map(Via::of_http2),
             pseudonym: listener.via.as_deref().map(Box::from),
             pages: Page::all(&listener.error_pages),
             edition,
@@ -127,6 +132,7 @@ impl ListenerRules {
             on_half_close: listener.on_half_close,
             request_id: listener.request_id.clone(),
             client_subject: listener.tls.as_ref().and_then(|tls| tls.client_subject.clone()),
+            subject_fields: listener.subject_fields.clone(),
             left_with: None,
         }
     }
@@ -205,17 +211,15 @@ impl ListenerService {
         plan.connections.admit(limits, counted.map(ClientKey::of))
     }
 
-    /// A place for one more handshake, when so many are under way on this shard.
-    ///
-    /// # Errors
-    /// There is none; it is counted.
-    pub fn admit_handshake(&self, under_way: usize) -> Result<(), Exceeded> {
+    /// Handshakes that may be under way on a shard when another one begins; `None`: any number.
+    pub fn max_handshakes(&self) -> Option<usize> {
         let plan = self.plan.borrow();
-        let max = plan.rules.tls.as_ref().map_or(0, |tls| tls.max_handshakes);
-        if max > 0 && under_way >= max {
-            return Err(plan.connections.refuse(Exceeded::Handshakes));
-        }
-        Ok(())
+        plan.rules.tls.as_ref().map(|tls| tls.max_handshakes).filter(|max| *max > 0)
+    }
+
+    /// There is no place for one more handshake: it is counted.
+    pub fn refuse_handshake(&self) -> Exceeded {
+        self.plan.borrow().connections.refuse(Exceeded::Handshakes)
     }
 
     /// What holds now.
@@ -282,9 +286,7 @@ pub struct Service {
     pub stage: Cell<Stage>,
     /// Downstream connections, those that still shake hands among them.
     pub connections: Cell<usize>,
-    /// TLS handshakes with clients under way.
-    pub handshakes: Cell<usize>,
-    /// Who of them may take a step.
+    /// Who of those that shake hands may take a step.
     pub turns: Turns,
     pub(super) seats: Seats,
     /// Bytes that exchanges keep so that they can be made again.
@@ -322,7 +324,6 @@ impl Service {
             stats: RefCell::new(Box::new(ShardStats::new(0))),
             stage: Cell::new(Stage::Serving),
             connections: Cell::new(0),
-            handshakes: Cell::new(0),
             turns: Turns::default(),
             seats: Seats::default(),
             kept: Rc::default(),
@@ -374,9 +375,14 @@ impl Service {
         self.listeners.borrow().iter().find(|listener| listener.key == key).cloned()
     }
 
-    /// Has at most `count` connections end that have waited for their client longest; how many.
-    pub fn make_room(&self, count: usize) -> usize {
-        let ended = self.seats.make_room(self.now(), count);
+    /// TLS handshakes with clients under way, without those that were told to make room.
+    pub fn shaking(&self) -> usize {
+        self.seats.shaking()
+    }
+
+    /// Has at most `count` connections end that have waited for their client longest; how many. `whose`: among which.
+    pub fn make_room(&self, whose: Waiting, count: usize) -> usize {
+        let ended = self.seats.make_room(self.now(), whose, count);
         self.stats.borrow_mut().evicted(ended);
         ended
     }
@@ -406,9 +412,10 @@ impl Service {
     ) -> MarkRules<'a> {
         let id_field = rules.request_id.as_deref();
         let unix_ms = if id_field.is_some() { self.unix_ms() } else { 0 };
-        let subject = rules.client_subject.as_deref();
-        let subject = subject.map(|name| (name, secured.and_then(|known| known.client_subject.as_deref())));
-        MarkRules { id_field, sample: self.ledger.recording().traces, unix_ms, subject }
+        let shown = secured.and_then(|known| known.client_subject.as_deref());
+        let subject = rules.client_subject.as_deref().zip(shown);
+        let sample = self.ledger.recording().traces;
+        MarkRules { id_field, sample, unix_ms, subject_fields: &rules.subject_fields, subject }
     }
 
     /// Unix time, as of this turn. The wall's clock is looked at once a second.

@@ -147,7 +147,7 @@ impl Client {
                 if part.pool && progress.whole.get() {
                     self.service.upstreams.keep(begun.connection, part.keep_alive_timeout);
                 }
-                self.record_whole(id, way.times, part.body_bytes);
+                self.record_whole(id, way.times, part.body_bytes, part.ended_with);
                 if part.close || !progress.whole.get() { After::Linger } else { After::Next }
             }
             Ended::Refused(refused) => {

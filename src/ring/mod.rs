@@ -41,7 +41,7 @@ pub use self::core::RingCounts;
 pub use accept::Acceptor;
 pub use buffers::{Chunk, HEADROOM, OVERHEAD, SPILLED_FACTOR};
 pub use driver::{HEARTBEAT, Shift};
-pub use operation::{Fault, Send, SendGathered, Sent, Sleep};
+pub use operation::{Fault, Send, SendGathered, SendMark, Sent, Sleep};
 pub use payload::{Counted, Payload};
 pub use refused::{OLDEST, RECOMMENDED, RingRefused, probe};
 pub use splice::{PipeLoan, SpliceFault, give_way};

@@ -118,6 +118,22 @@ pub struct Sent {
     pub payload: Option<Payload>,
 }
 
+/// Which send it was, for who asks later whether it is over.
+#[derive(Clone, Copy, Debug)]
+pub struct SendMark {
+    key: u32,
+    use_count: u32,
+}
+
+impl SendMark {
+    /// Whether the kernel has not said yet how it went.
+    pub(super) fn is_under_way(self, inner: &Inner) -> bool {
+        let mut core = inner.core.borrow_mut();
+        let slot = core.slots.at(self.key);
+        slot.use_count == self.use_count && slot.arrived.is_empty()
+    }
+}
+
 /// A send under way.
 #[must_use = "dropping it cancels the send"]
 pub struct Send {
@@ -137,6 +153,11 @@ impl Send {
             opcode::Send::new(Fd(fd), bytes.as_ptr(), bytes.len() as u32).flags(flags).build()
         });
         Self { op, len }
+    }
+
+    /// Which one it is.
+    pub fn mark(&self) -> SendMark {
+        SendMark { key: self.op.key, use_count: self.op.use_count }
     }
 
     /// Wakes nobody when all goes well: for who waits for an answer next, and asks about the send then.

@@ -7,7 +7,7 @@
 
 use super::buffers::GROUP;
 use super::core::Core;
-use super::operation::{Fault, Send, SendGathered, poll_ready};
+use super::operation::{Fault, Send, SendGathered, SendMark, poll_ready};
 use super::payload::{Held, Payload};
 use super::slots::Kind;
 use super::{Chunk, Inner, Ring};
@@ -209,6 +209,11 @@ impl Stream {
         // SAFETY: the stream owned the descriptor, which `Drop` does not close any more; and no operation of this
         // ring has begun on it.
         unsafe { OwnedFd::from_raw_fd(fd) }
+    }
+
+    /// Whether this send of it is still under way.
+    pub fn is_under_way(&self, send: SendMark) -> bool {
+        send.is_under_way(&self.inner)
     }
 
     /// Its descriptor's number, which is its alone as long as it lives.

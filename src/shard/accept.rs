@@ -10,7 +10,7 @@
 use super::securing::Securing;
 use crate::limit::{Exceeded, OncePerSecond, Place, Turnover};
 use crate::mesh::Neighbours;
-use crate::proxy::{ListenerService, Service, serve};
+use crate::proxy::{ListenerService, Service, Waiting, serve};
 use crate::ring::{Acceptor, Fault, Stream, give_way};
 use crate::sys::socket::{ignore_new, is_waited_at};
 use crate::time::{Instant, Micros};
@@ -77,6 +77,8 @@ pub(super) struct Accepting {
     connections_max: usize,
     /// When it was last looked who could make room.
     looked: Cell<Instant>,
+    /// The same of those that shake hands.
+    looked_at_handshakes: Cell<Instant>,
     pub(super) neighbours: Neighbours,
     pub(super) turnover: RefCell<Turnover>,
     /// What the neighbours were told last.
@@ -92,6 +94,8 @@ struct Said {
     refused: [OncePerSecond; Exceeded::ALL.len()],
     evicted: OncePerSecond,
     full: OncePerSecond,
+    /// Handshakes that made room.
+    stalled: OncePerSecond,
     failed: OncePerSecond,
 }
 
@@ -103,6 +107,7 @@ impl Accepting {
             doors: RefCell::default(),
             connections_max,
             looked: Cell::default(),
+            looked_at_handshakes: Cell::default(),
             neighbours,
             turnover: RefCell::default(),
             told: Cell::default(),
@@ -239,7 +244,7 @@ impl Accepting {
                 let served = serve(self.service.clone(), listener.clone(), stream.into(), peer, place);
                 self.service.ring.spawn(served);
             }
-            Some(config) => match listener.admit_handshake(self.service.handshakes.get()) {
+            Some(config) => match self.admit_handshake(listener) {
                 Ok(()) => {
                     self.securing.begin(&self.service, listener.clone(), stream, config, peer, place);
                 }
@@ -247,6 +252,37 @@ impl Accepting {
             },
         }
         self.tell_neighbours();
+    }
+
+    /// Whether one more handshake may begin: at `max_handshakes` those make room that have waited for their client
+    /// longest. Who has not waited long stays: were it not so, many who come at once would throw each other out.
+    ///
+    /// # Errors
+    /// Nobody makes room.
+    fn admit_handshake(&self, listener: &ListenerService) -> Result<(), Exceeded> {
+        let Some(max) = listener.max_handshakes() else { return Ok(()) };
+        if self.service.shaking() < max {
+            return Ok(());
+        }
+        let now = self.service.ring.now();
+        // In a flood most are refused without a look, which means looking at all.
+        if now.since(self.looked_at_handshakes.get()) >= MAKING_ROOM {
+            self.looked_at_handshakes.set(now);
+            let made = self.service.make_room(Waiting::Shaking, share(max));
+            if made > 0 {
+                if let Some(times) = self.said.stalled.count(now) {
+                    let listener = listener.name();
+                    tracing::warn!(
+                        listener,
+                        max_handshakes = max,
+                        times,
+                        "as many handshakes are under way as may be: those that waited longest for their client make room"
+                    );
+                }
+                return Ok(());
+            }
+        }
+        Err(listener.refuse_handshake())
     }
 
     fn refuse(&self, listener: &ListenerService, stream: Stream, exceeded: Exceeded, peer: Option<IpAddr>) {
@@ -325,8 +361,7 @@ impl Accepting {
     fn make_room(&self) -> bool {
         let now = self.service.ring.now();
         self.looked.set(now);
-        let count = (self.connections_max / MAKE_ROOM_SHARE).clamp(1, MAKE_ROOM_MAX);
-        let made = self.service.make_room(count);
+        let made = self.service.make_room(Waiting::All, share(self.connections_max));
         let connections = self.connections_max;
         if made == 0 {
             if let Some(times) = self.said.full.count(now) {
@@ -362,6 +397,11 @@ impl Accepting {
             );
         }
     }
+}
+
+/// How many of so many make room at once.
+fn share(of: usize) -> usize {
+    (of / MAKE_ROOM_SHARE).clamp(1, MAKE_ROOM_MAX)
 }
 
 impl Door {

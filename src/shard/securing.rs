@@ -5,7 +5,7 @@
 
 use crate::limit::{OncePerSecond, Place};
 use crate::metrics::{Handshake, Side};
-use crate::proxy::{ListenerService, Service, serve, serve_http2};
+use crate::proxy::{ListenerService, Service, Shaking, serve, serve_http2};
 use crate::ring::Stream;
 use crate::tls::{self, Failure, Handshaken, Protocol};
 use crate::wire::Wire;
@@ -14,29 +14,26 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+/// A line at this level.
+macro_rules! line {
+    ($level:ident, $listener:expr, $cause:expr, $times:expr, $peer:expr, $reason:expr) => {
+        tracing::$level!(
+            listener = $listener,
+            cause = $cause,
+            times = $times,
+            last = $peer,
+            reason = $reason,
+            "TLS handshakes with clients failed; `weir explain {}` says why, and what to do",
+            $cause
+        )
+    };
+}
+
 /// What a shard's handshakes share.
 #[derive(Default)]
 pub(super) struct Securing {
     /// By what they came to.
     said: [OncePerSecond; Handshake::ALL.len()],
-}
-
-/// A handshake under way, which counts as a connection and as a handshake.
-struct UnderWay(Rc<Service>);
-
-impl UnderWay {
-    fn begin(service: &Rc<Service>) -> Self {
-        service.connections.set(service.connections.get() + 1);
-        service.handshakes.set(service.handshakes.get() + 1);
-        Self(service.clone())
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.connections.set(self.0.connections.get() - 1);
-        self.0.handshakes.set(self.0.handshakes.get() - 1);
-    }
 }
 
 impl Securing {
@@ -52,37 +49,46 @@ impl Securing {
     ) {
         let (securing, service) = (self.clone(), service.clone());
         let ring = service.ring.clone();
-        let under_way = UnderWay::begin(&service);
+        let shaking = Shaking::begin(&service, &stream);
         ring.spawn(async move {
             let begun = service.ring.now();
             let due = listener.handshake_due(begun);
             let shaken = tls::accept(&service.ring, stream, &config, due, &service.turns).await;
             let took = service.ring.now().since(begun);
-            let came_to = shaken.as_ref().map_or_else(Failure::counted_as, Handshaken::counted_as);
+            let came_to = match &shaken {
+                Ok(shaken) => shaken.counted_as(),
+                Err(Failure::Gone) if shaking.makes_room() => Handshake::Evicted,
+                Err(failure) => failure.counted_as(),
+            };
             service.stats.borrow_mut().shook_hands(Side::Client, came_to, took);
             match shaken {
                 Ok(shaken) => start(&service, listener, shaken, peer, place),
-                Err(failure) => securing.say(&service, &listener, &failure, peer),
+                Err(failure) => securing.say(&service, &listener, &failure, came_to, peer),
             }
             // Only now, so that a shard which drains never takes itself for empty in between.
-            drop(under_way);
+            drop(shaking);
         });
     }
 
-    /// What clients do of themselves, all day long, is for who looks for it.
-    fn say(&self, service: &Service, listener: &ListenerService, failure: &Failure, peer: Option<IpAddr>) {
-        let came_to = failure.counted_as();
+    /// What clients do of themselves, all day long, is for who looks for it. That somebody's certificate is not
+    /// believed is worth knowing: nobody is asked for one but where the operator wants it so.
+    fn say(
+        &self,
+        service: &Service,
+        listener: &ListenerService,
+        failure: &Failure,
+        came_to: Handshake,
+        peer: Option<IpAddr>,
+    ) {
         if let Some(times) = self.said[came_to as usize].count(service.ring.now()) {
             let cause = came_to.label();
             let peer = peer.map_or_else(|| "unix".to_owned(), |address| address.to_canonical().to_string());
-            tracing::debug!(
-                listener = listener.name(),
-                cause,
-                times,
-                last = peer,
-                reason = %failure,
-                "TLS handshakes with clients failed"
-            );
+            let reason = failure.reason(Side::Client);
+            if matches!(failure, Failure::Certificate(_)) {
+                line!(info, listener.name(), cause, times, peer, reason);
+            } else {
+                line!(debug, listener.name(), cause, times, peer, reason);
+            }
         }
     }
 }

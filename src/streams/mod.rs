@@ -7,13 +7,15 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `io.rs` | a wire as `h2` wants it, towards backends |
+//! | `carrier.rs` | a wire as `h2` wants it |
+//! | `timer.rs` | the deadline of a wait |
 //! | `client/` | connections to backends |
 //! | `server/` | connections of clients |
 
+mod carrier;
 mod client;
-mod io;
 mod server;
+mod timer;
 
-pub use client::{ClientConnection, ClientStream, Driver, Fate, NotEstablished, STREAMS_MAX};
+pub use client::{Broken, ClientConnection, ClientStream, Driver, Fate, NotEstablished, STREAMS_MAX};
 pub use server::{Ended, ServerSettings, Serves, serve};

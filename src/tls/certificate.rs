@@ -79,12 +79,12 @@ impl Certificate {
         let (chain, chain_stamp) = pem::chain(&files.cert)?;
         let (key, key_stamp) = pem::key(&files.key)?;
         let mut stamps = vec![chain_stamp, key_stamp];
-        let key = provider.key_provider.load_private_key(key).map_err(|error| {
-            let what = format!("{} has a key that cannot be used: {error}", shown(&files.key.path));
+        let key = provider.key_provider.load_private_key(key).map_err(|_| {
+            let what = format!("{} has a key of a kind or size that weir cannot use", shown(&files.key.path));
             files
                 .key
                 .written
-                .fault(what, "use an RSA key of 2048 bits or more, ECDSA P-256 or P-384, or Ed25519")
+                .fault(what, "use an RSA key of 2048 bits or more, ECDSA P-256, P-384 or P-521, or Ed25519")
         })?;
         let parsed = parsed(files, &chain)?;
         let mut certified = CertifiedKey::new(chain.clone(), key);
@@ -235,7 +235,11 @@ fn key_kind(certificate: &X509Certificate<'_>) -> String {
     let public = certificate.public_key();
     match public.parsed() {
         Ok(PublicKey::RSA(rsa)) => format!("RSA {}", rsa.key_size()),
-        Ok(PublicKey::EC(point)) => format!("ECDSA P-{}", point.key_size()),
+        Ok(PublicKey::EC(point)) => match point.key_size() {
+            // Whole bytes of a coordinate are counted, and this curve's are not whole.
+            528 => "ECDSA P-521".to_owned(),
+            bits => format!("ECDSA P-{bits}"),
+        },
         _ => "Ed25519".to_owned(),
     }
 }

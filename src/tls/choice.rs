@@ -45,11 +45,15 @@ impl Certificates {
         certificates
     }
 
-    /// Of these, the places of those that no client ever gets, since others stand before them.
+    /// Of these, the places of those that no client ever gets, since others stand before them, or the same.
     pub(super) fn never_chosen(&self, all: &[Arc<Certificate>]) -> Vec<usize> {
         let keys = self.exact.values().chain(self.wildcards.values()).chain([&self.default]);
         let reachable: HashSet<_> = keys.flat_map(|keys| keys.0.iter().map(Arc::as_ptr)).collect();
-        let lost = |(_, one): &(usize, &Arc<Certificate>)| !reachable.contains(&Arc::as_ptr(&one.certified));
+        let mut seen = HashSet::new();
+        let lost = |(_, one): &(usize, &Arc<Certificate>)| {
+            let it = Arc::as_ptr(&one.certified);
+            !reachable.contains(&it) || !seen.insert(it)
+        };
         all.iter().enumerate().filter(lost).map(|(place, _)| place).collect()
     }
 

@@ -4,11 +4,12 @@
 //! handshake is freed. Called by `shard` for clients and by `upstream` for backends.
 
 use super::layer::Sealed;
+use super::reason::reason;
 use super::session::{Role, Session};
 use super::steps::{Driven, Side, Steps};
 use super::subject::subject;
 use super::turns::Turns;
-use crate::metrics::Handshake;
+use crate::metrics::{self, Handshake};
 use crate::ring::{Fault, Ring, Stream};
 use crate::time::Instant;
 use crate::wire::Secured;
@@ -44,29 +45,22 @@ pub struct Handshaken {
     pub resumed: bool,
 }
 
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
+/// Why there is no connection. Told by [`Failure::reason`], since it hangs on whose handshake it was.
+#[derive(Debug)]
 pub enum Failure {
     /// It took too long.
-    #[error("it took too long")]
     TimedOut,
     /// The peer ended or reset the connection.
-    #[error("the peer ended the connection")]
     Gone,
     /// The client speaks plain HTTP.
-    #[error("plain HTTP on a port with TLS")]
     NotTls,
     /// The peer's certificate is not good.
-    #[error("{0}")]
     Certificate(Error),
     /// Both sides have no version, cipher or protocol in common.
-    #[error("{0}")]
     NothingInCommon(Error),
     /// The peer has refused; it is the peer's word.
-    #[error("{0}")]
     Refused(Error),
     /// What the peer said is wrong.
-    #[error("{0}")]
     Protocol(Error),
 }
 
@@ -94,6 +88,19 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
+    /// What is wrong, if the peer was on this side.
+    pub fn reason(&self, side: metrics::Side) -> String {
+        match self {
+            Self::TimedOut => "it took too long".to_owned(),
+            Self::Gone => "the connection ended in the middle of it".to_owned(),
+            Self::NotTls => "plain HTTP on a port with TLS".to_owned(),
+            Self::Certificate(error)
+            | Self::NothingInCommon(error)
+            | Self::Refused(error)
+            | Self::Protocol(error) => reason(error, side),
+        }
+    }
+
     /// Under which name it is counted.
     pub fn counted_as(&self) -> Handshake {
         match self {

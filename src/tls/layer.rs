@@ -8,7 +8,7 @@
 use super::leaving::SealedSend;
 use super::records::{HEADER, record_len};
 use super::session::{Broken, Opened, Session};
-use crate::ring::{Chunk, Counted, Fault, HEADROOM, Payload, Stream};
+use crate::ring::{Chunk, Counted, Fault, HEADROOM, Payload, Send, SendMark, Stream};
 use crate::time::Instant;
 use crate::wire::{Layer, Leaving, Secured};
 use std::any::Any;
@@ -34,6 +34,8 @@ pub struct Sealed {
     secured: Secured,
     /// The peer was told that no more comes, or is not to be told.
     silent: Cell<bool>,
+    /// The last send: what rustls has to say of itself must not get between the bytes of one.
+    last: Cell<Option<SendMark>>,
 }
 
 /// What has come, and what has not been given yet.
@@ -166,7 +168,8 @@ impl Sealed {
     /// `session` over `stream`, on which nothing is under way. `rest`: bytes that came after the handshake.
     pub(super) fn new(stream: Stream, session: Session, secured: Secured, rest: Vec<u8>) -> Self {
         let state = State { session, pieces: Vec::new(), ready: None, after: None, ended: None };
-        let sealed = Self { stream, state: RefCell::new(state), secured, silent: Cell::new(false) };
+        let (state, silent, last) = (RefCell::new(state), Cell::new(false), Cell::new(None));
+        let sealed = Self { stream, state, secured, silent, last };
         if !rest.is_empty() {
             let mut bytes = vec![0; HEADROOM];
             bytes.extend_from_slice(&rest);
@@ -180,10 +183,25 @@ impl Sealed {
     pub(super) fn send_queued(&self) {
         let mut state = self.state.borrow_mut();
         if state.ready.is_none() && state.pieces.is_empty() {
-            let mut queued = state.session.take_queued();
-            queued.drain(..self.stream.send_at_once(&queued));
-            state.session.queue(queued);
+            self.say(&mut state.session);
         }
+    }
+
+    /// Sends the records that wait, unless a send is under way: then they go before the next.
+    fn say(&self, session: &mut Session) {
+        if self.last.get().is_some_and(|last| self.stream.is_under_way(last)) {
+            return;
+        }
+        let mut queued = session.take_queued();
+        queued.drain(..self.stream.send_at_once(&queued));
+        session.queue(queued);
+    }
+
+    /// Sends `payload`, which is sealed.
+    fn send_sealed(&self, payload: Payload, due: Instant) -> Send {
+        let send = self.stream.send(payload, due);
+        self.last.set(Some(send.mark()));
+        send
     }
 
     /// Opens what has come; what is given first.
@@ -195,6 +213,9 @@ impl Sealed {
             self.silent.set(true);
             let alert = state.session.take_queued();
             self.stream.send_at_once(&alert);
+        } else if first.is_none() && state.session.has_queued() {
+            // The answer to a new key, or the no to a renegotiation: nothing else may be sent for long.
+            self.say(&mut state.session);
         }
         first
     }
@@ -288,9 +309,9 @@ impl Layer for Sealed {
         Box::new(match sealed {
             Ok(records) => match payload {
                 Payload::Chunk(_) | Payload::Counted(_) if bytes.len() > UNCOUNTED_MAX => {
-                    SealedSend::new(self.stream.send(bound(records, payload), due), None)
+                    SealedSend::new(self.send_sealed(bound(records, payload), due), None)
                 }
-                _ => SealedSend::new(self.stream.send(Payload::Bytes(records), due), Some(payload)),
+                _ => SealedSend::new(self.send_sealed(Payload::Bytes(records), due), Some(payload)),
             },
             Err(_) => SealedSend::failed(Some(payload)),
         })
@@ -300,7 +321,7 @@ impl Layer for Sealed {
         let len = chunks.iter().map(|chunk| chunk.len()).sum();
         let sealed = self.state.borrow_mut().session.seal(chunks.iter().map(|chunk| &chunk[..]), len);
         Box::new(match sealed {
-            Ok(records) => SealedSend::new(self.stream.send(bound(records, chunks), due), None),
+            Ok(records) => SealedSend::new(self.send_sealed(bound(records, chunks), due), None),
             Err(_) => SealedSend::failed(None),
         })
     }

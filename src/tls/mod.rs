@@ -8,10 +8,12 @@
 //! | `choice` | which certificate a client gets |
 //! | `trust` | who is believed: clients by a listener, backends by a pool |
 //! | `tickets` | sessions that any shard and the next process can resume |
+//! | `proof` | until when a client has proven who it is, however often it resumes |
 //! | `subject` | a certificate's subject as a line of text |
 //! | `handshake` | a handshake as a server or a client, on a shard, until the keys are there |
 //! | `steps` | rustls driven through it over the ring, record by record |
 //! | `hello` | the name that a client asks for |
+//! | `reason` | why a handshake came to nothing, in words for an operator |
 //! | `turns` | who may take an expensive step in this turn of the ring |
 //! | `records` | where a record ends |
 //! | `session` | rustls after the handshake: records opened and sealed |
@@ -32,6 +34,8 @@ mod layer;
 mod leaving;
 mod loader;
 mod pem;
+mod proof;
+mod reason;
 mod records;
 mod session;
 mod steps;
@@ -47,6 +51,7 @@ pub use certificate::CertificateFacts;
 pub use handshake::{Failure, Handshaken, Protocol, accept, connect};
 pub use layer::Sealed;
 pub use loader::{Loaded, Loader, TlsRefused};
+pub use reason::reason;
 pub use subject::subject;
 pub use tickets::{HandedKeys, TICKET_LIFE, Tickets};
 pub use turns::Turns;

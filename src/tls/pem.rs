@@ -7,6 +7,7 @@ use crate::config::{Fault, NamedFile};
 use crate::sys::file::{self, Stamp};
 use rustls::pki_types::pem::{Error, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use std::io;
 use std::path::Path;
 
 /// Bytes of a file with a certificate and those above it.
@@ -44,7 +45,9 @@ fn certificates(file: &NamedFile, max: usize) -> Result<(Vec<CertificateDer<'sta
     if !found.is_empty() {
         return Ok((found, stamp));
     }
-    let (what, remedy) = if bytes.starts_with(&DER_SEQUENCE) {
+    let (what, remedy) = if is_pkcs12(&bytes) {
+        from_pkcs12(&file.path, "-nokeys")
+    } else if bytes.starts_with(&DER_SEQUENCE) {
         ("is DER, not PEM", in_pem(&file.path, "x509"))
     } else if contains(&bytes, b"PRIVATE KEY-----") {
         (
@@ -73,6 +76,8 @@ pub(super) fn key(file: &NamedFile) -> Result<(PrivateKeyDer<'static>, Stamp), F
             "has an encrypted key",
             format!("decrypt it: openssl pkey -in {path} -out {path}.plain; weir asks nobody"),
         )
+    } else if is_pkcs12(&bytes) {
+        from_pkcs12(&file.path, "-nocerts -nodes")
     } else if bytes.starts_with(&DER_SEQUENCE) {
         ("is DER, not PEM", in_pem(&file.path, "pkey"))
     } else if contains(&bytes, b"BEGIN CERTIFICATE-----") {
@@ -132,19 +137,43 @@ fn read(file: &NamedFile, max: usize) -> Result<(Vec<u8>, Stamp), Fault> {
 }
 
 /// What is said of a file that cannot be read.
-pub(super) fn unreadable(file: &NamedFile, cause: &std::io::Error) -> Fault {
+pub(super) fn unreadable(file: &NamedFile, cause: &io::Error) -> Fault {
     let what = format!("{} cannot be read: {cause}", shown(&file.path));
-    file.written.fault(what, "create it, readable to weir's user")
+    let remedy = match cause.kind() {
+        io::ErrorKind::PermissionDenied => "let weir's user read it, and enter the folders above it",
+        io::ErrorKind::NotFound => "create it, readable to weir's user, or name the right one",
+        _ => "name a file that weir's user can read",
+    };
+    file.written.fault(what, remedy)
 }
 
 fn broken(file: &NamedFile, error: &Error) -> Fault {
-    let what = format!("{} is not whole: {error}", shown(&file.path));
+    let why = match error {
+        Error::MissingSectionEnd { end_marker } => {
+            format!("the line -----END {}----- is missing", String::from_utf8_lossy(end_marker))
+        }
+        Error::IllegalSectionStart { line } => {
+            format!("{} begins nothing", String::from_utf8_lossy(line).trim_end())
+        }
+        other => other.to_string(),
+    };
+    let what = format!("{} is not whole: {why}", shown(&file.path));
     file.written.fault(what, "copy it anew; each part ends with a line -----END …-----")
 }
 
 /// A path in quotes.
 pub(super) fn shown(path: &Path) -> String {
     format!("{:?}", path.display().to_string())
+}
+
+/// PFX: a SEQUENCE of the version 3 and what is in it (RFC 7292 section 4).
+fn is_pkcs12(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x30, 0x82, _, _, 2, 1, 3, ..])
+}
+
+fn from_pkcs12(path: &Path, what: &str) -> (&'static str, String) {
+    let path = path.display();
+    ("is PKCS #12, not PEM", format!("convert it: openssl pkcs12 -in {path} {what} -out {path}.pem"))
 }
 
 fn in_pem(path: &Path, command: &str) -> String {

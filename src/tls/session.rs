@@ -1,8 +1,8 @@
 //! A connection after its handshake: rustls opens what comes and seals what goes.
 //!
 //! It is shown one record at a time and left to say what that is: data, an alert, a new key, a ticket. What it has to
-//! say itself waits in `queued` for the next bytes that are sent, which is soon enough: a new key must be answered
-//! before the next data. Neither socket nor clock. Called by `layer.rs`.
+//! say itself waits in `queued` for the next bytes that are sent, or until nothing else is under way: a new key must be
+//! answered before the next data. Neither socket nor clock. Called by `layer.rs`.
 
 use super::steps::encode;
 use rustls::Error;
@@ -83,6 +83,11 @@ impl Session {
     /// Has these records go out before what is sent next.
     pub(super) fn queue(&mut self, records: Vec<u8>) {
         self.queued = records;
+    }
+
+    /// Whether records wait.
+    pub(super) fn has_queued(&self) -> bool {
+        !self.queued.is_empty()
     }
 
     /// Records that go out before what is sent next.

@@ -6,6 +6,7 @@
 
 use super::handshake::Failure;
 use super::hello::server_name;
+use super::proof::Proof;
 use super::records::record_len;
 use super::turns::Turns;
 use crate::ring::{Chunk, Fault, Payload, Ring, Send, Stream};
@@ -114,6 +115,7 @@ pub(super) struct Steps<'a> {
     out: Vec<u8>,
     sending: Option<Send>,
     server_name: Option<Box<str>>,
+    proof: Proof,
 }
 
 impl<'a> Steps<'a> {
@@ -128,6 +130,7 @@ impl<'a> Steps<'a> {
             out: Vec::new(),
             sending: None,
             server_name: None,
+            proof: Proof::default(),
         }
     }
 
@@ -180,7 +183,8 @@ impl<'a> Steps<'a> {
 
     fn process<S: Side>(&mut self, side: &mut S) -> Result<(), Failure> {
         loop {
-            let (discard, next) = side.process(&mut self.incoming[..self.shown], &mut self.out);
+            let Self { incoming, shown, out, proof, .. } = self;
+            let (discard, next) = proof.during(|| side.process(&mut incoming[..*shown], out));
             self.incoming.drain(..discard);
             self.shown -= discard;
             match next? {

@@ -6,8 +6,10 @@
 //! is kept longer, or written anywhere. AES-256-GCM-SIV, for which two tickets with one nonce, which chance may
 //! bring at millions an hour, are no calamity.
 //!
-//! A ticket is bound to what its listener asks of clients: elsewhere it does not open.
+//! A ticket is bound to what its listener asks of clients: elsewhere it does not open. And it says until when the
+//! client's proof of who it is holds (`proof`): afterwards it does not open either.
 
+use super::proof::Proof;
 use crate::sys::clock;
 use crate::time::{Instant, Micros};
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -166,10 +168,12 @@ impl ProducesTickets for Ticketer {
         let key = self.tickets.current()?;
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).ok()?;
-        let mut ticket = Vec::with_capacity(NAME + NONCE_LEN + plain.len() + TAG);
+        let mut ticket = Vec::with_capacity(NAME + NONCE_LEN + Proof::LEN + plain.len() + TAG);
         ticket.extend_from_slice(&key.name);
         ticket.extend_from_slice(&nonce);
-        let mut sealed = plain.to_vec();
+        let mut sealed = Vec::with_capacity(Proof::LEN + plain.len() + TAG);
+        sealed.extend_from_slice(&Proof::current().to_bytes());
+        sealed.extend_from_slice(plain);
         let nonce = Nonce::assume_unique_for_key(nonce);
         key.sealing.seal_in_place_append_tag(nonce, Aad::from(self.binding), &mut sealed).ok()?;
         ticket.append(&mut sealed);
@@ -182,9 +186,13 @@ impl ProducesTickets for Ticketer {
         let key = self.tickets.named(name)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let mut opened = sealed.to_vec();
-        let plain = key.sealing.open_in_place(nonce, Aad::from(self.binding), &mut opened).ok()?.len();
-        opened.truncate(plain);
-        Some(opened)
+        let opened = key.sealing.open_in_place(nonce, Aad::from(self.binding), &mut opened).ok()?;
+        let (proof, plain) = opened.split_first_chunk()?;
+        let proof = Proof::of_bytes(*proof);
+        proof.holds(clock::unix_ms() / 1_000).then(|| {
+            proof.hold();
+            plain.to_vec()
+        })
     }
 }
 

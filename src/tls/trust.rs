@@ -5,6 +5,7 @@
 
 use super::certificate::Certificate;
 use super::pem::{self, shown};
+use super::proof::Noting;
 use crate::config::{ClientAuth, Fault, ListenerTls, NamedFile, Pool, PoolTls};
 use crate::sys::file::Stamp;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -79,6 +80,13 @@ impl Revoked {
                 let what = format!("{} has a list that is none: {error}", shown(&file.path));
                 file.written.fault(what, "fetch it anew from the authority")
             })?;
+            if parsed.version().is_none() {
+                // It has no room for whose list it is, and where it ends.
+                let what = format!("{} has a list of version 1, which cannot be used", shown(&file.path));
+                let remedy = "have one of version 2 made (RFC 5280): `openssl ca -gencrl` does so with \
+                              crl_extensions in its configuration, of authorityKeyIdentifier = keyid";
+                return Err(file.written.fault(what, remedy));
+            }
             let next = parsed.next_update().map(|at| at.timestamp());
             next_update_unix_s = next_update_unix_s.into_iter().chain(next).min();
         }
@@ -101,6 +109,9 @@ impl Revoked {
     }
 }
 
+/// What is in a ticket, by a number: a process that takes over opens none of another form.
+const TICKET_FORM: &[u8] = b"2";
+
 /// What a ticket of a listener is bound to: it is of no use where clients are asked for something else, or other
 /// authorities are believed, or others are revoked.
 pub(super) fn binding(
@@ -111,7 +122,7 @@ pub(super) fn binding(
     let parts = [authorities.map(|them| them.digest), revoked.map(|them| them.digest)];
     // Zeros stand for none: no digest is so.
     let parts = parts.map(Option::unwrap_or_default);
-    digest([auth.word().as_bytes(), &parts[0], &parts[1]].into_iter())
+    digest([TICKET_FORM, auth.word().as_bytes(), &parts[0], &parts[1]].into_iter())
 }
 
 /// Each part by its length, so that no two lists of parts look the same.
@@ -146,10 +157,10 @@ pub(super) fn clients(
     }
     let named = if revoked.is_some() { tls.client_crl.as_ref().unwrap_or(file) } else { file };
     let built = builder.build().map_err(|error| {
-        let what = format!("clients cannot be checked: {error}");
+        let what = format!("clients cannot be checked by {}: {error}", shown(&named.path));
         named.written.fault(what, "name authorities' certificates, and lists that they have signed")
     })?;
-    Ok(Some(built))
+    Ok(Some(Arc::new(Noting(built))))
 }
 
 /// The rules of a pool's connections. Each backend gets a copy with sessions of its own.

@@ -7,7 +7,7 @@ use super::backend::Backend;
 use crate::balance::{Asked, BackendId, Member, Picker, Traffic, View, client_hash, name_hash};
 use crate::config::{Policy, Retry, Timeouts};
 use crate::exchange::{Budget, Grant};
-use crate::limit::LifeLimits;
+use crate::limit::{LifeLimits, OncePerSecond};
 use crate::time::{Instant, Micros};
 use crate::topology::PoolPlan;
 use std::cell::{Cell, Ref, RefCell};
@@ -44,6 +44,8 @@ pub struct Pool {
     /// First attempts that the budget has not heard of yet.
     firsts: Cell<u64>,
     closed: Cell<bool>,
+    /// When the log was told of a handshake that failed.
+    pub(super) unsealed: OncePerSecond,
 }
 
 /// How far one response moves the middle, in units of it: a thousand of them go round 31 doublings.
@@ -64,6 +66,7 @@ impl Pool {
             middle: Cell::new(0),
             firsts: Cell::new(0),
             closed: Cell::new(false),
+            unsealed: OncePerSecond::default(),
         })
     }
 

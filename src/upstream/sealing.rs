@@ -1,19 +1,17 @@
 //! TLS handshakes with backends: done when a connection is made, within its time.
 //!
 //! A handshake that fails is a failed connect with a cause of its own: counted, and told in the log at most once a
-//! second, since the operator can act on nearly all of them. Called by `mod.rs`.
+//! second for each pool, since the operator can act on nearly all of them. Called by `mod.rs`.
 
 use super::UNSEALED;
 use super::connection::Picked;
 use crate::config::Protocol;
-use crate::limit::OncePerSecond;
-use crate::metrics::Handshake;
+use crate::metrics::{Handshake, Side};
 use crate::ring::{Fault, Ring, Stream};
 use crate::time::Instant;
 use crate::tls::{self, Failure, Sealed, Turns};
 use crate::topology::BackendTls;
 use std::cell::RefCell;
-use std::fmt::Display;
 
 /// What came to be known of handshakes before control asks: so many at most.
 const COME_TO_MAX: usize = 1 << 16;
@@ -24,7 +22,6 @@ pub(super) struct Sealing {
     pub(super) turns: Turns,
     /// What they came to.
     pub(super) come_to: RefCell<Vec<Handshake>>,
-    said: OncePerSecond,
 }
 
 impl Sealing {
@@ -46,23 +43,16 @@ impl Sealing {
                 self.count(shaken.counted_as());
                 if picked.backend.protocol.get() == Protocol::Http2 && shaken.protocol != tls::Protocol::Http2
                 {
-                    self.say(ring, picked, &"it did not agree to speak HTTP/2 (ALPN \"h2\")");
+                    say(ring, picked, || "the backend does not offer HTTP/2 (h2 by ALPN)".to_owned());
                     return Err(Fault::Os(UNSEALED));
                 }
                 Ok(shaken.sealed)
             }
             Err(failure) => {
                 self.count(failure.counted_as());
-                self.say(ring, picked, &failure);
+                say(ring, picked, || failure.reason(Side::Backend));
                 Err(if matches!(failure, Failure::TimedOut) { Fault::TimedOut } else { Fault::Os(UNSEALED) })
             }
-        }
-    }
-
-    fn say(&self, ring: &Ring, picked: &Picked, reason: &dyn Display) {
-        if let Some(times) = self.said.count(ring.now()) {
-            let (pool, backend) = (picked.pool().name().to_owned(), picked.backend_name());
-            tracing::warn!(pool, backend, times, %reason, "no TLS handshake with a backend");
         }
     }
 
@@ -71,5 +61,12 @@ impl Sealing {
         if all.len() < COME_TO_MAX {
             all.push(came_to);
         }
+    }
+}
+
+fn say(ring: &Ring, picked: &Picked, reason: impl FnOnce() -> String) {
+    if let Some(times) = picked.pool().unsealed.count(ring.now()) {
+        let (pool, backend, reason) = (picked.pool().name().to_owned(), picked.backend_name(), reason());
+        tracing::warn!(pool, backend, times, reason, "no TLS handshake with a backend");
     }
 }

@@ -73,7 +73,7 @@ fn faults_of_listeners_are_found() {
             4,
             "listener[0].protocol",
             "",
-            "did you mean \"http\"?",
+            "section [listener.tls]",
         ),
     ]);
     // The second of two is at fault, in the part that stands behind the text.

@@ -80,8 +80,10 @@ fn each_wrong_key_is_a_fault_with_a_remedy() {
             5,
             "certificates[0].cert",
             "not the absolute path",
-            "/",
+            "\"/etc/weir/site.pem\"",
         ),
+        ("certificates = \"/a.pem\"", 5, "certificates", "is not a list", "certificates = [{ cert"),
+        ("certificates = [\"/a.pem\"]", 5, "certificates[0]", "not a certificate with its key", "[{ cert"),
         (
             "certificates = [{ cert = \"/a\", key = \"/b\", oscp = \"/c\" }]",
             5,
@@ -89,7 +91,18 @@ fn each_wrong_key_is_a_fault_with_a_remedy() {
             "unknown key",
             "ocsp?",
         ),
-        (&format!("{ENTRY}\nmin_version = \"1.1\""), 6, "min_version", "is not known here", "\"1.2\""),
+        (&format!("{ENTRY}\nmin_version = \"1.1\""), 6, "min_version", "is not known here", "RFC 8996"),
+        (
+            &format!("{ENTRY}\nmin_version = 1.2"),
+            6,
+            "min_version",
+            "1.2 is not a string",
+            "\"1.2\" or \"1.3\"",
+        ),
+        (&format!("{ENTRY}\nmin_version = \"TLSv1.2\""), 6, "min_version", "not known", "write \"1.2\""),
+        (&format!("{ENTRY}\nclient_auth = true"), 6, "client_auth", "true is not a string", "\"required\""),
+        (&format!("{ENTRY}\nalnp = []"), 6, "alnp", "unknown key", "did you mean alpn?"),
+        (&format!("{ENTRY}\nalpn = [2]"), 6, "alpn[0]", "2 is not a string", "\"h2\" or \"http/1.1\""),
         (&format!("{ENTRY}\nalpn = [\"http/1.0\"]"), 6, "alpn[0]", "is not known here", "\"http/1.1\""),
         (&format!("{ENTRY}\nalpn = [\"h2\", \"h2\"]"), 6, "alpn[1]", "stands here twice", "remove one"),
         (&format!("{ENTRY}\nalpn = \"h2\""), 6, "alpn", "is not a list", "alpn = ["),
@@ -134,6 +147,32 @@ fn each_wrong_key_is_a_fault_with_a_remedy() {
 }
 
 #[test]
+fn a_header_that_is_asked_for_is_one_that_can_be_written() {
+    let base = "[[listener]]\naddress = \"127.0.0.1:1\"\npool = \"app\"\n";
+    for (line, key, remedy) in [
+        ("tls = true", "listener[0].tls", "write [listener.tls] and"),
+        ("http2 = true", "listener[0].http2", "write [listener.http2] and"),
+    ] {
+        let text = format!("{base}{line}{POOL}");
+        one(&faults(&text), (&text, 4, key, "true is not a section", remedy));
+    }
+}
+
+#[test]
+fn words_of_other_servers_lead_to_where_weir_has_it() {
+    for (text, line, key, remedy) in [
+        ("protocol = \"https\"", 4, "listener[0].protocol", "a section [listener.tls]"),
+        ("protocol = \"h2\"", 4, "listener[0].protocol", "tls.alpn or h2c"),
+        ("[pool.app.upstream]\nprotocol = \"http2\"", 5, "pool.app.upstream.protocol", "write \"h2\""),
+        ("[pool.app.upstream]\nprotocol = \"https\"", 5, "pool.app.upstream.protocol", "a section tls"),
+        ("[pool.app.upstream]\nprotocol = \"grpc\"", 5, "pool.app.upstream.protocol", "write \"h2\""),
+    ] {
+        let text = format!("[[listener]]\naddress = \"127.0.0.1:1\"\npool = \"app\"\n{text}{POOL}");
+        one(&faults(&text), (&text, line, key, "is not known here", remedy));
+    }
+}
+
+#[test]
 fn the_subjects_field_is_not_the_ids() {
     let text = listener(&format!("{ENTRY}\nclient_subject = \"x-request-id\""))
         .replace("[listener.tls]", "request_id = \"X-Request-Id\"\n[listener.tls]");
@@ -148,6 +187,30 @@ fn what_is_held_against_nothing_and_believing_everybody_are_warnings() {
     for (text, line, key, wrong) in [
         (listener(&format!("{ENTRY}\nclient_ca = \"/ca.pem\"")), 6, "listener[0].tls.client_ca", "not asked"),
         (listener(&format!("{ENTRY}\nclient_crl = \"/c\"")), 6, "listener[0].tls.client_crl", "not asked"),
+        (
+            listener(ENTRY).replace("[listener.tls]", "h2c = true\n[listener.tls]"),
+            4,
+            "listener[0].h2c",
+            "has it",
+        ),
+        (
+            listener(&format!("{ENTRY}\nalpn = [\"http/1.1\"]\n[listener.http2]\nmax_streams = 9")),
+            7,
+            "listener[0].http2",
+            "no client can speak HTTP/2",
+        ),
+        (
+            listener("").replace("[listener.tls]", "h2c = false\nhttp2 = { max_streams = 9 }"),
+            5,
+            "listener[0].http2",
+            "no client can speak HTTP/2",
+        ),
+        (
+            pool("", "h:1").replace("[pool.app.tls]", "[pool.app.health]\ntype = \"grpc\""),
+            4,
+            "pool.app.health",
+            "gRPC needs HTTP/2",
+        ),
         (pool("verify = false", "h:1"), 5, "pool.app.tls.verify", "can read and change everything"),
         (pool("verify = false\nca = \"/ca.pem\"", "h:1"), 6, "pool.app.tls.ca", "nothing is held against it"),
     ] {

@@ -76,6 +76,9 @@ def unary(client):
     expect(trailing["x-text"], "a, b; c=d", "text in the trailers")
     expect(trailing["x-bytes-bin"], bytes(range(256)), "bytes in the trailers")
     expect(client.unary(b"", timeout=PATIENCE), b"", "an empty message")
+    # No HTTP/2 field may be so (RFC 9113, 8.2.1), and gRPC's library sends them all the same.
+    _, call = client.unary.with_call(b"x", metadata=[("x-text", " spaces around ")], timeout=PATIENCE)
+    expect(pairs(call.trailing_metadata())["x-text"].strip(), "spaces around", "text with spaces around")
 
 
 def statuses(client):
@@ -178,6 +181,26 @@ def deadline(client):
     assert time.monotonic() - began < 30, "late"
 
 
+def deadlines(client):
+    """Many deadlines that pass, as when servers hang, on one connection: a call beside them goes on."""
+    beside = client.unary.future(b"beside", metadata=[("x-wait", "2")], timeout=30)
+    for _ in range(3):
+        calls = [client.unary.future(b"x", metadata=[("x-wait", "20")], timeout=0.001 * ms) for ms in range(1, 400)]
+        codes = {call.code() for call in calls}
+        expect(codes, {grpc.StatusCode.DEADLINE_EXCEEDED}, "how they end")
+    expect(beside.result(), b"beside", "the call beside them")
+
+
+def dies(client):
+    """A stream whose server dies in the middle."""
+    call = client.down(json.dumps({"count": 1000, "size": 5, "pause": 0.05}).encode())
+    next(call)
+    print("under way", flush=True)
+    error = failure(lambda: list(call))
+    expect(error.code(), grpc.StatusCode.UNAVAILABLE, "the status")
+    assert "in the middle of its answer" in error.details(), error.details()
+
+
 def cancel(client):
     """Calls that the client ends."""
     call = client.unary.future(b"x", metadata=[("x-wait", "60")])
@@ -209,6 +232,12 @@ def many(client, count):
         name = pairs(call.trailing_metadata())["x-trailing"]
         answered[name] = answered.get(name, 0) + 1
     print(json.dumps(answered))
+
+
+def tries(client, count):
+    """So many calls, however they end."""
+    for _ in range(int(count)):
+        client.unary.future(b"x", timeout=PATIENCE).exception()
 
 
 def fails(client, status, words, count=1):
@@ -246,7 +275,10 @@ def control(client, method, wish="{}"):
     print(client.control(method, json.loads(wish)).decode())
 
 
-SCENARIOS = [unary, statuses, streams, pauses, talk, large, compressed, deadline, cancel, many, fails, load, control]
+SCENARIOS = [
+    unary, statuses, streams, pauses, talk, large, compressed, deadline, deadlines, cancel, many, tries, fails, dies, load,
+    control,
+]
 
 
 def main():

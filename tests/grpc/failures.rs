@@ -1,10 +1,11 @@
 //! What is tried again, and what weir answers by itself.
 
-use crate::harness::wait_until;
-use crate::scene::Scene;
+use crate::harness::{wait_up_to, wait_until};
+use crate::scene::{Scene, Seal};
 use serde_json::Value;
 use std::io::Read;
-use std::process::Stdio;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 const RETRIES: &str = "policy = \"round_robin\"\n[pool.app.retry]\nattempts = 2\nbudget = 1.0\n";
 
@@ -50,18 +51,42 @@ fn what_weir_answers_itself_is_a_status_of_grpc() {
 }
 
 #[test]
+fn many_deadlines_that_pass_are_no_flood_and_cost_no_other_call() {
+    let Some(scene) = Scene::start(None, 1, "") else { return };
+    scene.run(&["deadlines"]);
+    assert_eq!(scene.weir.metric("weir_refusals_total", &[("cause", "flood")]), 0.0);
+}
+
+#[test]
+fn a_server_that_dies_in_the_middle_of_a_stream_was_unavailable() {
+    for seal in [None, Some(Seal::new())] {
+        let Some(mut scene) = Scene::start(seal, 1, "") else { return };
+        let (child, _) = under_way(scene.begin(&["dies"]));
+        scene.servers[0].kill();
+        let ended = child.wait_with_output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        assert_eq!(scene.weir.metric("weir_upstream_failures_total", &[("cause", "truncated")]), 1.0);
+    }
+}
+
+/// Starts a scenario, and waits until it says that it is under way.
+fn under_way(mut command: Command) -> (Child, ChildStdout) {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let mut first = [0; 10];
+    stdout.read_exact(&mut first).unwrap();
+    (child, stdout)
+}
+
+#[test]
 fn servers_that_restart_under_load_lose_no_call_that_may_be_tried_again() {
     let lines = format!(
         "{RETRIES}budget_min_per_s = 1000\non = [\"connect\", \"no_response\", \"grpc-unavailable\"]\n\
          [pool.app.health]\ntype = \"grpc\"\ninterval = \"200ms\"\ntimeout = \"10s\"\nrise = 1\nfall = 1"
     );
     let Some(mut scene) = Scene::start(None, 3, &lines) else { return };
-    let mut command = scene.begin(&["load"]);
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut stdout = child.stdout.take().unwrap();
-    let mut first = [0; 10];
-    stdout.read_exact(&mut first).unwrap();
+    let (mut child, mut stdout) = under_way(scene.begin(&["load"]));
     let answered = |scene: &Scene| scene.weir.metric("weir_requests_total", &[]);
     for server in [0, 1] {
         let before = answered(&scene);
@@ -98,4 +123,47 @@ fn a_server_whose_calls_fail_is_ejected_and_one_that_only_refuses_is_not() {
         }
         assert_eq!(out(), if ejected { 1.0 } else { 0.0 }, "{name}");
     }
+}
+
+/// Nobody is checked: calls alone decide.
+fn ejecting(base_time: &str, on: &str) -> String {
+    format!(
+        "policy = \"round_robin\"\n[pool.app.retry]\nbudget = 1.0\nbudget_min_per_s = 1000\non = [{on}]\n\
+         [pool.app.eject]\nconsecutive_failures = 3\nerror_share = 0.0\nbase_time = \"{base_time}\""
+    )
+}
+
+#[test]
+fn an_ejected_server_comes_back_by_calls_that_may_be_made_again_and_no_client_sees_its_trials_fail() {
+    let Some(scene) = Scene::start(None, 2, &ejecting("500ms", "\"connect\", \"grpc-unavailable\"")) else {
+        return;
+    };
+    let failed = || scene.seen(0)["failed"].as_u64().unwrap();
+    scene.set(0, "{\"failing\": 14}");
+    scene.run(&["many", "10"]);
+    let out = |state: &str| scene.weir.metric("weir_backend_state", &[("state", state)]) == 1.0;
+    wait_until("it is ejected", || out("ejected"));
+    let before = failed();
+    wait_until("it has been tried, in vain", || {
+        scene.run(&["many", "5"]);
+        failed() > before
+    });
+    scene.set(0, "{\"failing\": null}");
+    wait_up_to(Duration::from_secs(60), "it is in again", || {
+        scene.run(&["many", "5"]);
+        !out("ejected") && scene.weir.stderr().contains("readmitted: 5 trials passed in a row")
+    });
+    wait_until("it gets calls again", || scene.run(&["many", "4"]).contains("\"0\""));
+}
+
+#[test]
+fn an_ejected_server_comes_back_in_time_where_no_call_may_be_made_again() {
+    let Some(scene) = Scene::start(None, 2, &ejecting("50ms", "\"connect\"")) else { return };
+    scene.set(0, "{\"failing\": 14}");
+    scene.run(&["tries", "10"]);
+    wait_until("it is ejected", || scene.weir.metric("weir_ejections_total", &[]) >= 1.0);
+    scene.set(0, "{\"failing\": null}");
+    wait_until("it is in again", || {
+        scene.weir.stderr().contains("readmitted: no exchange fit for a trial came in")
+    });
 }

@@ -7,6 +7,7 @@
 //! | `calls.rs` | calls of all kinds: messages, metadata, statuses, ends |
 //! | `failures.rs` | what is tried again, what weir answers itself |
 //! | `checks.rs` | the health protocol as a check |
+//! | `seen.rs` | how calls end, in the access log and the metrics |
 //!
 //! The library comes from a registry (`grpcio`); where it is missing the tests are skipped with a line.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
@@ -18,3 +19,4 @@ mod calls;
 mod checks;
 mod failures;
 mod scene;
+mod seen;

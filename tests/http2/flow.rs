@@ -51,6 +51,30 @@ fn a_window_of_a_byte_is_respected() {
 }
 
 #[test]
+fn windows_that_are_raised_late_for_what_came_in_small_pieces_are_no_flood() {
+    const PIECES: usize = 1000;
+    let backend = large(1 << 20);
+    let weir = Weir::start(&one_pool(&[&backend], "", ""));
+    let mut raw = Raw::with_settings(weir.address("web"), &[(4, 1 << 20)]);
+    let stream = raw.get("/");
+    let is_data = |frame: &Frame| frame.kind == DATA;
+    let mut came = 0;
+    while came < 65_535 {
+        came += raw.next(is_data).unwrap().payload.len();
+    }
+    // A window of a byte at a time makes it as many frames.
+    for _ in 0..PIECES {
+        raw.frame(WINDOW_UPDATE, 0, 0, &1u32.to_be_bytes());
+        assert_eq!(raw.next(is_data).unwrap().payload.len(), 1);
+    }
+    raw.send(&frame(WINDOW_UPDATE, 0, stream, &1u32.to_be_bytes()).repeat(PIECES));
+    raw.reads = true;
+    raw.frame(WINDOW_UPDATE, 0, 0, &65_535u32.to_be_bytes());
+    let rest = raw.answer(stream);
+    assert_eq!((rest.body.len(), rest.reset), ((1 << 20) - 65_535 - PIECES, None));
+}
+
+#[test]
 fn streams_that_are_not_read_hold_up_neither_others_nor_memory() {
     let backend = large(64 << 20);
     let weir = Weir::start(&one_pool(&[&backend], "body_min_rate_per_s = \"0B\"\n", ""));

@@ -1,8 +1,10 @@
 //! How connections end: drains, reloads, idle ones.
 
 use crate::frames::*;
-use crate::harness::{Backend, Weir, answers, one_pool, wait_until};
+use crate::harness::{Backend, Then, Weir, answers, one_pool, wait_until};
 use nix::sys::signal::Signal;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 #[test]
@@ -31,6 +33,31 @@ fn an_idle_connection_is_told_goodbye_after_idle_timeout() {
     assert_eq!(raw.ask("/").0, 200);
     assert_eq!(raw.ended(), Some(0));
     weir.wait_none("weir_connections", &[]);
+}
+
+#[test]
+fn a_connection_over_its_age_says_goodbye_then_whether_it_is_idle_or_busy() {
+    let backend = Backend::http(answers::text("hello"));
+    let weir = Weir::start(&one_pool(&[&backend], "max_age = \"1s\"\n", ""));
+    let mut idle = Raw::connect(weir.address("web"));
+    assert_eq!(idle.ask("/").0, 200);
+    assert_eq!(idle.goaway().map(|(code, _)| code), Some(0));
+    assert_eq!(idle.ended(), Some(0));
+    weir.wait_metric("weir_connections_lived_out_total", &[("cause", "max_age")], 1.0);
+    let (go, waits) = channel();
+    let waits = Mutex::new(waits);
+    backend.answer_by(answers::by(move |_, wire| {
+        let _ = waits.lock().unwrap().recv();
+        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate")?;
+        Ok(Then::KeepAlive)
+    }));
+    let mut busy = Raw::connect(weir.address("web"));
+    let stream = busy.get("/");
+    assert_eq!(busy.goaway().map(|(code, _)| code), Some(0));
+    go.send(()).unwrap();
+    assert_eq!(busy.answer(stream).body, b"late");
+    assert_eq!(busy.ended(), Some(0));
+    weir.wait_metric("weir_connections_lived_out_total", &[("cause", "max_age")], 2.0);
 }
 
 #[test]

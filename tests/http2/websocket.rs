@@ -53,6 +53,23 @@ fn a_websocket_goes_through_both_ways() {
 }
 
 #[test]
+fn a_websocket_that_its_backend_resets_is_cancelled() {
+    let backend = Backend::raw(|mut wire, _| {
+        let _ = wire.head();
+        wire.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+            .unwrap();
+        let _ = wire.bytes(1);
+        wire.reset();
+    });
+    let weir = Weir::start(&one_pool(&[&backend], "", ""));
+    let mut raw = Raw::connect(weir.address("web"));
+    let stream = raw.request(&CONNECT, 0);
+    raw.frame(DATA, 0, stream, b"x");
+    let reset = raw.next(|frame| frame.kind == RST_STREAM && frame.stream == stream).unwrap();
+    assert_eq!(reset.code(), 8, "CANCEL");
+}
+
+#[test]
 fn a_backend_that_does_not_do_it_makes_no_websocket() {
     let backend = Backend::http(answers::text("just a page"));
     let weir = Weir::start(&one_pool(&[&backend], "", ""));

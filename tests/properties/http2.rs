@@ -1,18 +1,28 @@
-//! HTTP/2 messages as HTTP/1.1: whatever fields a client sends, its request is one request; bodies and frames are
-//! the same however they are cut.
+//! HTTP/2 messages as HTTP/1.1: whatever fields a client sends, its request is one request, and so it is at a
+//! backend of HTTP/2; whatever fields a backend sends, its answer is one answer, and so it is at a client of HTTP/2;
+//! bodies and frames are the same however they are cut.
 
-use super::reader::{STRICT, all};
+use super::reader::{Framing, STRICT, all};
 use super::{LIMITS, places, shown};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
-use weir::http1::{Fields, Parse, RequestBody, ResponseBody, parse_request};
-use weir::http2::{Decoded, Decoding, Encoding, Meter, RequestFields, write_request_head};
+use http::uri::Scheme;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use weir::http1::{self, Fields, Parse, RequestBody, ResponseBody, parse_request, parse_response};
+use weir::http2::{
+    Asked, Decoded, Decoding, Encoding, Expects, Meter, RequestFields, Terms, is_for_one_connection,
+    read_answer, read_backend_request, write_backend_answer, write_request_head,
+};
 use weir::time::Instant;
 
-/// The property, for a method, a target and field lines, each ended by LF.
+/// The property, for a method, a target and field lines, each ended by LF; or for a status and field lines.
 pub fn holds(bytes: &[u8]) {
     for cut in [false, true] {
         if let Some((method, uri, fields)) = request(bytes) {
             assert_one_request(bytes, &method, &uri, &fields, cut);
+        }
+        if let Some((status, fields)) = answer(bytes) {
+            for (method, name) in [(http1::Method::Get, b"GET".as_slice()), (http1::Method::Head, b"HEAD")] {
+                assert_one_answer(bytes, status, &fields, (method, name), cut);
+            }
         }
     }
     assert_bodies(bytes);
@@ -24,13 +34,24 @@ fn request(bytes: &[u8]) -> Option<(Method, Uri, HeaderMap)> {
     let mut lines = bytes.split(|&byte| byte == b'\n');
     let method = Method::from_bytes(lines.next()?).ok()?;
     let uri = Uri::try_from(lines.next()?).ok()?;
+    Some((method, uri, fields_of(lines)?))
+}
+
+/// The same of an answer.
+fn answer(bytes: &[u8]) -> Option<(StatusCode, HeaderMap)> {
+    let mut lines = bytes.split(|&byte| byte == b'\n');
+    let status = StatusCode::from_bytes(lines.next()?).ok()?;
+    Some((status, fields_of(lines)?))
+}
+
+fn fields_of<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Option<HeaderMap> {
     let mut fields = HeaderMap::new();
     for line in lines {
         let at = line.iter().position(|&byte| byte == b':')?;
         let name = HeaderName::from_lowercase(&line[..at]).ok()?;
         fields.append(name, HeaderValue::from_bytes(&line[at + 1..]).ok()?);
     }
-    Some((method, uri, fields))
+    Some(fields)
 }
 
 fn assert_one_request(bytes: &[u8], method: &Method, uri: &Uri, fields: &HeaderMap, ends: bool) {
@@ -55,6 +76,61 @@ fn assert_one_request(bytes: &[u8], method: &Method, uri: &Uri, fields: &HeaderM
     }
     assert!(all(&theirs.fields, "host").count() <= 1, "{}", shown(&head));
     assert!(all(&theirs.fields, "cookie").count() <= 1, "{}", shown(&head));
+    assert_goes_on(&head, method, uri, fields);
+}
+
+/// At a backend of HTTP/2 it is what it was.
+fn assert_goes_on(head: &[u8], method: &Method, uri: &Uri, fields: &HeaderMap) {
+    let terms = Terms { scheme: Scheme::HTTP, extended_connect: true };
+    let Ok(went) = read_backend_request(head, &terms, &mut Fields::default()) else {
+        assert!(*method == Method::CONNECT, "it goes nowhere: {}", shown(head));
+        return;
+    };
+    assert_eq!((went.len, went.request.method()), (head.len(), method), "{}", shown(head));
+    assert_eq!(went.request.uri().path_and_query(), uri.path_and_query(), "{}", shown(head));
+    let went = went.request.headers();
+    assert!(!went.keys().any(is_for_one_connection), "{went:?}");
+    let is_made_anew =
+        |name: &&HeaderName| ["host", "cookie", "te", "content-length"].contains(&name.as_str());
+    for name in fields.keys().filter(|name| !is_made_anew(name)) {
+        assert!(values(went, name).eq(values(fields, name)), "{name} of {}", shown(head));
+    }
+}
+
+/// The values of a field, as HTTP/1.1 has them.
+fn values<'a>(fields: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    fields.get_all(name).iter().map(|value| value.as_bytes().trim_ascii())
+}
+
+fn assert_one_answer(
+    bytes: &[u8],
+    status: StatusCode,
+    fields: &HeaderMap,
+    (method, name): (http1::Method, &[u8]),
+    ends: bool,
+) {
+    let mut head = Vec::new();
+    let expects = Expects::Answer(method);
+    let Ok(encoding) = write_backend_answer(status, fields, &expects, ends, &mut head) else { return };
+    // What weir's own parser refuses is a bad answer.
+    let parsed = parse_response(&head, &LIMITS, &mut Fields::default(), method);
+    let Ok(Parse::Complete(read)) = parsed else { return };
+    assert_eq!(read.len, head.len(), "more than one head: {} for {}", shown(&head), shown(bytes));
+    let Ok(Some(theirs)) = STRICT.response(&head) else { panic!("nobody else takes {}", shown(&head)) };
+    assert_eq!(theirs.len, head.len(), "{}", shown(&head));
+    let framing = match encoding {
+        Encoding::Nothing => Framing::Nothing,
+        Encoding::Length(length) => Framing::Length(length),
+        Encoding::Chunks => Framing::Chunked,
+        Encoding::Raw => panic!("it is no tunnel: {}", shown(&head)),
+    };
+    assert_eq!(STRICT.response_framing(&theirs, name), Ok(framing), "{}", shown(&head));
+    let back = read_answer(&head, Asked::Request(method), &mut Fields::default());
+    let Ok(Some(back)) = back else { panic!("it does not come back: {}", shown(&head)) };
+    assert_eq!((back.len, back.status), (head.len(), status), "{}", shown(&head));
+    for name in fields.keys().filter(|name| !is_for_one_connection(name) && *name != "content-length") {
+        assert!(values(&back.fields, name).eq(values(fields, name)), "{name} of {}", shown(&head));
+    }
 }
 
 /// A body in chunks comes back as it went, however it is cut; whatever else comes is taken or refused the same.

@@ -233,7 +233,13 @@ impl Relay {
         };
         let sample = marked.then(|| Share::of(0.5));
         let unix_ms = 1_700_000_000_000;
-        let marks = MarkRules { id_field: marked.then_some(ID_FIELD), sample, unix_ms, subject: None };
+        let marks = MarkRules {
+            id_field: marked.then_some(ID_FIELD),
+            sample,
+            unix_ms,
+            subject_fields: &[],
+            subject: None,
+        };
         let rules = RequestRules {
             limits: &super::LIMITS,
             router,

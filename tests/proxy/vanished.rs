@@ -38,6 +38,24 @@ fn gone(weir: &Weir) -> f64 {
 }
 
 #[test]
+fn a_client_that_vanishes_while_a_small_answer_drips_is_noticed() {
+    // It is held until it is whole, and never waited for as long as a client is watched after.
+    let backend = Backend::raw(|mut wire, _| {
+        let Ok(Some(_)) = wire.head() else { return };
+        let _ = wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n");
+        while wire.send("x").is_ok() {
+            sleep(Duration::from_millis(20));
+        }
+    });
+    let weir = in_front_of(&backend);
+    let mut client = weir.client();
+    client.send(GET);
+    wait_until("it is at the backend", || weir.metric("weir_in_flight", &[]) == 1.0);
+    client.wire.reset();
+    wait_up_to(SOON, "nobody waits for it", || backend.open() == 0);
+}
+
+#[test]
 fn a_thousand_clients_that_reset_leave_no_exchange_behind() {
     const CLIENTS: usize = 1_000;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();

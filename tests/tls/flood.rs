@@ -2,9 +2,10 @@
 
 use crate::authority::Authority;
 use crate::harness::{Backend, Weir, answers, one_pool, wait_until};
-use crate::{listener, seal};
+use crate::listener;
+use crate::seal::{self, Sealed};
 use rustls::version::TLS13;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -92,21 +93,75 @@ fn a_flood_of_handshakes_leaves_those_who_are_connected_their_share() {
     assert!(beside[beside.len() / 4] <= 40, "handshakes beside each request: {beside:?}");
 }
 
+/// Clients that connect and then stall: some say nothing, some half of what they should, some all and no more.
+fn stalling(address: SocketAddr, hello: &[u8], count: usize) -> Vec<TcpStream> {
+    let stall = |number: usize| {
+        let mut tcp = TcpStream::connect(address).unwrap();
+        tcp.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        tcp.write_all(&hello[..[0, hello.len() / 2, hello.len()][number % 3]]).unwrap();
+        tcp
+    };
+    (0..count).map(stall).collect()
+}
+
+/// How many of these were reset.
+fn reset(connections: &[TcpStream]) -> usize {
+    let is_reset = |mut tcp: &TcpStream| {
+        tcp.set_nonblocking(true).unwrap();
+        tcp.read(&mut [0; 4096]).is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
+    };
+    connections.iter().filter(|tcp| is_reset(tcp)).count()
+}
+
 #[test]
-fn handshakes_over_the_limit_are_reset_and_counted() {
+fn clients_that_stall_in_their_handshake_fill_no_shard_for_those_who_come() {
+    const STALLING: usize = 15;
     let authority = Authority::new();
     let backend = Backend::http(answers::text("served"));
-    let weir = Weir::start(&one_pool(&[&backend], &listener(&authority, "max_handshakes = 3"), ""));
-    let waiting: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(weir.address("web")).unwrap()).collect();
-    wait_until("three shake hands", || weir.metric("weir_connections", &[("shard", "0")]) == 3.0);
-    let mut fourth = TcpStream::connect(weir.address("web")).unwrap();
-    fourth.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let reset = fourth.read(&mut [0; 1]).unwrap_err();
-    assert_eq!(reset.kind(), std::io::ErrorKind::ConnectionReset);
+    let config = one_pool(&[&backend], &listener(&authority, ""), "")
+        .replace("[listener.tls]", "head_timeout = \"60s\"\n[listener.tls]")
+        .replace("cores = 1", "cores = 1\nmax_connections = 16");
+    let weir = Weir::start(&config);
+    let client = authority.client(&[&TLS13], None);
+    let mut before = seal::client(weir.address("web"), &client);
+    assert_eq!(before.get("/").status, 200);
+    let _stalling = stalling(weir.address("web"), &hello(&authority), STALLING);
+    wait_until("the shard is full", || weir.metric("weir_connections", &[("shard", "0")]) == 16.0);
+    let mut served = Vec::new();
+    for _ in 0..STALLING {
+        // It waits for ten seconds at most, and all that have stalled could stay for a minute.
+        let mut client = seal::client(weir.address("web"), &client);
+        assert_eq!(client.get("/").status, 200);
+        served.push(client);
+    }
+    let evicted = &[("side", "client"), ("outcome", "evicted")];
+    assert_eq!(weir.metric("weir_tls_handshakes_total", evicted), STALLING as f64);
+    assert_eq!(before.get("/").status, 200, "who has been served goes after all of them");
+    served.iter_mut().for_each(|client| assert_eq!(client.get("/").status, 200));
+}
+
+#[test]
+fn handshakes_over_the_limit_are_reset_and_counted_and_who_stalls_makes_room() {
+    let authority = Authority::new();
+    let backend = Backend::http(answers::text("served"));
+    let tls = listener(&authority, "max_handshakes = 3");
+    let tls = tls.replace("[listener.tls]", "head_timeout = \"60s\"\n[listener.tls]");
+    let weir = Weir::start(&one_pool(&[&backend], &tls, ""));
+    // At once, so that few of them wait for the second after which they make room.
+    let waiting = stalling(weir.address("web"), &[], 12);
+    wait_until("some are reset", || reset(&waiting) > 0);
     let refused = &[("listener", "web"), ("cause", "max_handshakes")];
-    weir.wait_metric("weir_connections_refused_total", refused, 1.0);
+    assert!(weir.metric("weir_connections_refused_total", refused) >= 1.0);
+    assert!(weir.metric("weir_connections", &[("shard", "0")]) <= 3.0);
+    // They stay where they are, and others get through.
+    wait_until("they have waited for long enough", || {
+        Sealed::try_connect(weir.address("web"), &authority.client(&[&TLS13], None)).is_some()
+    });
+    let evicted = &[("side", "client"), ("outcome", "evicted")];
+    assert!(weir.metric("weir_tls_handshakes_total", evicted) >= 1.0);
     drop(waiting);
     wait_until("they have gone", || weir.metric("weir_connections", &[("shard", "0")]) == 0.0);
+    let before = weir.metric("weir_connections_refused_total", refused);
     // Who is through does not count.
     let config = authority.client(&[&TLS13], None);
     let mut served: Vec<_> = (0..5)
@@ -117,5 +172,5 @@ fn handshakes_over_the_limit_are_reset_and_counted() {
         })
         .collect();
     served.iter_mut().for_each(|client| assert_eq!(client.get("/").status, 200));
-    weir.wait_metric("weir_connections_refused_total", refused, 1.0);
+    assert_eq!(weir.metric("weir_connections_refused_total", refused), before);
 }

@@ -155,6 +155,30 @@ fn the_subject_of_a_clients_certificate_goes_up_and_nobody_can_say_it_himself() 
 }
 
 #[test]
+fn nobody_says_whose_certificate_he_has_at_a_listener_that_asks_for_none() {
+    let authority = Authority::new();
+    let backend = Backend::http(answers::text("known"));
+    let ca = authority.file();
+    let tls = format!(
+        "client_auth = \"optional\"\nclient_ca = \"{}\"\nclient_subject = \"X-Client-Subject\"",
+        ca.display()
+    );
+    let mut config = one_pool(&[&backend], &listener(&authority, &tls), "");
+    config.push_str(
+        "[[listener]]\nname = \"plain\"\naddress = \"127.0.0.1:{plain}\"\npool = \"app\"\n\
+         trusted_proxies = [\"127.0.0.0/8\"]\n",
+    );
+    let weir = Weir::start(&config);
+    let mut client = Client::connect(weir.address("plain"));
+    let forged = "GET / HTTP/1.1\r\nHost: localhost\r\nX-Client-Subject: CN=root\r\nx_client_subject: CN=root\r\n\
+                  Kept: yes\r\n\r\n";
+    assert_eq!(client.ask(forged).status, 200);
+    let head = backend.last().text().to_lowercase();
+    assert!(head.contains("kept: yes"), "{head}");
+    assert!(!head.contains("cn=root"), "the same backends believe it: {head}");
+}
+
+#[test]
 fn a_client_without_a_good_certificate_is_refused_where_one_is_required() {
     let authority = Authority::new();
     let others = Authority::new();

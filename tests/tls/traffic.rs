@@ -287,3 +287,27 @@ fn curl_uploads_and_downloads_a_file() {
     assert!(status.success(), "{err}");
     assert!(std::fs::read(&back).unwrap() == std::fs::read(&body).unwrap());
 }
+
+#[test]
+fn a_client_that_asks_to_shake_hands_anew_hears_no_at_once() {
+    let Some(openssl) = require("openssl") else { return };
+    let authority = Authority::new();
+    let backend = Backend::http(answers::text("never"));
+    let weir = in_front_of(&backend, &authority, "");
+    let mut client = Command::new(openssl)
+        .args(["s_client", "-tls1_2", "-servername", "localhost", "-connect"])
+        .arg(format!("127.0.0.1:{}", weir.port("web")))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Which it takes for a command of its own, and then waits, for as long as its input stays open.
+    let mut input = client.stdin.take().unwrap();
+    input.write_all(b"R\n").unwrap();
+    // Well before weir would close the connection.
+    wait_until("it has been told", || client.try_wait().unwrap().is_some());
+    let mut said = String::new();
+    client.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("no renegotiation"), "{said}");
+}

@@ -15,6 +15,8 @@ pub(super) enum Kind {
     NotReady,
     /// A limit for which connections are closed at once.
     Limit,
+    /// What a TLS handshake came to.
+    Handshake,
     /// A part of an exchange whose length is measured.
     Phase,
     /// How an exchange ended, in the access log.
@@ -25,13 +27,14 @@ pub(super) enum Kind {
 
 impl Kind {
     /// All, in the order in which they are listed.
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Status,
         Self::Refusal,
         Self::Failure,
         Self::State,
         Self::NotReady,
         Self::Limit,
+        Self::Handshake,
         Self::Phase,
         Self::Termination,
         Self::Exit,
@@ -46,6 +49,7 @@ impl Kind {
             Self::State => "a state of a backend",
             Self::NotReady => "why /readyz says no",
             Self::Limit => "why a connection was closed at once",
+            Self::Handshake => "what a TLS handshake came to",
             Self::Phase => "a part of an exchange whose length is measured",
             Self::Termination => "how an exchange ended, in the access log",
             Self::Exit => "how weir ends",
@@ -61,6 +65,7 @@ impl Kind {
             Self::State => "states of backends: weir ctl backends, weir_backend_state",
             Self::NotReady => "why weir is not ready: /readyz, weir ctl stats",
             Self::Limit => "limits of connections: the log, weir_connections_refused_total",
+            Self::Handshake => "outcomes of TLS handshakes: the log, weir_tls_handshakes_total",
             Self::Phase => "parts of an exchange: weir_phase_seconds, weir ctl stats",
             Self::Termination => "ends of exchanges: the access log",
             Self::Exit => "exit codes",

@@ -6,6 +6,7 @@
 //! | `refusals.rs` | why weir itself answered, or closed a connection |
 //! | `failures.rs` | how backends fail; phases |
 //! | `terminations.rs` | how exchanges end, in the access log |
+//! | `handshakes.rs` | what TLS handshakes come to |
 //! | `states.rs` | backends, readiness, the process's end |
 //! | `explanation.rs`, `show.rs` | what an explanation is, and how it looks |
 //!
@@ -14,6 +15,7 @@
 
 mod explanation;
 mod failures;
+mod handshakes;
 mod refusals;
 mod show;
 mod states;
@@ -27,13 +29,13 @@ use crate::http1::reason_phrase;
 use crate::limit::Exceeded;
 use crate::log::record::Termination;
 use crate::metrics::declared::{ALL as METRICS, Metric};
-use crate::metrics::{Phase, Refusal, UpstreamFailure};
+use crate::metrics::{Handshake, Phase, Refusal, UpstreamFailure};
 use explanation::{Explanation, Kind};
 
 pub(super) const HELP: &str = "\
 Explain a status, a cause or a state: what it means, whose fault it usually is, where to look and what to change.
 
-WORD is a status (502), the cause of a refusal or a failure as it stands in the log, in metrics, in an answer's text or in its Proxy-Status (no_backend, upstream_failed/connect), a backend's state (ejected), why weir is not ready, two letters of the access log (sH), \"exit\" for the exit codes, or a metric's name. Without WORD all are listed. Asks nobody: it works on any host.
+WORD is a status (502), the cause of a refusal or a failure as it stands in the log, in metrics, in an answer's text or in its Proxy-Status (no_backend, upstream_failed/connect), a backend's state (ejected), what a TLS handshake came to (certificate), why weir is not ready, two letters of the access log (sH), \"exit\" for the exit codes, or a metric's name. Without WORD all are listed. Asks nobody: it works on any host.
 
 Exits 0, or 2 if WORD is unknown.";
 
@@ -66,6 +68,7 @@ fn all() -> Vec<Explanation> {
         .chain(Condition::ALL.into_iter().map(states::condition))
         .chain(states::reasons().iter().map(states::not_ready))
         .chain(Exceeded::ALL.into_iter().map(refusals::limit))
+        .chain(Handshake::ALL.iter().map(|came_to| handshakes::handshake(*came_to)))
         .chain(Phase::ALL.iter().map(|phase| failures::phase(*phase)))
         .chain(Termination::ALL.iter().map(|end| terminations::termination(*end)))
         .chain([states::EXIT])

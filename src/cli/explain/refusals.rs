@@ -298,14 +298,15 @@ pub(super) fn limit(exceeded: Exceeded) -> Explanation {
         ]),
         Exceeded::Handshakes => of(
             "as many clients shake hands as may at once",
-            "listener.tls.max_handshakes counts the TLS handshakes that are under way on a shard. One more is accepted \
-             and reset at once. Handshakes are taken one after the other, a little in each turn of the loop, so that \
+            "listener.tls.max_handshakes counts the TLS handshakes that are under way on a shard. When one more begins, \
+             some that have waited for their client for a second or longer are closed, the oldest first; where there \
+             are none, the new one is reset at once. Handshakes are taken one after the other, a little in each turn of the loop, so that \
              those who are connected are served on; but each that waits has memory. A flood, or everybody \
              connecting anew after an interruption.",
         )
         .look(&[
             ("weir_connections_refused_total", "how many, by listener and cause"),
-            ("weir_tls_handshakes_total", "what handshakes came to"),
+            ("weir_tls_handshakes_total", "what handshakes came to; outcome=\"evicted\": they made room"),
             ("weir_tls_handshake_seconds", "how long they take, the wait for their turn included"),
         ])
         .act(&[

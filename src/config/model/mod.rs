@@ -182,7 +182,7 @@ pub enum LogLevel {
     Info,
     /// What a developer wants to know.
     Debug,
-    /// Everything.
+    /// Everything: the same in a release build, which has no more.
     Trace,
 }
 
@@ -255,6 +255,9 @@ pub struct Listener {
     pub http2: Http2,
     /// `[listener.tls]`; `None`: connections begin with requests.
     pub tls: Option<ListenerTls>,
+    /// The fields in which any listener tells backends whose certificate a client has, each once. What clients send
+    /// under these names is removed here too: it is the same backends that believe it.
+    pub subject_fields: Vec<String>,
 }
 
 /// `[listener.http2]`: what an HTTP/2 connection may cost.

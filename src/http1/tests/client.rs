@@ -25,6 +25,20 @@ fn ip(text: &str) -> IpAddr {
 }
 
 #[test]
+fn an_address_is_written_as_everybody_writes_it() {
+    for octet in 0..=255u8 {
+        let other = octet.wrapping_mul(7);
+        for address in [[octet, other, 0, octet], [other, octet, octet, 255]].map(IpAddr::from) {
+            assert_eq!(AddressText::of(address).bytes(), address.to_string().as_bytes());
+        }
+    }
+    let longest = "2001:1db8:1111:2222:3333:4444:5555:6666";
+    for (address, text) in [("::ffff:192.0.2.1", "192.0.2.1"), ("::1", "::1"), (longest, longest)] {
+        assert_eq!(AddressText::of(ip(address)).bytes(), text.as_bytes());
+    }
+}
+
+#[test]
 fn the_client_is_the_last_of_the_chain_that_is_not_trusted() {
     for (chain, expected) in [
         ("X-Forwarded-For: 9.9.9.9", Some("9.9.9.9")),

@@ -253,6 +253,9 @@ fn via_is_a_line_of_its_own_behind_all_others_and_says_what_came() {
     ] {
         assert_eq!(rewritten(crlf(&format!("{came}\n")), &rewrite), crlf(&format!("{goes}\n")), "{came}");
     }
+    let http2 = RequestRewrite { via: Some(&Via::of_http2("edge-1")), ..PLAIN };
+    let head = rewritten("GET / HTTP/1.1\r\nHost: a\r\n\r\n", &http2);
+    assert!(head.ends_with("\r\nVia: 2.0 edge-1\r\n\r\n"), "{head}");
     let both = RequestRewrite { via: Some(&via), ..forwarded(Forwarded::Append, false) };
     let head = rewritten("GET / HTTP/1.1\r\nHost: a\r\n\r\n", &both);
     assert!(head.ends_with("X-Real-IP: 192.0.2.17\r\nVia: 1.1 edge-1\r\n\r\n"), "{head}");

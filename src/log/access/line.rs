@@ -173,6 +173,10 @@ impl Pen<'_> {
             Variable::Shard => self.number((*shard).into()),
             Variable::Status if entry.status == 0 => self.nothing(),
             Variable::Status => self.number(entry.status.into()),
+            Variable::GrpcStatus => match entry.grpc_status {
+                Some(status) => self.number(status.number().into()),
+                None => self.nothing(),
+            },
             Variable::BytesIn => self.number(entry.bytes_in),
             Variable::BytesOut => self.number(entry.bytes_out),
             Variable::Connect => self.length(entry.connect),
@@ -308,7 +312,7 @@ mod tests {
                 "method": "GET", "path": "/a%20b", "query": "q=1&r=?", "version": "HTTP/1.1",
                 "host": "example.org", "referer": null, "user_agent": "curl \"8\" é\u{fffd}",
                 "request_id": null, "tls_version": null, "tls_cipher": null,
-                "tls_server_name": null, "trace_id": null, "span_id": null, "pool": "app", "backend": "b1", "shard": 3, "status": 200,
+                "tls_server_name": null, "trace_id": null, "span_id": null, "pool": "app", "backend": "b1", "shard": 3, "status": 200, "grpc_status": null,
                 "bytes_in": 5, "bytes_out": 1234, "connect_us": 0, "first_byte_us": 810, "whole_us": 900,
                 "own_us": 31, "retries": 1, "reused": true, "termination": "--", "cause": null
             })

@@ -2,6 +2,7 @@
 //!
 //! Filled by `proxy` through a [`Draft`], which is used again and again; read by `journal.rs`.
 
+use crate::config::GrpcStatus;
 use crate::metrics::{Refusal, UpstreamFailure};
 use crate::time::{Instant, Micros};
 use crate::trace::Context;
@@ -75,6 +76,8 @@ pub struct Entry {
     pub reused: bool,
     /// The status that the client got; 0: none.
     pub status: u16,
+    /// How a call of gRPC has ended; `None`: it is not known, or no call.
+    pub grpc_status: Option<GrpcStatus>,
     /// Attempts beyond the first.
     pub retries: u8,
     /// How it ended.

@@ -17,8 +17,16 @@ impl Lost {
     /// The request did not leave.
     pub(super) const NOT_SENT: Self = Self { fault: Fault::Os(UNTOUCHED), untouched: true };
 
-    /// The stream was given up here, or what came is not HTTP.
+    /// The stream was given up here.
+    pub(super) const GIVEN_UP: Self = Self { fault: Fault::Os(libc::EPIPE), untouched: false };
+
+    /// What came is not HTTP.
     pub(super) const BROKEN: Self = Self { fault: Fault::Os(libc::EPROTO), untouched: false };
+
+    /// What the backend is told, if its stream is still open (RFC 9113 §7).
+    pub(super) fn reason(self) -> Reason {
+        if self == Self::BROKEN { Reason::PROTOCOL_ERROR } else { Reason::CANCEL }
+    }
 
     /// `h2` has said so. A stream that the backend refuses has not been looked at (RFC 9113 §8.7), nor one with a
     /// number above that which its GOAWAY gives (§6.8); `h2` tells only those of a GOAWAY.

@@ -10,12 +10,11 @@
 mod lost;
 mod piece;
 mod stream;
-mod timer;
 mod ways;
 
 pub use stream::{ClientStream, Fate};
 
-use super::io::Io;
+use super::carrier::{Carrier, Io};
 use crate::http1::Fields;
 use crate::http2::Terms;
 use crate::ring::{Fault, Ring};
@@ -82,6 +81,17 @@ impl NotEstablished {
     }
 }
 
+/// What ended a connection in the middle.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// Either side broke HTTP/2, or nothing can be read.
+    #[error(transparent)]
+    Http2(#[from] h2::Error),
+    /// Nothing can be sent.
+    #[error("it could not be sent to: {0}")]
+    Unsent(Fault),
+}
+
 /// A connection, as its streams and whoever opens them see it. It is retired when the last one lets it go.
 pub struct ClientConnection {
     ring: Ring,
@@ -97,7 +107,7 @@ pub struct ClientConnection {
     /// Since when no stream is taken.
     idle_since: Cell<Instant>,
     /// When something came from the backend last.
-    heard: Rc<Cell<Instant>>,
+    heard: Cell<Instant>,
     /// Streams that are over but for the backend's word, and since when.
     ending: RefCell<Vec<(Instant, RecvStream)>>,
     scratch: RefCell<Fields>,
@@ -107,7 +117,32 @@ pub struct ClientConnection {
 #[must_use = "a connection lives only while it is driven"]
 pub struct Driver {
     connection: Rc<ClientConnection>,
-    h2: Connection<Io, Piece>,
+    ends: Ends,
+}
+
+/// A connection's own end of it.
+struct Ends {
+    h2: Connection<Io<Wire>, Piece>,
+    carrier: Rc<Carrier<Wire>>,
+}
+
+impl Ends {
+    /// Reads and writes what there is.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        loop {
+            if let Poll::Ready(ended) = Pin::new(&mut self.h2).poll(cx) {
+                return Poll::Ready(ended.map_err(Broken::from));
+            }
+            // A wait that was interrupted begins again.
+            if !self.carrier.has_expired() {
+                break;
+            }
+        }
+        match self.carrier.push(cx) {
+            Poll::Ready(Err(fault)) => Poll::Ready(Err(Broken::Unsent(fault))),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+        }
+    }
 }
 
 impl ClientConnection {
@@ -121,9 +156,8 @@ impl ClientConnection {
         scheme: Scheme,
         due: Instant,
     ) -> Result<(Rc<Self>, Driver), NotEstablished> {
-        let io = Io::new(ring, wire);
-        let heard = io.heard();
-        let (sender, mut h2) = Builder::new()
+        let carrier = Carrier::new(ring, wire, None, None, 0);
+        let (sender, h2) = Builder::new()
             // None, until it says how many: that is how its SETTINGS are seen to have come.
             .initial_max_send_streams(0)
             .initial_window_size(STREAM_WINDOW)
@@ -131,16 +165,15 @@ impl ClientConnection {
             .max_send_buffer_size(SEND_BUFFER)
             .max_header_list_size(HEAD_MAX)
             .enable_push(false)
-            .handshake::<_, Piece>(io)
+            .handshake::<_, Piece>(Io(carrier.clone()))
             .await?;
+        let mut ends = Ends { h2, carrier };
         let mut timer = ring.sleep_until(due);
         let allowed = poll_fn(|cx| {
-            let ended = Pin::new(&mut h2).poll(cx);
+            let ended = ends.poll(cx);
             match (sender.current_max_send_streams(), ended) {
-                (0, Poll::Ready(ended)) => {
-                    let why = ended.err().map_or(NotEstablished::Closed, NotEstablished::Refused);
-                    Poll::Ready(Err(why))
-                }
+                (0, Poll::Ready(Err(Broken::Http2(error)))) => Poll::Ready(Err(error.into())),
+                (0, Poll::Ready(_)) => Poll::Ready(Err(NotEstablished::Closed)),
                 (0, Poll::Pending) => Pin::new(&mut timer).poll(cx).map(|()| Err(NotEstablished::TimedOut)),
                 (allowed, _) => Poll::Ready(Ok(allowed)),
             }
@@ -154,11 +187,11 @@ impl ClientConnection {
             taken: Cell::new(0),
             refuses: Cell::new(false),
             idle_since: Cell::new(ring.now()),
-            heard,
+            heard: Cell::new(ends.carrier.heard()),
             ending: RefCell::default(),
             scratch: RefCell::default(),
         });
-        Ok((connection.clone(), Driver { connection, h2 }))
+        Ok((connection.clone(), Driver { connection, ends }))
     }
 
     /// Streams that it can still take. None, once it is retired or the backend has ended it.
@@ -286,11 +319,12 @@ impl Driver {
     ///
     /// # Errors
     /// What ended it, if that was a fault.
-    pub async fn run(self) -> Result<(), h2::Error> {
-        let Self { connection, mut h2 } = self;
+    pub async fn run(self) -> Result<(), Broken> {
+        let Self { connection, mut ends } = self;
         let mut closing = None;
         let ended = poll_fn(|cx| {
-            let polled = Pin::new(&mut h2).poll(cx);
+            let polled = ends.poll(cx);
+            connection.heard.set(ends.carrier.heard());
             connection.look();
             if polled.is_ready() {
                 return polled;

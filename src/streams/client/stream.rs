@@ -7,10 +7,10 @@
 use super::ClientConnection;
 use super::lost::Lost;
 use super::piece::Piece;
-use super::timer::Timer;
 use super::ways::{Down, Frame, Up, Ways, frames};
 use crate::http2::{BackendRequest, Decoding, Encoding, Expects, read_backend_request};
 use crate::ring::{Chunk, Fault, Payload, Sent};
+use crate::streams::timer::Timer;
 use crate::time::{Instant, Micros};
 use crate::wire::{Layer, Leaving, Secured};
 use h2::ext::Protocol;
@@ -78,7 +78,7 @@ impl State {
                 let payload = Rc::new(payload);
                 let decoded = frames(body, payload.as_slice(), waiting, |range| Piece::of(&payload, range));
                 if decoded.is_err() {
-                    ways.lose(Lost::BROKEN);
+                    ways.lose(Lost::GIVEN_UP);
                 }
                 None
             }
@@ -120,7 +120,7 @@ impl State {
         let decoded = frames(&mut body, rest, &mut waiting, |range| Piece::copy(&rest[range]));
         ways.up = Up::Body { stream, body, waiting };
         if decoded.is_err() {
-            ways.lose(Lost::BROKEN);
+            ways.lose(Lost::GIVEN_UP);
         }
     }
 
@@ -282,7 +282,7 @@ impl Drop for Handing {
     fn drop(&mut self) {
         let mut ways = self.state.ways.borrow_mut();
         if ways.sent().is_pending() {
-            ways.lose(Lost::BROKEN);
+            ways.lose(Lost::GIVEN_UP);
         }
     }
 }

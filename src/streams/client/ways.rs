@@ -10,7 +10,7 @@ use crate::ring::{Chunk, Fault};
 use crate::time::Instant;
 use bytes::Buf;
 use h2::client::ResponseFuture;
-use h2::{Reason, RecvStream, SendStream};
+use h2::{RecvStream, SendStream};
 use http::HeaderMap;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -93,7 +93,7 @@ impl Ways {
         self.lost = Some(lost);
         if let Up::Body { stream, .. } | Up::Done(Some(stream)) = &mut self.up {
             // Nothing, if the backend has ended it.
-            stream.send_reset(Reason::CANCEL);
+            stream.send_reset(lost.reason());
         }
         (self.up, self.down) = (Up::Cut, Down::Done);
     }

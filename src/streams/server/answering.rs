@@ -7,7 +7,6 @@
 
 use super::leaving::{Away, Waits};
 use super::piece::{Left, Piece};
-use crate::http1::Fields;
 use crate::http2::{Asked, Decoded, Decoding, read_answer};
 use crate::ring::{Fault, Payload, Ring};
 use crate::time::Instant;
@@ -15,7 +14,7 @@ use crate::wire::Leaving;
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
 use http::Response;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -57,14 +56,8 @@ impl Answering {
     }
 
     /// Hands the next bytes over.
-    pub(super) fn send(
-        &mut self,
-        ring: &Ring,
-        payload: Payload,
-        due: Instant,
-        scratch: &RefCell<Fields>,
-    ) -> Box<dyn Leaving> {
-        match self.hand_over(payload, scratch) {
+    pub(super) fn send(&mut self, ring: &Ring, payload: Payload, due: Instant) -> Box<dyn Leaving> {
+        match self.hand_over(payload) {
             Ok(None) => Box::new(Away),
             Ok(Some(left)) => Box::new(Waits::new(ring, left, due)),
             Err(fault) => Box::new(Waits::failed(ring, fault)),
@@ -75,12 +68,8 @@ impl Answering {
     ///
     /// # Errors
     /// The stream is gone, or these bytes are no answer.
-    pub(super) fn hand_over(
-        &mut self,
-        payload: Payload,
-        scratch: &RefCell<Fields>,
-    ) -> Result<Option<Rc<Left>>, Fault> {
-        let Some(at) = self.heads(payload.as_slice(), scratch)? else { return Ok(None) };
+    pub(super) fn hand_over(&mut self, payload: Payload) -> Result<Option<Rc<Left>>, Fault> {
+        let Some(at) = self.heads(payload.as_slice())? else { return Ok(None) };
         let (payload, range, decoded) = payload_of(payload, at, &mut self.body)?;
         let Stage::Body(stream) = &mut self.stage else { return Ok(None) };
         let ends = decoded == Decoded::End;
@@ -109,15 +98,14 @@ impl Answering {
     }
 
     /// Takes the heads that `bytes` begin with, if heads are due; where the body begins, if there is any.
-    fn heads(&mut self, bytes: &[u8], scratch: &RefCell<Fields>) -> Result<Option<usize>, Fault> {
+    fn heads(&mut self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
         let mut at = 0;
         while let Stage::Before(respond) = &mut self.stage {
             if at == bytes.len() {
                 return Ok(None);
             }
-            let answer = read_answer(&bytes[at..], self.asked, &mut scratch.borrow_mut());
             // Heads come whole.
-            let Ok(Some(answer)) = answer else { return Err(Fault::Os(libc::EPROTO)) };
+            let answer = read_answer(&bytes[at..], self.asked).ok_or(Fault::Os(libc::EPROTO))?;
             at += answer.len;
             let mut response = Response::new(());
             *response.status_mut() = answer.status;
@@ -151,9 +139,14 @@ impl Answering {
 
     /// Resets the stream if the client would take the answer for a whole one, or waits for it.
     pub(super) fn abandon(&mut self) {
+        let reason = match self.asked {
+            Asked::Request(_) => Reason::INTERNAL_ERROR,
+            // So a tunnel is told what a reset of its connection would be (RFC 8441 §5).
+            Asked::WebSocket => Reason::CANCEL,
+        };
         match &mut self.stage {
-            Stage::Before(respond) => respond.send_reset(Reason::INTERNAL_ERROR),
-            Stage::Body(stream) => stream.send_reset(Reason::INTERNAL_ERROR),
+            Stage::Before(respond) => respond.send_reset(reason),
+            Stage::Body(stream) => stream.send_reset(reason),
             Stage::Whole(_) | Stage::Gone => {}
         }
     }

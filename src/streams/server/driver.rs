@@ -4,12 +4,12 @@
 //! flood closes the connection. Not here: what is done with a stream, for which [`Serves`] stands. Called by `proxy`.
 
 use super::answering::Answering;
-use super::carrier::{Carrier, Io};
 use super::piece::Piece;
 use super::stream::ServerStream;
-use crate::http1::{Fields, Method};
+use crate::http1::Method;
 use crate::http2::{Asked, Flood, Malformed, Meter, RequestFields, write_request_head};
 use crate::ring::{Chunk, Fault, Ring};
+use crate::streams::carrier::{Carrier, Io};
 use crate::sys::random;
 use crate::time::{Instant, Micros};
 use crate::wire::{Secured, Wire};
@@ -33,8 +33,9 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Streams that errors of the client made `h2` reset, in all of a connection's life; the meter has its own budget.
 const ERRORS_MAX: usize = 1024;
 
-/// Streams that were reset before they were accepted.
-const UNACCEPTED_MAX: usize = 64;
+/// Streams that were reset before they were accepted, at least; else as many as may be open: when a backend hangs, a
+/// client whose deadlines pass resets all that it has, and opens as many again, before those are over at the backend.
+const UNACCEPTED_MIN: usize = 64;
 
 /// Streams that were reset and are remembered, so that what was on its way for them is no fault.
 const REMEMBERED_MAX: usize = 128;
@@ -61,6 +62,9 @@ pub trait Serves {
 
     /// Whether it ends with the streams that it has.
     fn is_closing(&self) -> bool;
+
+    /// When it will, if nothing else has it end before.
+    fn closes_at(&self) -> Instant;
 
     /// A request was malformed, and answered with 400.
     fn malformed(&self, why: Malformed);
@@ -97,7 +101,6 @@ pub enum Ended {
 pub(super) struct Shared {
     pub(super) ring: Ring,
     pub(super) secured: Option<Secured>,
-    pub(super) scratch: RefCell<Fields>,
     /// Bytes of answers that `h2` holds.
     held: Rc<Cell<usize>>,
     /// Streams whose tasks live.
@@ -131,14 +134,13 @@ pub async fn serve(
     serves: &dyn Serves,
 ) -> Ended {
     let meter = Meter::new(settings.max_streams, ring.now());
-    let carrier = Carrier::new(ring.clone(), wire, unread, Some(meter), settings.min_rate_per_s);
+    let carrier = Carrier::new(ring, wire, unread, Some(meter), settings.min_rate_per_s);
     let begun = ring.now();
     carrier.read_by(begun.deadline(settings.head_timeout));
     let Some(connection) = handshake(&carrier, settings).await else { return Ended::Well };
     let shared = Rc::new(Shared {
         ring: ring.clone(),
         secured: wire.secured().cloned(),
-        scratch: RefCell::default(),
         held: Rc::default(),
         running: Cell::new(0),
         max_streams: settings.max_streams as usize,
@@ -184,17 +186,18 @@ impl Shared {
 
 /// The preface and the settings; `None`: the client did not come so far.
 async fn handshake<'a>(
-    carrier: &Rc<Carrier<'a>>,
+    carrier: &Rc<Carrier<&'a Wire>>,
     settings: &ServerSettings,
-) -> Option<Connection<Io<'a>, Piece>> {
+) -> Option<Connection<Io<&'a Wire>, Piece>> {
     let mut builder = Builder::new();
+    let unaccepted_max = UNACCEPTED_MIN.max(settings.max_streams as usize);
     builder
         .max_concurrent_streams(settings.max_streams)
         .max_header_list_size(settings.max_head)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_local_error_reset_streams(Some(ERRORS_MAX))
-        .max_pending_accept_reset_streams(UNACCEPTED_MAX)
+        .max_pending_accept_reset_streams(unaccepted_max)
         .max_concurrent_reset_streams(REMEMBERED_MAX)
         .reset_stream_duration(REMEMBERED_FOR)
         .max_send_buffer_size(SEND_BUFFER)
@@ -212,8 +215,8 @@ async fn handshake<'a>(
 
 /// What drives one connection.
 struct Driver<'a> {
-    connection: Connection<Io<'a>, Piece>,
-    carrier: Rc<Carrier<'a>>,
+    connection: Connection<Io<&'a Wire>, Piece>,
+    carrier: Rc<Carrier<&'a Wire>>,
     shared: Rc<Shared>,
     settings: &'a ServerSettings,
     serves: &'a dyn Serves,
@@ -231,7 +234,8 @@ impl Driver<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         self.shared.heed(cx);
         loop {
-            let due = self.due();
+            let closes_at = if self.goodbye.is_none() { self.serves.closes_at() } else { Instant::NEVER };
+            let due = self.due().min(closes_at);
             self.carrier.read_by(due);
             let accepted = if self.shared.running.get() < self.settings.max_streams as usize {
                 self.connection.poll_accept(cx)
@@ -273,7 +277,7 @@ impl Driver<'_> {
         })
     }
 
-    /// Until when bytes are waited for.
+    /// Until when the client is waited for.
     fn due(&mut self) -> Instant {
         let now = self.shared.ring.now();
         if self.shared.running.get() > 0 {

@@ -1,13 +1,12 @@
 //! Bytes that were handed to `h2`, on their way out, for who sent them. Called by `stream.rs`.
 
 use super::piece::Left;
-use crate::ring::{Fault, Ring, Sent, Sleep};
+use crate::ring::{Fault, Ring, Sent};
+use crate::streams::timer::Timer;
 use crate::time::Instant;
 use crate::wire::Leaving;
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 const fn sent(outcome: Result<(), Fault>) -> Sent {
     Sent { outcome, untouched: false, payload: None }
@@ -39,7 +38,7 @@ pub(super) struct Waits {
     state: State,
     ring: Ring,
     due: Instant,
-    timer: Option<Sleep>,
+    timer: Timer,
 }
 
 enum State {
@@ -50,12 +49,12 @@ enum State {
 impl Waits {
     /// Until `left` says that it has left, which must happen before `due`.
     pub(super) fn new(ring: &Ring, left: Rc<Left>, due: Instant) -> Self {
-        Self { state: State::Under(left), ring: ring.clone(), due, timer: None }
+        Self { state: State::Under(left), ring: ring.clone(), due, timer: Timer::default() }
     }
 
     /// It has failed already.
     pub(super) fn failed(ring: &Ring, fault: Fault) -> Self {
-        Self { state: State::Failed(fault), ring: ring.clone(), due: Instant::NEVER, timer: None }
+        Self { state: State::Failed(fault), ring: ring.clone(), due: Instant::NEVER, timer: Timer::default() }
     }
 
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
@@ -67,12 +66,10 @@ impl Waits {
             // A piece goes before its time only when its stream is reset.
             return Poll::Ready(if all { Ok(()) } else { Err(Fault::Os(libc::EPIPE)) });
         }
-        if self.due == Instant::NEVER {
-            return Poll::Pending;
+        match self.timer.is_over(&self.ring, self.due, cx) {
+            true => Poll::Ready(Err(Fault::TimedOut)),
+            false => Poll::Pending,
         }
-        let timer = self.timer.get_or_insert_with(|| self.ring.sleep_until(self.due));
-        ready!(Pin::new(timer).poll(cx));
-        Poll::Ready(Err(Fault::TimedOut))
     }
 }
 

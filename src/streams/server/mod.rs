@@ -6,14 +6,12 @@
 //! | file | what |
 //! |---|---|
 //! | `driver.rs` | the connection: accepts its streams, watches over it, says goodbye |
-//! | `carrier.rs` | what `h2` reads from and writes to: a wire |
 //! | `stream.rs` | a stream, as a layer: the request up |
 //! | `answering.rs` | the answer down |
 //! | `piece.rs` | a piece of a body on its way into DATA |
 //! | `leaving.rs` | the same, for who sent it |
 
 mod answering;
-mod carrier;
 mod driver;
 mod leaving;
 mod piece;

@@ -8,7 +8,8 @@ use super::driver::Shared;
 use super::leaving::{Away, Waits};
 use super::piece::Left;
 use crate::http2::Encoding;
-use crate::ring::{Chunk, Fault, Payload, Sleep};
+use crate::ring::{Chunk, Fault, Payload};
+use crate::streams::timer::Timer;
 use crate::time::Instant;
 use crate::wire::{Layer, Leaving, Secured};
 use bytes::Bytes;
@@ -31,7 +32,6 @@ struct Asking {
     encoding: Encoding,
     /// All has come, or nothing more is wanted.
     ended: bool,
-    timer: Option<Sleep>,
 }
 
 /// A stream.
@@ -39,6 +39,7 @@ pub(super) struct ServerStream {
     shared: Rc<Shared>,
     asking: RefCell<Asking>,
     answering: RefCell<Answering>,
+    timer: Timer,
     resets: Cell<bool>,
 }
 
@@ -51,12 +52,13 @@ impl ServerStream {
         answering: Answering,
     ) -> Self {
         shared.begin();
-        let asking =
-            Asking { head: Some(head), stream, encoding, ended: encoding == Encoding::Nothing, timer: None };
+        let ended = encoding == Encoding::Nothing;
+        let asking = Asking { head: Some(head), stream, encoding, ended };
         Self {
             shared: shared.clone(),
             asking: RefCell::new(asking),
             answering: RefCell::new(answering),
+            timer: Timer::default(),
             resets: Cell::new(false),
         }
     }
@@ -115,24 +117,11 @@ impl Layer for ServerStream {
         if let Some(head) = asking.head.take() {
             return Poll::Ready(Ok(Some(Chunk::own(head, 0))));
         }
-        if let Poll::Ready(body) = asking.poll_body(cx) {
-            return Poll::Ready(body);
-        }
-        if self.shared.ring.now() >= due {
+        let polled = asking.poll_body(cx);
+        if polled.is_pending() && self.timer.is_over(&self.shared.ring, due, cx) {
             return Poll::Ready(Err(Fault::TimedOut));
         }
-        if due == Instant::NEVER {
-            return Poll::Pending;
-        }
-        // One that is over begins anew with this, so whether it is was asked above.
-        match &asking.timer {
-            Some(timer) => timer.put_off(due),
-            None => asking.timer = Some(self.shared.ring.sleep_until(due)),
-        }
-        match &mut asking.timer {
-            Some(timer) => Pin::new(timer).poll(cx).map(|()| Err(Fault::TimedOut)),
-            None => Poll::Pending,
-        }
+        polled
     }
 
     fn poll_receive_next(&self, cx: &mut Context<'_>, due: Instant) -> Poll<Result<Option<Chunk>, Fault>> {
@@ -153,14 +142,14 @@ impl Layer for ServerStream {
 
     fn send(&self, payload: Payload, due: Instant) -> Box<dyn Leaving> {
         let mut answering = self.answering.borrow_mut();
-        answering.send(&self.shared.ring, payload, due, &self.shared.scratch)
+        answering.send(&self.shared.ring, payload, due)
     }
 
     fn send_gathered(&self, chunks: Vec<Chunk>, due: Instant) -> Box<dyn Leaving> {
         let mut answering = self.answering.borrow_mut();
         let mut last: Option<Rc<Left>> = None;
         for chunk in chunks {
-            match answering.hand_over(Payload::Chunk(chunk), &self.shared.scratch) {
+            match answering.hand_over(Payload::Chunk(chunk)) {
                 // They leave in order.
                 Ok(left) => last = left.or(last),
                 Err(fault) => return Box::new(Waits::failed(&self.shared.ring, fault)),

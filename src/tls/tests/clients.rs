@@ -1,6 +1,8 @@
 //! Who is let in by a certificate, and which backends are believed.
 
+use super::super::reason::reason;
 use super::*;
+use crate::metrics::Side;
 use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber, date_time_ymd};
 
 /// A listener that asks, and its certificate's authority.
@@ -143,6 +145,19 @@ fn a_backend_must_be_who_it_is_asked_to_be_unless_told_otherwise() {
         assert!(shake(&system, server, name).is_err(), "{case}: the system's authorities do not know it");
         assert!(shake(&upstream(&unverified), server, name).is_ok(), "{case}: verify = false");
     }
+}
+
+/// As `openssl req -x509` makes one.
+#[test]
+fn a_backend_with_a_certificate_of_its_own_making_is_told_what_is_wrong_with_it() {
+    let folder = Folder::new("own");
+    let own = Authority::new("app.internal");
+    let ca = folder.write("ca.pem", own.pem()).display().to_string();
+    let shown = Issued { cert: own.pem(), key: own.0.key().serialize_pem(), serial: vec![1].into() };
+    let verified = upstream(&load(&pooled(&format!("ca = {ca:?}"))));
+    let Err(error) = shake(&verified, &backend(&shown, None), "app.internal") else { panic!("believed") };
+    let told = reason(&error, Side::Backend);
+    assert!(told.contains("is an authority's own (CA:TRUE)"), "{told}");
 }
 
 #[test]

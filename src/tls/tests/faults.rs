@@ -22,6 +22,8 @@ fn a_file_that_is_of_no_use_is_a_fault_at_its_line_and_key_with_a_remedy() {
     folder.write("cut.pem", &good.cert[..good.cert.len() / 2]);
     folder.write("torn.pem", good.cert.replacen("MII", "MI!", 1));
     folder.write("der.pem", good.der());
+    folder.write("pfx.pem", [0x30, 0x82, 1, 0, 2, 1, 3, 0x30, 0x82, 0, 0xf0]);
+    folder.write("odd.key", "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n");
     let encrypted = good.key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
     folder.write("encrypted.key", encrypted);
     let old = good.key.replace(
@@ -40,12 +42,15 @@ fn a_file_that_is_of_no_use_is_a_fault_at_its_line_and_key_with_a_remedy() {
             "create it, readable to weir's user",
         ),
         ("good.pem", "none.key", "key", "cannot be read: No such file", "create it, readable to weir's user"),
-        ("", "good.key", "cert", "no regular file", "create it"),
+        ("", "good.key", "cert", "no regular file", "name a file"),
         ("empty.pem", "good.key", "cert", "has no certificate", "-----BEGIN CERTIFICATE-----"),
         ("text.pem", "good.key", "cert", "has no certificate", "-----BEGIN CERTIFICATE-----"),
-        ("cut.pem", "good.key", "cert", "is not whole", "copy it anew"),
+        ("cut.pem", "good.key", "cert", "the line -----END CERTIFICATE----- is missing", "copy it anew"),
         ("torn.pem", "good.key", "cert", "is not whole", "copy it anew"),
         ("der.pem", "good.key", "cert", "is DER, not PEM", "openssl x509 -inform der"),
+        ("pfx.pem", "good.key", "cert", "is PKCS #12, not PEM", "openssl pkcs12 -in"),
+        ("good.pem", "pfx.pem", "key", "is PKCS #12, not PEM", "-nocerts"),
+        ("good.pem", "odd.key", "key", "of a kind or size that weir cannot use", "RSA key of 2048 bits"),
         ("good.key", "good.pem", "cert", "a private key and no certificate", "swapped"),
         ("good.pem", "good.pem", "key", "a certificate and no private key", "swapped"),
         ("good.pem", "text.pem", "key", "has no private key", "-----BEGIN PRIVATE KEY-----"),
@@ -66,6 +71,15 @@ fn a_file_that_is_of_no_use_is_a_fault_at_its_line_and_key_with_a_remedy() {
     }
 }
 
+/// As `openssl ca -gencrl` writes one whose configuration has no crl_extensions.
+const LIST_OF_VERSION_1: &str = "-----BEGIN X509 CRL-----
+MIGrMFQwCgYIKoZIzj0EAwIwEjEQMA4GA1UEAwwHUGxheSBDQRcNMjYxMTI5MTY0
+NzAwWhcNMjYxMjI5MTY0NzAwWjAUMBICAQQXDTI2MTEyOTE2MzQ0OFowCgYIKoZI
+zj0EAwIDRwAwRAIgEA2IMiZkW3jKbF3QEPZXLhzayi1t1jp7mzYuRtd3QW0CIG+X
+DWDCSkjRnwlE460ZfXVppV6OoUsr8DdSp7S814lf
+-----END X509 CRL-----
+";
+
 #[test]
 fn all_faults_come_at_once() {
     let (folder, authority) = (Folder::new("all"), Authority::new("root"));
@@ -84,6 +98,8 @@ fn authorities_lists_and_staples_that_are_none_are_faults_too() {
     let cert = good.put(&folder, "good");
     folder.write("text", "nothing\n");
     folder.write("refused.ocsp", [0x30, 3, 0x0a, 1, 6]);
+    folder.write("v1.crl", LIST_OF_VERSION_1);
+    let v1 = folder.path("v1.crl");
     let (text, pem, refused) = (folder.path("text"), folder.path("good.pem"), folder.path("refused.ocsp"));
     let clients = |ca: &str, crl: &str| {
         format!(
@@ -95,6 +111,7 @@ fn authorities_lists_and_staples_that_are_none_are_faults_too() {
     for (keys, at, wrong) in [
         (clients(&text, &text), "client_ca", "has no certificate"),
         (clients(&pem, &text), "client_crl", "has no list of revoked certificates"),
+        (clients(&pem, &v1), "client_crl", "has a list of version 1"),
         (stapled(&text), "ocsp", "is no OCSP response in DER"),
         (stapled(&refused), "ocsp", "says nothing (status 6)"),
     ] {

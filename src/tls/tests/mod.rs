@@ -6,6 +6,7 @@ mod names;
 mod reload;
 mod tickets;
 
+use super::proof::Proof;
 use super::{Loaded, Loader, Tickets};
 use crate::config::{self, Config};
 use crate::time::Instant;
@@ -212,6 +213,7 @@ fn shake(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>, name: &str) -> 
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let mut client = ClientConnection::new(client.clone(), name).unwrap();
     let mut server = ServerConnection::new(server.clone()).unwrap();
+    let mut proof = Proof::default();
     // Some more turns for what comes after the handshake: tickets.
     for _ in 0..8 {
         let mut bytes = Vec::new();
@@ -219,7 +221,7 @@ fn shake(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>, name: &str) -> 
             client.write_tls(&mut bytes).unwrap();
         }
         server.read_tls(&mut bytes.as_slice()).unwrap();
-        let judged = server.process_new_packets();
+        let judged = proof.during(|| server.process_new_packets());
         let mut bytes = Vec::new();
         while server.wants_write() {
             server.write_tls(&mut bytes).unwrap();

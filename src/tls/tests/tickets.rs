@@ -3,8 +3,11 @@
 use super::*;
 use crate::time::Micros;
 use crate::tls::TICKET_LIFE;
+use crate::tls::tickets::Ticketer;
 use rustls::client::Resumption;
+use rustls::server::ProducesTickets;
 use rustls::version::{TLS12, TLS13};
+use std::time::Duration;
 
 /// A loader of a process with these keys.
 fn process(tickets: &Arc<Tickets>, config: &Config) -> Arc<ServerConfig> {
@@ -121,4 +124,72 @@ fn a_session_gets_nobody_in_where_more_is_asked_of_clients() {
     assert!(again.resumed());
     assert_eq!(again.server.peer_certificates().unwrap()[0], own.der(), "who it is is known still");
     assert!(shake(&client, &process(&tickets, &asking("required", &ca2)), "a.test").is_err());
+}
+
+/// Now, in seconds since 1970.
+fn now_unix_s() -> u64 {
+    crate::sys::clock::unix_ms() / 1_000
+}
+
+#[test]
+fn a_session_gets_nobody_in_whose_certificate_has_expired_however_often_it_was_resumed() {
+    let (folder, authority) = (Folder::new("proof"), Authority::new("root"));
+    let entry = authority.issue(&["a.test"]).put(&folder, "a");
+    let clients = Authority::new("clients");
+    let ca = folder.write("clients.pem", clients.pem()).display().to_string();
+    let rules = format!("certificates = [{entry}]\nclient_auth = \"required\"\nclient_ca = {ca:?}");
+    let server = process(&Arc::new(Tickets::new(Instant::from_us(1))), &listening(&rules));
+    for version in [&TLS12, &TLS13] {
+        let expires = now_unix_s() + 4;
+        let own = clients.issue_with(&[], &PKCS_ECDSA_P256_SHA256, |params| {
+            params.not_after =
+                std::time::UNIX_EPOCH.checked_add(Duration::from_secs(expires)).unwrap().into();
+        });
+        let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap();
+        let client = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(authority.roots())
+            .with_client_auth_cert(vec![own.der()], key)
+            .unwrap();
+        let client = Arc::new(client);
+        assert!(!shake(&client, &server, "a.test").unwrap().resumed());
+        // Each time it comes it gets tickets to come again with.
+        let mut resumed = 0;
+        loop {
+            let before = now_unix_s();
+            match shake(&client, &server, "a.test") {
+                Ok(pair) => {
+                    assert!(before <= expires, "{version:?}: {resumed} times, past its end");
+                    resumed += usize::from(pair.resumed());
+                }
+                Err(_) => break,
+            }
+            std::thread::yield_now();
+        }
+        assert!(resumed > 0 && now_unix_s() >= expires, "{version:?}: resumed {resumed} times");
+    }
+}
+
+#[test]
+fn what_comes_of_a_resumed_session_holds_no_longer_than_it_did() {
+    let tickets = Arc::new(Tickets::new(Instant::from_us(1)));
+    let ticketer = Ticketer { tickets, binding: [0; 32] };
+    let until = |seconds: u64| Proof::of_bytes((now_unix_s() + seconds).to_be_bytes());
+    let mut first = until(1_000);
+    let ticket = first.during(|| ticketer.encrypt(b"who").unwrap());
+    let mut second = Proof::default();
+    let again = second.during(|| {
+        assert_eq!(ticketer.decrypt(&ticket).unwrap(), b"who");
+        ticketer.encrypt(b"who").unwrap()
+    });
+    assert_eq!(second, first);
+    let mut third = Proof::default();
+    assert!(third.during(|| ticketer.decrypt(&again)).is_some());
+    assert_eq!(third, first);
+    let over = Proof::of_bytes(now_unix_s().to_be_bytes()).during(|| ticketer.encrypt(b"who").unwrap());
+    assert_eq!(ticketer.decrypt(&over), None);
+    // Who has shown nothing has nothing that could end.
+    let open = ticketer.encrypt(b"anybody").unwrap();
+    assert_eq!(ticketer.decrypt(&open).unwrap(), b"anybody");
 }

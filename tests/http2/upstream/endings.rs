@@ -8,6 +8,7 @@ use h2::Reason;
 use http::Response as Head;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 const POST: &str = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
@@ -228,4 +229,113 @@ fn floods_of_frames_end_the_connection_and_not_weir() {
     assert!(grown < 32, "{grown} MiB");
     let mut client = Client::connect(weir.address("admin"));
     assert_eq!(client.get("/healthz").status, 200);
+}
+
+/// Frames of a backend's stream: kind, flags, payload.
+type Frames = Vec<(u8, u8, Vec<u8>)>;
+
+/// Answers each request with these.
+fn answers_with(frames: &Frames) -> Backend {
+    let frames = frames.clone();
+    Backend::raw(move |mut wire, _| {
+        frames::greet(&mut wire).unwrap();
+        while let Ok(stream) = frames::request(&mut wire) {
+            for (kind, flags, payload) in &frames {
+                // weir may have enough before the last.
+                let _ = frames::send(&mut wire, *kind, *flags, stream, payload);
+            }
+        }
+    })
+}
+
+/// Far more than any test waits.
+const PATIENT: &str = "[pool.app.timeouts]\nresponse = \"300s\"";
+
+#[test]
+fn a_backend_that_breaks_http_2_before_its_head_fails_the_attempt_at_once() {
+    let working = H2Backend::text("ok");
+    let end = 0x4 | 0x1;
+    for (case, frames) in [
+        ("DATA before a head", vec![(0, 0, b"x".to_vec())]),
+        ("a window raised by nothing", vec![(frames::WINDOW_UPDATE, 0, vec![0; 4])]),
+        ("a window raised beyond its most", vec![(frames::WINDOW_UPDATE, 0, vec![0x7F, 0xFF, 0xFF, 0xFF])]),
+        ("a name in upper case", vec![(frames::HEADERS, end, b"\x88\x00\x01A\x01b".to_vec())]),
+        ("no status", vec![(frames::HEADERS, end, b"\x00\x01a\x01b".to_vec())]),
+        (
+            "a head longer than weir takes",
+            vec![(frames::HEADERS, end, [&b"\x88"[..], &[0xBE; 3_000]].concat())],
+        ),
+    ] {
+        let backend = answers_with(&frames);
+        let weir = Weir::start(&h2_pool(&[backend.address()], "", PATIENT));
+        let mut client = weir.client();
+        // The request's side is still open: on one that has ended windows are of no interest (RFC 9113 section 5.1).
+        client.send(&POST[..POST.len() - 1]);
+        assert_eq!(client.response_to("POST").status, 502, "{case}");
+        let both = [backend.address(), working.address()];
+        let weir = Weir::start(&h2_pool(&both, "", PATIENT));
+        for _ in 0..4 {
+            let seen = working.requests();
+            let mut client = weir.client();
+            client.send("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nab");
+            wait_until("the backend that works has been asked", || working.requests() > seen);
+            client.send("c");
+            assert_eq!(client.response_to("PUT").text(), "ok", "{case}");
+        }
+    }
+}
+
+#[test]
+fn a_backend_is_told_whether_its_answer_was_none_or_nobody_waits_for_it() {
+    // `:status` with a literal value, as HPACK writes it.
+    let status = |status: &str| [&[0x08, 3], status.as_bytes()].concat();
+    for (case, block, request, code) in [
+        ("an answer that HTTP/2 has not", status("101"), POST, 1),
+        (
+            "a client that went away",
+            status("103"),
+            "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\na",
+            8,
+        ),
+    ] {
+        let (tell, told) = channel();
+        let backend = Backend::raw(move |mut wire, _| {
+            frames::greet(&mut wire).unwrap();
+            let stream = frames::request(&mut wire).unwrap();
+            frames::send(&mut wire, frames::HEADERS, 4, stream, &block).unwrap();
+            while let Ok(frame) = frames::next(&mut wire) {
+                if frame.kind == frames::RST_STREAM {
+                    tell.send(frame.code()).unwrap();
+                }
+            }
+        });
+        let weir = Weir::start(&h2_pool(&[backend.address()], "", PATIENT));
+        let mut client = weir.client();
+        client.send(request);
+        if code == 8 {
+            client.wire.until(b"103").unwrap();
+            drop(client);
+        }
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(code), "{case}");
+    }
+}
+
+#[test]
+fn a_backend_that_breaks_http_2_in_its_answer_cuts_it_at_once() {
+    let head = |block: &[u8]| (frames::HEADERS, 0x4, block.to_vec());
+    // `:status: 200`, and a content-length of 1.
+    let sized = head(b"\x88\x5C\x011");
+    for (case, frames) in [
+        ("DATA beyond the window", [vec![head(b"\x88")], vec![(0, 0, vec![b'x'; 16_384]); 64]].concat()),
+        ("more than its length", vec![sized.clone(), (0, 0x1, b"xyz".to_vec())]),
+        ("less than its length", vec![sized, (0, 0x1, Vec::new())]),
+        ("trailers that do not end it", vec![head(b"\x88"), head(b"\x00\x01a\x01b")]),
+    ] {
+        let backend = answers_with(&frames);
+        let weir = Weir::start(&h2_pool(&[backend.address()], "", PATIENT));
+        let mut client = weir.client();
+        client.send(POST);
+        assert!(client.wire.response("POST").is_err(), "{case}");
+        weir.wait_metric("weir_connections", &[], 0.0);
+    }
 }

@@ -4,8 +4,10 @@ use crate::harness::Wire;
 use std::io;
 
 pub const HEADERS: u8 = 1;
+pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
 
 /// What a client sends first (§3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -15,6 +17,14 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub struct Frame {
     pub kind: u8,
     pub stream: u32,
+    payload: Vec<u8>,
+}
+
+impl Frame {
+    /// The code of a RST_STREAM.
+    pub fn code(&self) -> u32 {
+        u32::from_be_bytes(self.payload[..4].try_into().unwrap())
+    }
 }
 
 /// Reads the client's preface, and says what a server says first.
@@ -46,9 +56,7 @@ pub fn next(wire: &mut Wire) -> io::Result<Frame> {
     let head = wire.bytes(9)?;
     let len = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
     let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-    // What it carries is of no interest.
-    wire.bytes(len)?;
-    Ok(Frame { kind: head[3], stream })
+    Ok(Frame { kind: head[3], stream, payload: wire.bytes(len)? })
 }
 
 /// The next request's stream; what comes before its HEADERS is read over.

@@ -1,18 +1,20 @@
-//! What the `h2` crate reads from and writes to: a wire, through tokio's traits.
+//! What the `h2` crate reads from and writes to: a wire, through tokio's traits, towards clients and backends.
 //!
 //! What is written is collected, and leaves by one send when whoever drives the connection has no more to write
-//! ([`Carrier::push`]): `h2` flushes after each larger piece. While a send is under way it collects on, up to a
-//! bound, and then the writer waits. A deadline that passes in a read, and a flood, are noted and not errors, since
-//! whoever drives the connection decides what they come to. Called by `driver.rs`.
+//! ([`Carrier::push`]): `h2` flushes after each larger piece. So frames of many streams share a send. While one is
+//! under way it collects on, up to a bound, and then the writer waits: a peer that does not read holds up one send
+//! and [`COLLECTED_MAX`] bytes. A deadline that passes in a read, and a flood, are noted and not errors, since
+//! whoever drives the connection decides what they come to. Called by the drivers of `client` and `server`.
 
 use crate::exchange::Pace;
 use crate::http2::{Flood, Meter};
 use crate::ring::{Chunk, Fault, Payload, Ring};
 use crate::time::Instant;
 use crate::wire::{Sending, Wire};
+use std::borrow::Borrow;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -40,11 +42,13 @@ enum Heeds {
     End,
 }
 
-/// A connection's bytes, both ways.
-pub(super) struct Carrier<'w> {
+/// A connection's bytes, both ways, over a wire that is its own or somebody else's.
+pub(super) struct Carrier<W> {
     ring: Ring,
-    wire: &'w Wire,
+    wire: W,
     unread: RefCell<Option<Chunk>>,
+    /// When something came last.
+    heard: Cell<Instant>,
     out: RefCell<Out>,
     meter: RefCell<Option<Meter>>,
     flood: Cell<Option<Flood>>,
@@ -54,20 +58,21 @@ pub(super) struct Carrier<'w> {
     min_rate_per_s: u64,
 }
 
-impl<'w> Carrier<'w> {
+impl<W: Borrow<Wire>> Carrier<W> {
     /// Of `wire`, from which `unread` has come already. `min_rate_per_s`: bytes a second that the peer must take;
     /// 0: any.
     pub(super) fn new(
-        ring: Ring,
-        wire: &'w Wire,
+        ring: &Ring,
+        wire: W,
         unread: Option<Chunk>,
         meter: Option<Meter>,
         min_rate_per_s: u64,
     ) -> Rc<Self> {
         let carrier = Self {
-            ring,
+            ring: ring.clone(),
             wire,
             unread: RefCell::default(),
+            heard: Cell::new(ring.now()),
             out: RefCell::default(),
             meter: RefCell::new(meter),
             flood: Cell::new(None),
@@ -84,6 +89,11 @@ impl<'w> Carrier<'w> {
     /// Until when the next bytes are waited for, from the next read on.
     pub(super) fn read_by(&self, due: Instant) {
         self.read_due.set(due);
+    }
+
+    /// When something came last; at first, when it began.
+    pub(super) fn heard(&self) -> Instant {
+        self.heard.get()
     }
 
     /// Whether a read's deadline has passed, or its wait was interrupted, since it was last asked.
@@ -106,8 +116,10 @@ impl<'w> Carrier<'w> {
     }
 
     fn came(&self, chunk: Chunk) {
+        let now = self.ring.now();
+        self.heard.set(now);
         if let Some(meter) = &mut *self.meter.borrow_mut()
-            && let Err(flood) = meter.received(&chunk, self.ring.now())
+            && let Err(flood) = meter.received(&chunk, now)
         {
             self.flood.set(Some(flood));
         }
@@ -155,15 +167,15 @@ impl<'w> Carrier<'w> {
             let bytes = std::mem::replace(&mut out.collected, std::mem::take(&mut out.spare));
             let mut pace = Pace::new(self.ring.now(), self.min_rate_per_s);
             pace.count(bytes.len());
-            out.sending = Some(self.wire.send(Payload::Bytes(bytes), pace.due()).quiet());
+            out.sending = Some(self.wire.borrow().send(Payload::Bytes(bytes), pace.due()).quiet());
         }
     }
 }
 
 /// A carrier as `h2` has it.
-pub(super) struct Io<'w>(pub(super) Rc<Carrier<'w>>);
+pub(super) struct Io<W>(pub(super) Rc<Carrier<W>>);
 
-impl AsyncRead for Io<'_> {
+impl<W: Borrow<Wire>> AsyncRead for Io<W> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let carrier = &*self.0;
         let lacks = carrier.unread.borrow().is_none();
@@ -172,7 +184,7 @@ impl AsyncRead for Io<'_> {
                 // Whoever drives the connection ends it now, and need not be woken.
                 return Poll::Pending;
             }
-            match ready!(carrier.wire.poll_receive_next(cx, carrier.read_due.get())) {
+            match ready!(carrier.wire.borrow().poll_receive_next(cx, carrier.read_due.get())) {
                 Ok(Some(chunk)) => carrier.came(chunk),
                 Ok(None) => return Poll::Ready(Ok(())),
                 Err(Fault::TimedOut) => {
@@ -195,8 +207,16 @@ impl AsyncRead for Io<'_> {
     }
 }
 
-impl AsyncWrite for Io<'_> {
+impl<W: Borrow<Wire>> AsyncWrite for Io<W> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let carrier = &*self.0;
         if carrier.out.borrow().collected.len() >= COLLECTED_MAX {
             // Begins to send, and waits if it was sending already.
@@ -207,13 +227,19 @@ impl AsyncWrite for Io<'_> {
                 return Poll::Pending;
             }
         }
+        let collected = &mut carrier.out.borrow_mut().collected;
+        let before = collected.len();
+        pieces.iter().for_each(|piece| collected.extend_from_slice(piece));
         if let Some(meter) = &mut *carrier.meter.borrow_mut()
-            && let Err(flood) = meter.sent(bytes, carrier.ring.now())
+            && let Err(flood) = meter.sent(&collected[before..], carrier.ring.now())
         {
             carrier.flood.set(Some(flood));
         }
-        carrier.out.borrow_mut().collected.extend_from_slice(bytes);
-        Poll::Ready(Ok(bytes.len()))
+        Poll::Ready(Ok(collected.len() - before))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -223,7 +249,7 @@ impl AsyncWrite for Io<'_> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.0.drain(cx)).map_err(io_error)?;
-        self.0.wire.shutdown_write();
+        self.0.wire.borrow().shutdown_write();
         Poll::Ready(Ok(()))
     }
 }
