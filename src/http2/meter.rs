@@ -347,7 +347,8 @@ mod tests {
         let (mut meter, now) = (begun(), Instant::default());
         assert!(open(&mut meter, 1, now) && open(&mut meter, 257, now + OF_AGE));
         let later = now + OF_AGE + AGE_STEP;
-        let cancelled = |meter: &mut Meter, stream| meter.received(&of(kind::RST_STREAM, stream), later).is_ok();
+        let cancelled =
+            |meter: &mut Meter, stream| meter.received(&of(kind::RST_STREAM, stream), later).is_ok();
         assert_eq!((0..1000).take_while(|_| cancelled(&mut meter, 257)).count(), 256);
         assert_eq!((0..1000).take_while(|_| cancelled(&mut meter, 1)).count(), 128);
     }

@@ -10,7 +10,8 @@ use super::service::Service;
 use super::vanished::{CLIENT_GONE, ClientGone, Missed, WATCH_AFTER};
 use crate::config::GrpcStatus;
 use crate::exchange::{
-    AttemptFailure, Pace, RESPONSE_HEAD_MAX, RequestFacts, ResponseLeft, Taken, status_in_trailers, write_broken_off,
+    AttemptFailure, Pace, RESPONSE_HEAD_MAX, RequestFacts, ResponseLeft, Taken, status_in_trailers,
+    write_broken_off,
 };
 use crate::metrics::UpstreamFailure;
 use crate::ring::{Chunk, Fault, Payload, PipeLoan, SpliceFault, Stream, give_way};

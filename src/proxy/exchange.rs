@@ -384,7 +384,13 @@ impl Client {
     }
 
     /// The answer is whole. `call`: of gRPC, which has ended so.
-    pub(super) fn record_whole(&self, id: BackendId, times: Times, response_body: u64, call: Option<GrpcStatus>) {
+    pub(super) fn record_whole(
+        &self,
+        id: BackendId,
+        times: Times,
+        response_body: u64,
+        call: Option<GrpcStatus>,
+    ) {
         let mut stats = self.service.stats.borrow_mut();
         if let Some(status) = call {
             stats.call_ended(id, status);

@@ -126,11 +126,8 @@ pub(super) async fn hold(
         let now = room.service.now();
         let due = now.deadline(between_bytes).min(down.ends);
         // What comes drop by drop is never waited for long, and its client may vanish all the same.
-        let received = if now < watched {
-            down.receive(up, due).await
-        } else {
-            Box::pin(down.hear_out(up, due)).await
-        };
+        let received =
+            if now < watched { down.receive(up, due).await } else { Box::pin(down.hear_out(up, due)).await };
         let chunk = match received {
             Ok(Some(chunk)) => chunk,
             Ok(None) | Err(Missed::Backend(Fault::Os(_))) => return Err(AttemptFailure::Truncated),

@@ -109,7 +109,8 @@ pub(super) fn take_response(
     };
     let has_trailers = facts.grpc && matches!(body, ResponseLeft::Chunks(_));
     let (payload, count) = first_payload(service, input, len, new_head, &mut body)?;
-    let behind = || (has_trailers && body.is_done()).then(|| status_in_trailers(payload.as_slice())).flatten();
+    let behind =
+        || (has_trailers && body.is_done()).then(|| status_in_trailers(payload.as_slice())).flatten();
     let ended_with = grpc.or_else(behind);
     Ok(Some(Part::Final(FirstPart {
         status,

@@ -1,6 +1,6 @@
 //! What is tried again, and what weir answers by itself.
 
-use crate::harness::{wait_up_to, wait_until};
+use crate::harness::{wait_until, wait_up_to};
 use crate::scene::{Scene, Seal};
 use serde_json::Value;
 use std::io::Read;

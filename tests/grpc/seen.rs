@@ -41,7 +41,10 @@ fn the_status_of_each_call_is_in_the_log_and_counted_wherever_it_stands() {
     scene.servers[0].kill();
     scene.run(&["fails", "UNAVAILABLE", "could not connect"]);
     let last = lines(&scene, "/weir.Test/Unary", 20).pop().unwrap();
-    assert_eq!([&last["status"], &last["grpc_status"], &last["cause"]], [&json!(502), &json!(14), &json!("connect")]);
+    assert_eq!(
+        [&last["status"], &last["grpc_status"], &last["cause"]],
+        [&json!(502), &json!(14), &json!("connect")]
+    );
     scene.weir.client().get("/plain");
     assert_eq!(statuses(&lines(&scene, "/plain", 1)), [&Value::Null]);
     assert_eq!(counted("unavailable"), 2.0, "weir's own are counted as refusals");

@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 /// The user "nobody" and its group, which no file belongs to.
@@ -72,9 +73,13 @@ fn low_port() -> Option<u16> {
         println!("skipped: on this host everybody may bind ports below 1024");
         return None;
     }
-    // Each process begins elsewhere.
-    let places = (0..300).map(|place| 700 + (place + std::process::id() as u16 % 300) % 300);
-    places.into_iter().find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+    // Each process begins elsewhere, and no two tests are given the same.
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let mut places = (0..300).map(|_| {
+        let place = NEXT.fetch_add(1, Ordering::Relaxed);
+        700 + (place % 300 + std::process::id() as u16 % 300) % 300
+    });
+    places.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
 }
 
 fn loopback(port: u16) -> SocketAddr {
