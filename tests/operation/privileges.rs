@@ -2,7 +2,7 @@
 //!
 //! Needs root, which alone can become somebody else; skipped otherwise, and says so.
 
-use crate::harness::{Backend, Client, Load, Program, Weir, answers, one_pool, wait_until};
+use crate::harness::{Backend, Client, Load, Program, Weir, answers, copy_program, one_pool, wait_until};
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -184,7 +184,7 @@ fn a_successor_takes_over_as_root_or_as_the_same_user_and_nobody_is_refused() {
     assert!(admin.exists(), "it is the successor's now");
     // Begun as the user. Nobody may look into anybody's home, so the program lies elsewhere.
     let binary = std::env::temp_dir().join(format!("weir-successor-{}", std::process::id()));
-    std::fs::copy(env!("CARGO_BIN_EXE_weir"), &binary).unwrap();
+    copy_program(env!("CARGO_BIN_EXE_weir"), &binary);
     let mut command = Command::new(&binary);
     command.uid(NOBODY).gid(NOBODY);
     let third = second.spawn_successor_by(command, &config);
@@ -255,7 +255,7 @@ fn who_cannot_be_become_is_an_error_of_the_start_that_names_the_key_and_the_reme
         return;
     }
     let binary = std::env::temp_dir().join(format!("weir-not-root-{}", std::process::id()));
-    std::fs::copy(env!("CARGO_BIN_EXE_weir"), &binary).unwrap();
+    copy_program(env!("CARGO_BIN_EXE_weir"), &binary);
     let mut command = Command::new(&binary);
     command.uid(NOBODY).gid(NOBODY);
     let (code, log) = refused(command, "user = \"1\"\ngroup = \"1\"");
