@@ -4,7 +4,7 @@
 //! `metrics` is a room above `control` and cannot read its types; so they are told over here.
 
 use super::problem::Problem;
-use crate::control::Desk;
+use crate::control::{Desk, InUse};
 use crate::fleet::status::{BackendStatus, Left, PoolStatus, ShardStatus};
 use crate::limit::Exceeded;
 use crate::log::access::Counts;
@@ -18,6 +18,7 @@ use crate::tls::CertificateFacts;
 use crate::topology::ListenerPlan;
 use hyper::HeaderMap;
 use hyper::header::ACCEPT;
+use std::sync::Arc;
 
 /// The form that whoever asks likes best, by `Accept`: Prometheus text, unless OpenMetrics is named and is
 /// liked as well.
@@ -78,17 +79,12 @@ pub(super) fn level(query: Option<&str>) -> Result<Level, Problem> {
 pub(super) fn metrics(desk: &Desk, format: Format, level: Level) -> String {
     let (backends, pools, held) = (desk.backends(), desk.pools(), desk.configuration());
     let (listeners, leaving, certificates) = (desk.listeners(), desk.leaving(), desk.certificates());
-    let now_unix_s = i64::try_from(clock::unix_ms() / 1_000).unwrap_or(i64::MAX);
     let facts = Facts {
         backends: backends.iter().map(backend).collect(),
         leaving: leaving.iter().map(|(id, pool)| (*id, &**pool)).collect(),
         pools: pools.iter().map(pool).collect(),
         listeners: listeners.iter().map(|plan| listener(plan)).collect(),
-        certificates: listeners
-            .iter()
-            .zip(&certificates)
-            .flat_map(|(plan, all)| all.iter().map(|facts| certificate(plan, facts, now_unix_s)))
-            .collect(),
+        certificates: days_left(&listeners, &certificates),
         shards: desk.shards().iter().map(shard).collect(),
         config: ConfigFacts {
             hash: &held.hash,
@@ -160,9 +156,19 @@ fn listener(plan: &ListenerPlan) -> ListenerFacts<'_> {
     ListenerFacts { name: &plan.rules.name, refused }
 }
 
-fn certificate<'a>(plan: &'a ListenerPlan, facts: &CertificateFacts, now_unix_s: i64) -> CertificateDays<'a> {
-    let (file, days_left) = (facts.file.display().to_string(), facts.days_left(now_unix_s));
-    CertificateDays { listener: &plan.rules.name, file, days_left }
+/// How long each certificate holds yet.
+fn days_left<'a>(listeners: &'a [Arc<ListenerPlan>], certificates: &'a InUse) -> Vec<CertificateDays<'a>> {
+    let now_unix_s = i64::try_from(clock::unix_ms() / 1_000).unwrap_or(i64::MAX);
+    let days = |listener, pool, facts: &CertificateFacts| {
+        let (file, days_left) = (facts.file.display().to_string(), facts.days_left(now_unix_s));
+        CertificateDays { listener, pool, file, days_left }
+    };
+    let of_listeners = listeners.iter().zip(&certificates.listeners);
+    let of_pools = certificates.pools.iter().map(|(pool, facts)| days("", pool, facts));
+    of_listeners
+        .flat_map(|(plan, all)| all.iter().map(|facts| days(&plan.rules.name, "", facts)))
+        .chain(of_pools)
+        .collect()
 }
 
 fn shard(shard: &ShardStatus) -> ShardFacts {

@@ -5,7 +5,6 @@
 use crate::config::{ClientAuth, Config, Listener, ListenerTls, Pool, PoolTls, Protocol, TlsVersion};
 use crate::time::Utc;
 use crate::tls::{CertificateFacts, Loaded};
-use std::path::Path;
 
 /// Certificates of one listener that are told one by one: there may be thousands.
 const TOLD: usize = 20;
@@ -70,21 +69,7 @@ fn of_pool(tls: &PoolTls) -> String {
 pub(super) fn certificates(config: &Config, loaded: &Loaded, now_unix_s: i64) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     for (listener, certificates) in config.listeners.iter().zip(&loaded.certificates) {
-        let row = |facts: &CertificateFacts| {
-            let days = facts.days_left(now_unix_s);
-            let until = Utc::of_unix_s(facts.not_after_unix_s.max(0).unsigned_abs());
-            let until = format!("until {:04}-{:02}-{:02}", until.year, until.month, until.day);
-            let left = if days < 0.0 { "expired".to_owned() } else { format!("{days:.0} days left") };
-            let file = facts.file.file_name().map_or(facts.file.as_path(), Path::new);
-            let file = file.display().to_string();
-            vec![
-                listener.name.clone(),
-                file,
-                names(&facts.names),
-                facts.key.clone(),
-                format!("{until}, {left}"),
-            ]
-        };
+        let row = |facts: &CertificateFacts| certificate(&listener.name, facts, now_unix_s);
         rows.extend(certificates.iter().take(TOLD).map(|facts| row(facts)));
         let beyond = certificates.get(TOLD..).unwrap_or_default();
         if let Some(first) = beyond.iter().min_by_key(|facts| facts.not_after_unix_s) {
@@ -93,10 +78,24 @@ pub(super) fn certificates(config: &Config, loaded: &Loaded, now_unix_s: i64) ->
             rows.push(row);
         }
     }
+    rows.extend(loaded.shown.iter().map(|(pool, facts)| certificate(pool, facts, now_unix_s)));
     rows
 }
 
+/// Whole paths: those who issue certificates give all files the same name.
+fn certificate(whose: &str, facts: &CertificateFacts, now_unix_s: i64) -> Vec<String> {
+    let days = facts.days_left(now_unix_s);
+    let until = Utc::of_unix_s(facts.not_after_unix_s.max(0).unsigned_abs());
+    let until = format!("until {:04}-{:02}-{:02}", until.year, until.month, until.day);
+    let left = if days < 0.0 { "expired".to_owned() } else { format!("{days:.0} days left") };
+    let file = facts.file.display().to_string();
+    vec![whose.to_owned(), file, names(&facts.names), facts.key.clone(), format!("{until}, {left}")]
+}
+
 fn names(names: &[String]) -> String {
+    if names.is_empty() {
+        return "no name".to_owned();
+    }
     match names.split_at_checked(NAMES) {
         Some((first, more)) if !more.is_empty() => format!("{} and {} more", first.join(" "), more.len()),
         Some(_) | None => names.join(" "),

@@ -40,7 +40,7 @@ variables! {
     Method "method" "Its method.";
     Path "path" "Its target as it came, without the query; a first line that is none, whole.";
     Query "query" "Its query, without the question mark.";
-    Version "version" "Its version: HTTP/1.1.";
+    Version "version" "Its version: HTTP/1.0, HTTP/1.1 or HTTP/2.0.";
     Host "host" "The request's Host.";
     Referer "referer" "The request's Referer.";
     UserAgent "user_agent" "The request's User-Agent.";
@@ -48,6 +48,7 @@ variables! {
     TlsVersion "tls_version" "The version of TLS that the client spoke; nothing without TLS.";
     TlsCipher "tls_cipher" "The cipher suite of the client's connection.";
     TlsServerName "tls_server_name" "The name that the client asked for in its handshake (SNI).";
+    TlsClientSubject "tls_client_subject" "The subject of the certificate that the client has shown, and that was verified.";
     TraceId "trace_id" "Its trace's id, with [tracing].";
     SpanId "span_id" "weir's own span in it, sampled or not.";
     Pool "pool" "The pool of the last attempt.";

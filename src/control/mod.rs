@@ -46,7 +46,7 @@ mod tests_reload;
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests_state;
 
-pub use desk::{Desk, NotReady, Secrets, Transition, Watch};
+pub use desk::{Desk, InUse, NotReady, Secrets, Transition, Watch};
 pub use listening::{Group, Listening, spread};
 pub use names::{Found, LookUpFailed, Names};
 pub use resolve::{ResolveRefused, Unresolved};

@@ -4,8 +4,8 @@
 //! Nothing here waits for a length of time: [`until`] waits for a condition, and gives up loudly.
 
 use super::{
-    Carried, ConfigFile, Desk, ExitReason, Listening, Secrets, Setup, ShardLink, Signal, StateFile, World,
-    look_up, serve,
+    Carried, ConfigFile, Desk, ExitReason, InUse, Listening, Secrets, Setup, ShardLink, Signal, StateFile,
+    World, look_up, serve,
 };
 use crate::balance::{Admitted, BackendId, Outcome, Report, Snapshot, Traffic};
 use crate::config::Destination;
@@ -287,10 +287,11 @@ pub(crate) fn setup(config: Config, carried: Option<Carried>, shards: u16) -> (S
     let listening = Listening::bind(&config.listeners, usize::from(shards), |_| Vec::new()).unwrap();
     let tickets = Arc::new(Tickets::new(clock()));
     let mut loader = Loader::new(tickets.clone());
-    let Loaded { sealing, certificates, .. } = loader.load(&config).unwrap();
+    let Loaded { sealing, certificates, shown, .. } = loader.load(&config).unwrap();
     let (plans, shards) = (listening.plans(&config, &sealing), listening.shards());
     let world = World::of(Arc::new(config), found, plans, sealing.pools, shards, carried, clock()).unwrap();
     let listening = Rc::new(RefCell::new(listening));
+    let certificates = InUse { listeners: certificates, pools: shown };
     let tls = Secrets { loader, tickets, certificates };
     let setup =
         Setup { world, source: None, state: None, tls, listening, journal: None, links: Vec::new(), clock };

@@ -153,6 +153,12 @@ metrics! {
         "TLS handshakes with clients and with backends, by what they came to: full and resumed are done, the others failed.";
     HANDSHAKE_TIME: Histogram "weir_tls_handshake_seconds" Seconds ["shard"]
         "From the accept to the end of a client's TLS handshake, waits for the client and for its turn included.";
+    TLS_VERSIONS: Counter "weir_tls_versions_total" One ["version"]
+        "TLS handshakes with clients that were done, by the version that was agreed on.";
+    HTTP2_CONNECTIONS: Gauge "weir_http2_connections" One ["shard"]
+        "Connections with clients that speak HTTP/2, of those in weir_connections.";
+    HTTP2_REQUESTS: Counter "weir_http2_requests_total" One ["shard"]
+        "Requests that came over HTTP/2, each on a stream of its own.";
     REQUESTS: Counter "weir_requests_total" One ["pool", "backend", "class"]
         "Answers of a backend that were passed on, by the status's class.";
     CALLS: Counter "weir_grpc_calls_total" One ["pool", "backend", "status"]
@@ -233,8 +239,8 @@ metrics! {
         "When the configuration that holds was loaded, in Unix time.";
     NEEDS_RESTART: Gauge "weir_config_needs_restart" One []
         "Changes of the configuration file that only a restart can bring.";
-    CERTIFICATE_DAYS: Gauge "weir_tls_certificate_days_left" One ["listener", "file"]
-        "How many days the certificate in this file holds yet; less than 0 once it has expired.";
+    CERTIFICATE_DAYS: Gauge "weir_tls_certificate_days_left" One ["listener", "pool", "file"]
+        "How many days the certificate in this file holds yet, less than 0 once it has expired: a listener's, or what a pool's backends are shown.";
     VIEW_AGE: Histogram "weir_view_age_seconds" Seconds ["shard"]
         "Age of a shard's view of the other shards' in-flight counts, at each pick.";
     PHASES: Histogram "weir_phase_seconds" Seconds ["pool", "backend", "phase"]

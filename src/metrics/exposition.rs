@@ -143,7 +143,8 @@ impl Family<'_> {
         let _ = write!(self.text.out, "{}{suffix}", self.metric.name);
         let mut opening = '{';
         for (label, value) in self.metric.labels.iter().zip(values) {
-            if self.text.level == Level::Pool && *label == OF_BACKEND {
+            // To Prometheus an empty label is none.
+            if value.is_empty() || self.text.level == Level::Pool && *label == OF_BACKEND {
                 continue;
             }
             let _ = write!(self.text.out, "{opening}{label}=\"{}\"", Escaped(value, Within::Label));

@@ -27,7 +27,8 @@ pub use page::{
 };
 pub use reference::reference;
 pub use stats::{
-    BackendRecord, BackendStats, Handshake, Phase, Refusal, RingCounters, ShardStats, Side, UpstreamFailure,
+    BackendRecord, BackendStats, Handshake, Phase, Refusal, RingCounters, ShardStats, Side, TlsVersion,
+    UpstreamFailure,
 };
 pub use summary::Summary;
 pub use totals::{BackendTotals, ShardTotals, Totals};

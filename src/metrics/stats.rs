@@ -104,6 +104,16 @@ labelled! {
     }
 }
 
+labelled! {
+    /// The version of TLS that was agreed on with a client.
+    TlsVersion {
+        /// TLS 1.2.
+        Tls12 = "TLSv1.2",
+        /// TLS 1.3.
+        Tls13 = "TLSv1.3",
+    }
+}
+
 /// Handshakes by [`Side`] and [`Handshake`].
 pub(super) type Handshakes = [[u64; Handshake::ALL.len()]; Side::ALL.len()];
 
@@ -227,6 +237,9 @@ pub struct ShardStats {
     pub(super) accept_delay: Series<u32>,
     pub(super) handshakes: Handshakes,
     pub(super) handshake_time: Series<u32>,
+    pub(super) tls_versions: [u64; TlsVersion::ALL.len()],
+    /// Requests that came over HTTP/2.
+    pub(super) http2_requests: u64,
     pub(super) accepted: u64,
     pub(super) accept_pauses: u64,
     pub(super) evicted: u64,
@@ -237,6 +250,8 @@ pub struct ShardStats {
     pub(super) handed_over: u64,
     pub(super) not_kept: u64,
     pub(super) connections: u32,
+    /// Of these, those that speak HTTP/2.
+    pub(super) http2_connections: u32,
     pub(super) idle_upstream: u32,
     /// Downstream connections that there may be.
     pub connections_max: u32,
@@ -258,6 +273,8 @@ impl ShardStats {
             accept_delay: Series::default(),
             handshakes: Handshakes::default(),
             handshake_time: Series::default(),
+            tls_versions: Default::default(),
+            http2_requests: 0,
             accepted: 0,
             accept_pauses: 0,
             evicted: 0,
@@ -266,6 +283,7 @@ impl ShardStats {
             handed_over: 0,
             not_kept: 0,
             connections: 0,
+            http2_connections: 0,
             idle_upstream: 0,
             connections_max: 0,
             ring: RingCounters::default(),
@@ -284,6 +302,7 @@ impl ShardStats {
     pub fn swap(current: &mut Box<Self>, mut spare: Box<Self>) -> Box<Self> {
         spare.grow(current.backends.len());
         spare.connections = current.connections;
+        spare.http2_connections = current.http2_connections;
         spare.idle_upstream = current.idle_upstream;
         spare.connections_max = current.connections_max;
         spare.ring = current.ring;
@@ -371,6 +390,16 @@ impl ShardStats {
         }
     }
 
+    /// A client's handshake, which is done, has agreed on this version.
+    pub fn spoke(&mut self, version: TlsVersion) {
+        self.tls_versions[version as usize] += 1;
+    }
+
+    /// A request has come over HTTP/2.
+    pub fn requested_by_http2(&mut self) {
+        self.http2_requests += 1;
+    }
+
     /// Accepting was paused: out of descriptors, or at `max_connections`.
     pub fn accept_paused(&mut self) {
         self.accept_pauses += 1;
@@ -407,6 +436,11 @@ impl ShardStats {
         self.idle_upstream = upstream_idle;
     }
 
+    /// So many of the connections with clients speak HTTP/2.
+    pub fn set_http2_connections(&mut self, count: u32) {
+        self.http2_connections = count;
+    }
+
     /// Empties the box for another round; gauges too.
     pub fn clear(&mut self) {
         for backend in &mut self.backends {
@@ -433,6 +467,7 @@ impl ShardStats {
         self.accept_delay.clear();
         self.handshakes = Handshakes::default();
         self.handshake_time.clear();
+        (self.tls_versions, self.http2_requests, self.http2_connections) = Default::default();
         (self.accepted, self.accept_pauses, self.evicted, self.not_kept) = Default::default();
         (self.lived_out, self.upstream_lived_out, self.handed_over) = Default::default();
         (self.connections, self.idle_upstream, self.connections_max) = Default::default();

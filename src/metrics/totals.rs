@@ -5,7 +5,7 @@
 
 use super::Series;
 use super::interval::Interval;
-use super::stats::{BackendRecord, Handshakes, Phase, Refusal, RingCounters, ShardStats};
+use super::stats::{BackendRecord, Handshakes, Phase, Refusal, RingCounters, ShardStats, TlsVersion};
 use crate::balance::BackendId;
 use crate::limit::LifeOver;
 use hdrhistogram::Counter;
@@ -89,6 +89,12 @@ pub struct ShardTotals {
     pub(super) handshakes: Handshakes,
     /// How long those took that were done with clients.
     pub handshake_time: Series<u64>,
+    /// What those agreed on, by [`TlsVersion`].
+    pub tls_versions: [u64; TlsVersion::ALL.len()],
+    /// Requests that came over HTTP/2.
+    pub http2_requests: u64,
+    /// Downstream connections that speak HTTP/2, when last asked.
+    pub http2_connections: u32,
     /// At each pick, the age of the shard's view of the others' counts.
     pub view_age: Series<u64>,
 }
@@ -158,6 +164,9 @@ impl Totals {
         let counts = shard.handshakes.as_flattened_mut().iter_mut();
         counts.zip(part.handshakes.as_flattened()).for_each(|(total, part)| *total += part);
         shard.handshake_time.add(&part.handshake_time);
+        shard.tls_versions.iter_mut().zip(part.tls_versions).for_each(|(all, count)| *all += count);
+        shard.http2_requests += part.http2_requests;
+        shard.http2_connections = part.http2_connections;
         shard.view_age.add(&part.view_age);
     }
 

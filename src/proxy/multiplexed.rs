@@ -37,6 +37,22 @@ pub fn serve_http2(
     async move { client.multiplex().await }
 }
 
+/// A connection that speaks HTTP/2, counted among those.
+struct Counted(Rc<Service>);
+
+impl Counted {
+    fn new(service: &Rc<Service>) -> Self {
+        service.http2_connections.set(service.http2_connections.get() + 1);
+        Self(service.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.http2_connections.set(self.0.http2_connections.get() - 1);
+    }
+}
+
 /// Serves one stream of a connection with `peer`.
 fn serve_stream(
     service: Rc<Service>,
@@ -82,6 +98,7 @@ impl Client {
             min_rate_per_s: rules.body_min_rate_per_s,
         };
         drop(rules);
+        let _counted = Counted::new(&self.service);
         match serve(&self.service.ring, &self.stream, unread, &settings, self).await {
             // Bytes that were not read would reset the connection, and the reset overtake the goodbye.
             Ended::Well => self.linger().await,
@@ -93,6 +110,7 @@ impl Client {
 impl Serves for Client {
     fn serve(&self, stream: Wire) {
         self.count_request();
+        self.service.stats.borrow_mut().requested_by_http2();
         let (service, listener) = (self.service.clone(), self.listener.clone());
         self.service.ring.spawn(serve_stream(service, listener, stream, self.peer.clone()));
     }

@@ -291,6 +291,7 @@ fn draft_secured(draft: &mut Draft, known: &Secured) {
     draft.set(Text::TlsVersion, known.version.as_bytes());
     draft.set(Text::TlsCipher, known.cipher.as_bytes());
     draft.set(Text::TlsServerName, known.server_name.as_deref().unwrap_or_default().as_bytes());
+    draft.set(Text::TlsClientSubject, known.client_subject.as_deref().unwrap_or_default().as_bytes());
 }
 
 /// What a record says of a request that was not read.

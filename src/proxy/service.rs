@@ -286,6 +286,8 @@ pub struct Service {
     pub stage: Cell<Stage>,
     /// Downstream connections, those that still shake hands among them.
     pub connections: Cell<usize>,
+    /// Connections with clients that speak HTTP/2.
+    pub http2_connections: Cell<usize>,
     /// Who of those that shake hands may take a step.
     pub turns: Turns,
     pub(super) seats: Seats,
@@ -324,6 +326,7 @@ impl Service {
             stats: RefCell::new(Box::new(ShardStats::new(0))),
             stage: Cell::new(Stage::Serving),
             connections: Cell::new(0),
+            http2_connections: Cell::new(0),
             turns: Turns::default(),
             seats: Seats::default(),
             kept: Rc::default(),

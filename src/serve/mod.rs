@@ -18,7 +18,7 @@ pub use takeover::TakeoverRefused;
 
 use crate::admin::{self, AdminListener, Token};
 use crate::config::{Config, ListenAddress, expand};
-use crate::control::{self, ConfigFile, Desk, Listening, Secrets, ShardLink, StateFile, Supervisor};
+use crate::control::{self, ConfigFile, Desk, InUse, Listening, Secrets, ShardLink, StateFile, Supervisor};
 use crate::fleet::World;
 use crate::log;
 use crate::log::record::{Journal, Recorder};
@@ -163,7 +163,11 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
         world,
         source,
         state,
-        tls: Secrets { loader, tickets, certificates: sealed.certificates },
+        tls: Secrets {
+            loader,
+            tickets,
+            certificates: InUse { listeners: sealed.certificates, pools: sealed.shown },
+        },
         listening: listening.clone(),
         journal: Some(journal.clone()),
         links,

@@ -61,6 +61,9 @@ impl Securing {
                 Err(failure) => failure.counted_as(),
             };
             service.stats.borrow_mut().shook_hands(Side::Client, came_to, took);
+            if let Ok(Handshaken { version: Some(version), .. }) = &shaken {
+                service.stats.borrow_mut().spoke(*version);
+            }
             match shaken {
                 Ok(shaken) => start(&service, listener, shaken, peer, place),
                 Err(failure) => securing.say(&service, &listener, &failure, came_to, peer),

@@ -150,6 +150,7 @@ impl ShardShift {
             self.service.connections.get() as u32,
             self.service.upstreams.idle_count() as u32,
         );
+        stats.set_http2_connections(self.service.http2_connections.get() as u32);
         stats.upstream_lived_out(self.service.upstreams.take_lived_out());
         self.collected.set(Some(ShardStats::swap(&mut stats, spare)));
         drop(stats);

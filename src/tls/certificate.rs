@@ -46,11 +46,15 @@ impl CertificateFacts {
     pub(super) fn untimely(&self, now_unix_s: i64) -> Option<(String, &'static str)> {
         let file = shown(&self.file);
         if now_unix_s > self.not_after_unix_s {
-            let what = format!("{file} expired on {}: clients refuse it", date(self.not_after_unix_s));
+            let what =
+                format!("{file} expired on {}: whoever is shown it refuses it", date(self.not_after_unix_s));
             return Some((what, "renew it, then reload"));
         }
         if now_unix_s < self.not_before_unix_s {
-            let what = format!("{file} holds from {} only: clients refuse it", date(self.not_before_unix_s));
+            let what = format!(
+                "{file} holds from {} only: whoever is shown it refuses it",
+                date(self.not_before_unix_s)
+            );
             return Some((what, "wait for that, or look whether this host's clock is right"));
         }
         // A certificate for hours is renewed in its last ones.

@@ -9,7 +9,7 @@ use super::session::{Role, Session};
 use super::steps::{Driven, Side, Steps};
 use super::subject::subject;
 use super::turns::Turns;
-use crate::metrics::{self, Handshake};
+use crate::metrics::{self, Handshake, TlsVersion};
 use crate::ring::{Fault, Ring, Stream};
 use crate::time::Instant;
 use crate::wire::Secured;
@@ -43,6 +43,8 @@ pub struct Handshaken {
     pub protocol: Protocol,
     /// An earlier session was resumed.
     pub resumed: bool,
+    /// The version of TLS that was agreed on.
+    pub version: Option<TlsVersion>,
 }
 
 /// Why there is no connection. Told by [`Failure::reason`], since it hangs on whose handshake it was.
@@ -174,7 +176,7 @@ fn name_of(suite: CipherSuite) -> &'static str {
 
 /// What a handshake has settled.
 struct Known {
-    version: &'static str,
+    version: Option<TlsVersion>,
     cipher: &'static str,
     protocol: Protocol,
     resumed: bool,
@@ -184,9 +186,9 @@ impl Known {
     fn of(common: &CommonState) -> Self {
         Self {
             version: match common.protocol_version() {
-                Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
-                Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
-                _ => "",
+                Some(ProtocolVersion::TLSv1_2) => Some(TlsVersion::Tls12),
+                Some(ProtocolVersion::TLSv1_3) => Some(TlsVersion::Tls13),
+                _ => None,
             },
             cipher: common.negotiated_cipher_suite().map(|suite| name_of(suite.suite())).unwrap_or_default(),
             protocol: match common.alpn_protocol() {
@@ -206,13 +208,14 @@ impl Known {
     ) -> Handshaken {
         let Self { version, cipher, protocol, resumed } = self;
         let is_server = matches!(role, Role::Server(_));
-        let secured = Secured { version, cipher, server_name: driven.server_name, client_subject };
+        let spoken = version.map_or("", TlsVersion::label);
+        let secured = Secured { version: spoken, cipher, server_name: driven.server_name, client_subject };
         let session = Session::new(role, driven.unsent);
         let sealed = Sealed::new(stream, session, secured, driven.rest);
         // A client's last word goes with its request.
         if is_server {
             sealed.send_queued();
         }
-        Handshaken { sealed, protocol, resumed }
+        Handshaken { sealed, protocol, resumed, version }
     }
 }

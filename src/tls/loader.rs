@@ -36,6 +36,8 @@ pub struct Loaded {
     pub sealing: Sealing,
     /// The certificates of each listener, by place, in its order.
     pub certificates: Vec<Vec<Arc<CertificateFacts>>>,
+    /// What backends that ask are shown, with the name of the pool.
+    pub shown: Vec<(String, Arc<CertificateFacts>)>,
     /// What is allowed but is probably not meant, in line order.
     pub warnings: Vec<Fault>,
     /// The files in which something else was found than before.
@@ -213,8 +215,13 @@ impl Loader {
             let all = built.iter().flat_map(|built| &built.certificates);
             all.map(|certificate| certificate.facts.clone()).collect()
         };
+        let shown = config.pools.iter().zip(&pools).filter_map(|(pool, built)| {
+            let certificate = built.as_ref()?.certificate.as_ref()?;
+            Some((pool.name.clone(), certificate.facts.clone()))
+        });
         let loaded = Loaded {
             certificates: listeners.iter().map(facts).collect(),
+            shown: shown.collect(),
             sealing: Sealing {
                 listeners: listeners.iter().map(|built| Some(built.as_ref()?.config.clone())).collect(),
                 pools: pools.iter().map(|built| Some(built.as_ref()?.config.clone())).collect(),

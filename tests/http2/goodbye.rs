@@ -36,6 +36,19 @@ fn an_idle_connection_is_told_goodbye_after_idle_timeout() {
 }
 
 #[test]
+fn connections_that_speak_http2_and_their_requests_are_counted() {
+    let backend = Backend::http(answers::text("hello"));
+    let weir = Weir::start(&one_pool(&[&backend], "", ""));
+    assert_eq!(weir.client().get("/").status, 200);
+    let mut raw = Raw::connect(weir.address("web"));
+    assert_eq!((raw.ask("/").0, raw.ask("/").0), (200, 200));
+    weir.wait_metric("weir_http2_connections", &[], 1.0);
+    weir.wait_metric("weir_http2_requests_total", &[], 2.0);
+    drop(raw);
+    weir.wait_metric("weir_http2_connections", &[], 0.0);
+}
+
+#[test]
 fn a_connection_over_its_age_says_goodbye_then_whether_it_is_idle_or_busy() {
     let backend = Backend::http(answers::text("hello"));
     let weir = Weir::start(&one_pool(&[&backend], "max_age = \"1s\"\n", ""));

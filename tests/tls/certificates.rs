@@ -91,11 +91,14 @@ fn check_and_start_say_what_certificates_are_and_what_is_wrong_with_them() {
         format!(
             "[[listener]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\npool = \"app\"\n[listener.tls]\n\
              certificates = [{{ cert = \"{}\", key = \"{}\" }}]\nclient_auth = \"required\"\nclient_ca = \"{}\"\n\
-             [pool.app.tls]\nca = \"{}\"\n[[pool.app.backend]]\naddress = \"a.internal:1\"\n",
+             [pool.app.tls]\nca = \"{}\"\ncert = \"{}\"\nkey = \"{}\"\n[[pool.app.backend]]\n\
+             address = \"a.internal:1\"\n",
             good.cert.display(),
             key.display(),
             authority.file().display(),
             authority.file().display(),
+            other.cert.display(),
+            other.key.display(),
         )
     };
     let (code, out, err) = check(&dir, &with(&good.key));
@@ -105,6 +108,7 @@ fn check_and_start_say_what_certificates_are_and_what_is_wrong_with_them() {
         "web TLS 1.2 and 1.3, h2 before http/1.1, clients' certificates required (",
         "app each backend must be the host of its address, by the authorities in /",
         "a.test *.a.test ECDSA P-256 until 4096-01-01, ",
+        &format!("app {} b.test ECDSA P-256 until 4096-01-01, ", other.cert.display()),
     ] {
         assert!(squeezed.contains(said), "{said}\n{out}");
     }

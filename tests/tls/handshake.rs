@@ -203,23 +203,29 @@ fn a_client_without_a_good_certificate_is_refused_where_one_is_required() {
 fn the_access_log_says_what_was_settled() {
     let authority = Authority::new();
     let backend = Backend::http(answers::text("logged"));
-    let mut config = one_pool(&[&backend], &listener(&authority, ""), "");
+    let alice = authority.issue("alice", &[]);
+    let asks = format!("client_auth = \"optional\"\nclient_ca = \"{}\"\n", authority.file().display());
+    let mut config = one_pool(&[&backend], &listener(&authority, &asks), "");
     config.push_str(
         "[[listener]]\nname = \"plain\"\naddress = \"127.0.0.1:{plain}\"\npool = \"app\"\n[access_log]\n\
-         format = \"$listener $tls_version $tls_cipher $tls_server_name\"\nto = \"{dir}/access.log\"\n",
+         format = \"$listener $tls_version $tls_cipher $tls_server_name $tls_client_subject\"\n\
+         to = \"{dir}/access.log\"\n",
     );
     let weir = Weir::start(&config);
     let log = weir.dir().join("access.log");
     let lines = || std::fs::read_to_string(&log).unwrap_or_default();
-    for (versions, expected) in [
-        (&[&TLS12][..], "web TLSv1.2 TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 localhost\n"),
-        (&[&TLS13], "web TLSv1.3 TLS_AES_256_GCM_SHA384 localhost\n"),
+    for (versions, own, expected) in [
+        (&[&TLS12][..], None, "web TLSv1.2 TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 localhost -\n"),
+        (&[&TLS13], Some(&alice), "web TLSv1.3 TLS_AES_256_GCM_SHA384 localhost CN=alice,O=Example\n"),
     ] {
-        let mut client = seal::client(weir.address("web"), &authority.client(versions, None));
+        let mut client = seal::client(weir.address("web"), &authority.client(versions, own));
         assert_eq!(client.get("/").status, 200);
         wait_until("the exchange is logged", || lines().ends_with(expected));
     }
     let mut client = Client::connect(weir.address("plain"));
     assert_eq!(client.get("/").status, 200);
-    wait_until("the exchange is logged", || lines().ends_with("plain - - -\n"));
+    wait_until("the exchange is logged", || lines().ends_with("plain - - - -\n"));
+    for version in ["TLSv1.2", "TLSv1.3"] {
+        weir.wait_metric("weir_tls_versions_total", &[("version", version)], 1.0);
+    }
 }

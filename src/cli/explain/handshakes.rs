@@ -41,6 +41,14 @@ pub(super) fn handshake(came_to: Handshake) -> Explanation {
              more. A backend that does so restarts, or wants no connection from here.",
         )
         .look(&[COUNTED, LOG]),
+        Handshake::Evicted => of(
+            "the client kept it waiting, and it made room for others",
+            "The shard was full, or had as many handshakes under way as listener.tls.max_handshakes allows, and this one \
+             had waited for its client longest, for a second at least. That is how clients that begin handshakes and \
+             say no more lock nobody out.",
+        )
+        .look(&[COUNTED, LOG, ("weir_connections_evicted_total", "connections that made room in a full shard")])
+        .act(&["If these are no attack, raise max_handshakes, or runtime.max_connections."]),
         Handshake::NotTls => of(
             "the client spoke plain HTTP",
             "It asked for http:// at a port with TLS, and was told so with a 400.",

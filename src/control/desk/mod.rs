@@ -31,7 +31,7 @@ mod statistics;
 mod watch;
 
 pub use pages::NotReady;
-pub use secrets::Secrets;
+pub use secrets::{InUse, Secrets};
 pub use watch::{Transition, Watch};
 
 use super::collector::Collector;

@@ -5,7 +5,7 @@
 //! applied in one go. Names that move come the same way, with the same configuration.
 
 use super::Desk;
-use super::secrets::ListenerCertificates;
+use super::secrets::InUse;
 use crate::config::{self, BackendAddress, Checked, Config, Listener};
 use crate::control::ConfigFile;
 use crate::control::listening::{Group, Opened};
@@ -46,7 +46,7 @@ struct Prepared {
     /// By place among the listeners; `None`: its address is held already.
     opened: Vec<Option<Opened>>,
     sealing: Sealing,
-    certificates: ListenerCertificates,
+    certificates: InUse,
     /// Where the access log goes; `None`: where it goes already.
     sink: Option<Sink>,
 }
@@ -93,8 +93,9 @@ impl Desk {
         let source = self.0.source.clone().ok_or(ReloadRefused::NoFile)?;
         let (Checked { config, mut warnings }, hash) = blocking(move || read(&source)).await?;
         let config = Arc::new(config);
-        let Loaded { sealing, certificates, warnings: of_files, read, opened } =
+        let Loaded { sealing, certificates, shown, warnings: of_files, read, opened } =
             self.load_secrets(config.clone()).await?;
+        let certificates = InUse { listeners: certificates, pools: shown };
         tracing::debug!(opened, changed = read.len(), "certificates and what belongs to them were looked at");
         warnings.extend(of_files);
         let prepared = self.prepare(config, sealing, certificates).await?;
@@ -135,7 +136,7 @@ impl Desk {
         &self,
         config: Arc<Config>,
         sealing: Sealing,
-        certificates: ListenerCertificates,
+        certificates: InUse,
     ) -> Result<Prepared, ReloadRefused> {
         let known = self.0.world.borrow().roster.names().clone();
         let resolved = resolve(&config, &known, &self.0.names).await;

@@ -19,8 +19,14 @@ use tokio::task::spawn_local;
 /// Between two looks whether what held before is used by anybody still.
 const BURY_EVERY: Duration = Duration::from_secs(5);
 
-/// The certificates of a configuration, by listener.
-pub(crate) type ListenerCertificates = Vec<Vec<Arc<CertificateFacts>>>;
+/// The certificates of a configuration.
+#[derive(Clone, Debug, Default)]
+pub struct InUse {
+    /// By place among the listeners.
+    pub listeners: Vec<Vec<Arc<CertificateFacts>>>,
+    /// What backends that ask are shown, with the name of the pool.
+    pub pools: Vec<(String, Arc<CertificateFacts>)>,
+}
 
 /// What a process begins with.
 pub struct Secrets {
@@ -29,7 +35,7 @@ pub struct Secrets {
     /// The keys of session tickets.
     pub tickets: Arc<Tickets>,
     /// What the shards were started with.
-    pub certificates: ListenerCertificates,
+    pub certificates: InUse,
 }
 
 /// The desk's part.
@@ -37,7 +43,7 @@ pub(super) struct Kept {
     /// Locked by the threads that load, one at a time, and never on control's own.
     loader: Arc<Mutex<Loader>>,
     tickets: Arc<Tickets>,
-    certificates: RefCell<ListenerCertificates>,
+    certificates: RefCell<InUse>,
 }
 
 impl From<Secrets> for Kept {
@@ -62,9 +68,9 @@ impl Desk {
     }
 
     /// These hold now. What held before goes once nobody uses it.
-    pub(super) fn follow_secrets(&self, certificates: ListenerCertificates) {
+    pub(super) fn follow_secrets(&self, certificates: InUse) {
         let before = self.0.secrets.certificates.replace(certificates);
-        if before.iter().all(Vec::is_empty) {
+        if before.listeners.iter().all(Vec::is_empty) {
             return;
         }
         let desk = self.clone();
@@ -78,8 +84,8 @@ impl Desk {
         });
     }
 
-    /// The certificates in use, by place among the listeners.
-    pub fn certificates(&self) -> ListenerCertificates {
+    /// The certificates in use.
+    pub fn certificates(&self) -> InUse {
         self.0.secrets.certificates.borrow().clone()
     }
 

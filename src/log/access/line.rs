@@ -166,6 +166,7 @@ impl Pen<'_> {
             Variable::TlsVersion => self.text(recorded(Text::TlsVersion)),
             Variable::TlsCipher => self.text(recorded(Text::TlsCipher)),
             Variable::TlsServerName => self.text(recorded(Text::TlsServerName)),
+            Variable::TlsClientSubject => self.text(recorded(Text::TlsClientSubject)),
             Variable::TraceId => self.digits(entry.trace.as_ref().map(|step| &step.trace.0[..])),
             Variable::SpanId => self.digits(entry.trace.as_ref().map(|step| &step.span.0[..])),
             Variable::Pool => self.text(recorded(Text::Pool)),
@@ -312,7 +313,7 @@ mod tests {
                 "method": "GET", "path": "/a%20b", "query": "q=1&r=?", "version": "HTTP/1.1",
                 "host": "example.org", "referer": null, "user_agent": "curl \"8\" é\u{fffd}",
                 "request_id": null, "tls_version": null, "tls_cipher": null,
-                "tls_server_name": null, "trace_id": null, "span_id": null, "pool": "app", "backend": "b1", "shard": 3, "status": 200, "grpc_status": null,
+                "tls_server_name": null, "tls_client_subject": null, "trace_id": null, "span_id": null, "pool": "app", "backend": "b1", "shard": 3, "status": 200, "grpc_status": null,
                 "bytes_in": 5, "bytes_out": 1234, "connect_us": 0, "first_byte_us": 810, "whole_us": 900,
                 "own_us": 31, "retries": 1, "reused": true, "termination": "--", "cause": null
             })

@@ -111,6 +111,9 @@ pub(super) fn write(
     if entry.status > 0 {
         attributes.number("http.response.status_code", entry.status);
     }
+    if let Some(status) = entry.grpc_status {
+        attributes.number("rpc.grpc.status_code", status.number());
+    }
     let error = error(entry);
     attributes.text("error.type", error.clone().unwrap_or_default());
     own(entry, &text, &mut attributes);

@@ -3,6 +3,7 @@
 //! Filled by `proxy` through a [`Draft`], which is used again and again; read by `journal.rs`.
 
 use crate::config::GrpcStatus;
+use crate::exchange::is_grpc_failure;
 use crate::metrics::{Refusal, UpstreamFailure};
 use crate::time::{Instant, Micros};
 use crate::trace::Context;
@@ -27,6 +28,8 @@ pub enum Text {
     TlsCipher,
     /// The name that the client asked for in its handshake.
     TlsServerName,
+    /// The subject of the client's certificate.
+    TlsClientSubject,
     /// The listener's name.
     Listener,
     /// The pool's name.
@@ -121,7 +124,7 @@ impl Entry {
             Ending::Answered | Ending::Tunnelled | Ending::Refused(Refusal::LastHop, _) => true,
             Ending::Refused(..) | Ending::Cut(_) | Ending::Lost(_) => false,
         };
-        self.status >= 500 || !went_well
+        self.status >= 500 || self.grpc_status.is_some_and(is_grpc_failure) || !went_well
     }
 
     /// Why it ended as it did, in the word by which metrics count it; `None`: it ended well.

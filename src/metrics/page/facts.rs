@@ -90,8 +90,10 @@ pub struct ListenerFacts<'a> {
 /// What control knows about one certificate.
 #[derive(Clone, Debug)]
 pub struct CertificateDays<'a> {
-    /// The name of the listener that has it.
+    /// The name of the listener that has it; empty: it is a pool's.
     pub listener: &'a str,
+    /// The name of the pool whose backends are shown it; empty: it is a listener's.
+    pub pool: &'a str,
     /// Its file.
     pub file: String,
     /// How long it holds yet.

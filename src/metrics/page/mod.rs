@@ -20,7 +20,7 @@ pub use facts::{
 
 use super::declared as metric;
 use super::exposition::{Format, Level, Text};
-use super::stats::{CLASSES, Handshake, Phase, Side, UpstreamFailure};
+use super::stats::{CLASSES, Handshake, Phase, Side, TlsVersion, UpstreamFailure};
 use super::totals::{BackendTotals, ShardTotals, Totals};
 use crate::config::GrpcStatus;
 use crate::limit::LifeOver;
@@ -42,8 +42,10 @@ pub fn page(totals: &Totals, facts: &Facts<'_>, format: Format, level: Level) ->
     shards(&mut text, totals);
     listeners(&mut text, facts);
     handshakes(&mut text, totals);
+    spoken(&mut text, totals);
     hearts(&mut text, facts);
     traffic(&mut text, &rows);
+    calls(&mut text, &rows);
     refusals(&mut text, totals);
     health(&mut text, &rows);
     if level == Level::Backend {
@@ -100,12 +102,13 @@ fn configuration(text: &mut Text, config: &ConfigFacts<'_>) {
     text.family(&metric::NEEDS_RESTART).sample(&[], config.needs_restart as u64);
 }
 
-/// One sample of a file that a listener names twice.
+/// One sample of a file that a listener names twice. A label that is empty is none.
 fn certificates(text: &mut Text, certificates: &[CertificateDays<'_>]) {
     let (mut family, mut told) = (text.family(&metric::CERTIFICATE_DAYS), HashSet::new());
     for certificate in certificates {
-        if told.insert((certificate.listener, certificate.file.as_str())) {
-            family.ratio(&[certificate.listener, &certificate.file], certificate.days_left);
+        let CertificateDays { listener, pool, file, days_left } = certificate;
+        if told.insert((listener, pool, file)) {
+            family.ratio(&[listener, pool, file], *days_left);
         }
     }
 }
@@ -121,9 +124,11 @@ fn access_log(text: &mut Text, log: &AccessLogFacts) {
 
 fn shards(text: &mut Text, totals: &Totals) {
     type Value = fn(&ShardTotals) -> u64;
-    let per_shard: [(&'static Metric, Value); 16] = [
+    let per_shard: [(&'static Metric, Value); 18] = [
         (&metric::CONNECTIONS, |shard| shard.connections.into()),
         (&metric::CONNECTIONS_MAX, |shard| shard.connections_max.into()),
+        (&metric::HTTP2_CONNECTIONS, |shard| shard.http2_connections.into()),
+        (&metric::HTTP2_REQUESTS, |shard| shard.http2_requests),
         (&metric::IDLE_UPSTREAM, |shard| shard.idle_upstream.into()),
         (&metric::ACCEPTED, |shard| shard.accepted),
         (&metric::ACCEPT_PAUSES, |shard| shard.accept_pauses),
@@ -203,13 +208,6 @@ fn traffic(text: &mut Text, rows: &[Row<'_>]) {
         let classes = row.recorded.iter().flat_map(|recorded| CLASSES.iter().zip(recorded.classes));
         classes.for_each(|(class, count)| family.sample(&[row.pool, row.backend, class], count));
     }
-    let mut family = text.family(&metric::CALLS);
-    for row in rows {
-        let calls = row.recorded.iter().flat_map(|recorded| GrpcStatus::ALL.into_iter().zip(recorded.calls));
-        for (status, count) in calls.filter(|(_, count)| *count > 0) {
-            family.sample(&[row.pool, row.backend, status.word()], count);
-        }
-    }
     let mut family = text.family(&metric::FAILURES);
     for row in rows {
         let causes =
@@ -227,6 +225,25 @@ fn traffic(text: &mut Text, rows: &[Row<'_>]) {
     ];
     for (declared, value) in recorded {
         by_row(text, rows, declared, |row| row.recorded.as_deref().map(value));
+    }
+}
+
+/// What clients speak.
+fn spoken(text: &mut Text, totals: &Totals) {
+    let mut family = text.family(&metric::TLS_VERSIONS);
+    for version in TlsVersion::ALL {
+        let of = |shard: &ShardTotals| shard.tls_versions[*version as usize];
+        family.sample(&[version.label()], totals.shards.iter().map(of).sum());
+    }
+}
+
+fn calls(text: &mut Text, rows: &[Row<'_>]) {
+    let mut family = text.family(&metric::CALLS);
+    for row in rows {
+        let calls = row.recorded.iter().flat_map(|recorded| GrpcStatus::ALL.into_iter().zip(recorded.calls));
+        for (status, count) in calls.filter(|(_, count)| *count > 0) {
+            family.sample(&[row.pool, row.backend, status.word()], count);
+        }
     }
 }
 

@@ -45,11 +45,10 @@ fn facts<'a>() -> Facts<'a> {
             name: "web",
             refused: [("max_connections", 11), ("other", 0), ("third", 0)],
         }],
-        certificates: vec![CertificateDays {
-            listener: "web",
-            file: "/etc/a.pem".to_owned(),
-            days_left: 89.5,
-        }],
+        certificates: vec![
+            CertificateDays { listener: "web", pool: "", file: "/etc/a.pem".to_owned(), days_left: 89.5 },
+            CertificateDays { listener: "", pool: "app", file: "/etc/b.pem".to_owned(), days_left: 7.0 },
+        ],
         shards: vec![ShardFacts {
             number: 0,
             stalled: true,
@@ -89,6 +88,11 @@ fn shown_by(level: Level) -> String {
     let mut stats = ShardStats::new(4);
     stats.answered(BackendId(1), 204);
     stats.failed(BackendId(0), UpstreamFailure::Truncated);
+    stats.call_ended(BackendId(1), GrpcStatus::NotFound);
+    stats.shook_hands(Side::Client, Handshake::Full, Micros::from_ms(2));
+    stats.spoke(TlsVersion::Tls13);
+    stats.requested_by_http2();
+    stats.set_http2_connections(5);
     stats.refused(0, Refusal::ClientGone);
     stats.refused(503, Refusal::NoBackend);
     stats.record(BackendId(1), Phase::Own, Micros::from_us(80));
@@ -191,6 +195,13 @@ fn samples_say_what_was_recorded() {
         "weir_config_info{hash=\"00ff\"} 1",
         "weir_config_generation 8",
         "weir_tls_certificate_days_left{listener=\"web\",file=\"/etc/a.pem\"} 89.5",
+        "weir_tls_certificate_days_left{pool=\"app\",file=\"/etc/b.pem\"} 7",
+        "weir_tls_handshakes_total{side=\"client\",outcome=\"full\"} 1",
+        "weir_tls_versions_total{version=\"TLSv1.2\"} 0",
+        "weir_tls_versions_total{version=\"TLSv1.3\"} 1",
+        "weir_http2_connections{shard=\"0\"} 5",
+        "weir_http2_requests_total{shard=\"0\"} 1",
+        "weir_grpc_calls_total{pool=\"app\",backend=\"b\",status=\"not-found\"} 1",
         "weir_config_reloads_total{result=\"succeeded\"} 6",
         "weir_config_reloads_total{result=\"refused\"} 1",
         "weir_config_last_reload_success 0",
