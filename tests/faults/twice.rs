@@ -63,8 +63,15 @@ fn many_posts_each_run_at_most_once() {
     let ledger = ledger();
     let fleet = ["0", "1", "2"].map(|who| closes_at_the_worst_moment(who, &ledger));
     let weir = Weir::start(&site_of("0,1", &fleet, careful_without_ejection()));
-    let mix =
-        Mix { rate: 10_000, at_once: 24, post_every: 1, fresh_every: 0, size_max: 200, ..Mix::default() };
+    let mix = Mix {
+        rate: 10_000,
+        at_once: 24,
+        post_every: 1,
+        fresh_every: 0,
+        size_max: 200,
+        patience: Duration::from_secs(60),
+        ..Mix::default()
+    };
     let load = OpenLoop::start(weir.address("web"), mix);
     load.run_to(count);
     let ended = load.stop();
