@@ -28,7 +28,8 @@ const TAKEN_MAX: usize = 16 << 10;
 struct Asking {
     /// The head, until it is taken.
     head: Option<Vec<u8>>,
-    stream: RecvStream,
+    /// `None`: it is kept elsewhere, until it ends.
+    stream: Option<RecvStream>,
     encoding: Encoding,
     /// All has come, or nothing more is wanted.
     ended: bool,
@@ -53,7 +54,7 @@ impl ServerStream {
     ) -> Self {
         shared.begin();
         let ended = encoding == Encoding::Nothing;
-        let asking = Asking { head: Some(head), stream, encoding, ended };
+        let asking = Asking { head: Some(head), stream: Some(stream), encoding, ended };
         Self {
             shared: shared.clone(),
             asking: RefCell::new(asking),
@@ -73,10 +74,13 @@ impl Asking {
     /// What has come of the body, as HTTP/1.1; `None`: all has been taken.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Fault>> {
         let mut out = Vec::new();
-        while !self.ended && out.len() < TAKEN_MAX {
-            match self.stream.poll_data(cx) {
+        while let Some(stream) = &mut self.stream
+            && !self.ended
+            && out.len() < TAKEN_MAX
+        {
+            match stream.poll_data(cx) {
                 Poll::Ready(Some(data)) => self.add(data, &mut out)?,
-                Poll::Ready(None) => match self.stream.poll_trailers(cx) {
+                Poll::Ready(None) => match stream.poll_trailers(cx) {
                     Poll::Ready(trailers) => {
                         let trailers = trailers.map_err(reset)?;
                         self.ended = true;
@@ -101,9 +105,10 @@ impl Asking {
             out.reserve(data.len() + Encoding::OVERHEAD);
         }
         self.encoding.data(&data, out).map_err(|_| Fault::Os(libc::EPROTO))?;
+        let Some(stream) = &mut self.stream else { return Ok(()) };
         // It fails only if more is given back than came.
-        let _ = self.stream.flow_control().release_capacity(data.len());
-        if self.stream.is_end_stream() {
+        let _ = stream.flow_control().release_capacity(data.len());
+        if stream.is_end_stream() {
             self.ended = true;
             self.encoding.end(None, out).map_err(|_| Fault::Os(libc::EPROTO))?;
         }
@@ -196,6 +201,14 @@ impl Drop for ServerStream {
             answering.reset();
         } else {
             answering.abandon();
+            let asking = self.asking.get_mut();
+            if answering.is_whole()
+                && asking.encoding == Encoding::Length(0)
+                && let Some(stream) = asking.stream.take()
+            {
+                // One too many is reset by its drop.
+                let _ = self.shared.ending.keep(stream, self.shared.ring.now());
+            }
         }
         self.shared.end();
     }
