@@ -4,12 +4,11 @@
 //! extended CONNECT (RFC 8441 §5.1). Called by `streams` for each head.
 
 use super::decoding::Decoding;
-use super::fields::{field_lines, is_for_one_connection};
-use crate::http1::{Method, ResponseBody};
+use super::fields::is_for_one_connection;
+use crate::http1::{BadHead, Fields, HeadLimits, Method, Parse, parse_response};
 use bytes::Bytes;
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use memchr::{memchr_iter, memmem};
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,46 +34,42 @@ pub struct Answer {
     pub interim: bool,
 }
 
-/// Reads the head that `bytes` begin with; `None`: it is none, or not whole.
+/// No answer comes here that is larger than what was read from a backend, and what weir adds.
+const LIMITS: HeadLimits = HeadLimits { max_head: 1 << 20, max_headers: 4096 };
+
+/// Reads the head that `bytes` begin with; `None`: it is not whole. `scratch` is memory for it.
 ///
-/// weir's inside has written it, and parsed it strictly before if a backend has: here it is only taken apart.
-pub fn read_answer(bytes: &[u8], asked: Asked) -> Option<Answer> {
-    let len = memmem::find(bytes, b"\r\n\r\n")? + 4;
+/// # Errors
+/// It is no head.
+pub fn read_answer(bytes: &[u8], asked: Asked, scratch: &mut Fields) -> Result<Option<Answer>, BadHead> {
+    let method = match asked {
+        Asked::Request(method) => method,
+        Asked::WebSocket => Method::Get,
+    };
+    let head = match parse_response(bytes, &LIMITS, scratch, method)? {
+        Parse::Complete(head) => head,
+        Parse::Partial => return Ok(None),
+    };
+    let tunnel = asked == Asked::WebSocket && head.status == 101;
+    let (status, body) = match (head.status, asked) {
+        (101, Asked::WebSocket) => (200, Decoding::Raw),
+        // The client would take it for a WebSocket.
+        (200..300, Asked::WebSocket) => (502, Decoding::of_response(head.body)),
+        (status, _) => (status, Decoding::of_response(head.body)),
+    };
     // One copy for all values, which are parts of it.
-    let head = Bytes::copy_from_slice(&bytes[..len]);
-    let said = StatusCode::from_bytes(head.strip_prefix(b"HTTP/1.1 ")?.get(..3)?).ok()?;
-    let tunnel = asked == Asked::WebSocket && said == StatusCode::SWITCHING_PROTOCOLS;
-    let mut fields = HeaderMap::try_with_capacity(memchr_iter(b'\n', &head).count()).ok()?;
-    let mut body = ResponseBody::UntilClose;
-    for (name, value) in field_lines(&head) {
-        let (Ok(name), Ok(value)) =
-            (HeaderName::from_bytes(name), HeaderValue::from_maybe_shared(head.slice_ref(value)))
-        else {
-            continue;
-        };
-        if name == header::TRANSFER_ENCODING {
-            body = ResponseBody::Chunked;
-        } else if name == header::CONTENT_LENGTH {
-            body = ResponseBody::Length(value.to_str().ok()?.parse().ok()?);
-        }
+    let whole = Bytes::copy_from_slice(&bytes[..head.len]);
+    let mut fields = HeaderMap::with_capacity(scratch.len());
+    for (name, value) in scratch.iter(&whole) {
+        let Ok(name) = HeaderName::from_bytes(name) else { continue };
         if is_for_one_connection(&name) || tunnel && name == header::SEC_WEBSOCKET_ACCEPT {
             continue;
         }
-        fields.try_append(name, value).ok()?;
+        if let Ok(value) = HeaderValue::from_maybe_shared(whole.slice_ref(value)) {
+            // Fails only if there are more than the map can hold, and `LIMITS` has fewer.
+            let _ = fields.try_append(name, value);
+        }
     }
-    if asked == Asked::Request(Method::Head) || has_no_body(said) {
-        body = ResponseBody::None;
-    }
-    let (status, body) = match asked {
-        Asked::WebSocket if tunnel => (StatusCode::OK, Decoding::Raw),
-        // The client would take it for a WebSocket.
-        Asked::WebSocket if said.is_success() => (StatusCode::BAD_GATEWAY, Decoding::of_response(body)),
-        Asked::WebSocket | Asked::Request(_) => (said, Decoding::of_response(body)),
-    };
-    Some(Answer { len, status, fields, body, interim: status.is_informational() })
-}
-
-/// Whether it ends with its head whatever that says (RFC 9112 §6.3).
-fn has_no_body(status: StatusCode) -> bool {
-    status.is_informational() || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    Ok(Some(Answer { len: head.len, status, fields, body, interim: status.is_informational() }))
 }

@@ -45,20 +45,14 @@ pub(super) fn announces_trailers(fields: &HeaderMap) -> bool {
     fields.contains_key(header::TRAILER) || is_grpc(fields)
 }
 
-/// The name and the value of each field in whole lines (`name: value CRLF`), which a parser of `http1` has taken.
-/// What is no such line, such as a head's first or the blank one at its end, is left out.
-pub(super) fn field_lines(lines: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    lines.split(|&byte| byte == b'\n').filter_map(|line| {
-        let (name, value) = line.split_at(memchr::memchr(b':', line)?);
-        Some((name, value[1..].trim_ascii()))
-    })
-}
-
-/// The fields of whole lines, perhaps with a blank one at the end. What is for one connection is left out, and so is
-/// what the `http` crate would not have.
+/// The fields of whole lines (`name: value CRLF`), perhaps with a blank one at the end, which a parser of `http1`
+/// has taken. What is for one connection is left out, and so is what the `http` crate would not have.
 pub fn fields_of_lines(lines: &[u8]) -> HeaderMap {
     let mut fields = HeaderMap::new();
-    for (name, value) in field_lines(lines) {
+    for line in lines.split(|&byte| byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let Some(colon) = memchr::memchr(b':', line) else { continue };
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
             && !is_for_one_connection(&name)
         {

@@ -123,13 +123,13 @@ fn a_websocket_by_extended_connect_is_an_upgrade() {
 
     let answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                    Sec-WebSocket-Accept: x\r\nSec-WebSocket-Protocol: p\r\n\r\n";
-    let answer = read_answer(answer, Asked::WebSocket).unwrap();
+    let answer = read_answer(answer, Asked::WebSocket, &mut Fields::default()).unwrap().unwrap();
     assert_eq!((answer.status.as_u16(), answer.interim), (200, false));
     assert_eq!(answer.fields, map(&[("sec-websocket-protocol", "p")]));
     assert!(matches!(answer.body, Decoding::Raw));
 
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n";
-    let answer = read_answer(answer, Asked::WebSocket).unwrap();
+    let answer = read_answer(answer, Asked::WebSocket, &mut Fields::default()).unwrap().unwrap();
     assert_eq!(answer.status.as_u16(), 502, "a client must not take it for a WebSocket");
 }
 
@@ -143,21 +143,29 @@ fn a_plain_connect_is_left_to_be_refused() {
 fn an_answer_loses_what_was_for_one_connection() {
     let bytes = b"HTTP/1.1 200 OK\r\nServer: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\
                   Keep-Alive: timeout=5\r\nX-A: 1\r\nX-A: 2\r\n\r\nrest";
-    let answer = read_answer(bytes, Asked::Request(Word::Get)).unwrap();
+    let answer = read_answer(bytes, Asked::Request(Word::Get), &mut Fields::default()).unwrap().unwrap();
     assert_eq!(answer.fields, map(&[("server", "x"), ("x-a", "1"), ("x-a", "2")]));
     assert_eq!(&bytes[answer.len..], b"rest");
     assert!(matches!(answer.body, Decoding::Chunks(_)) && !answer.interim);
-    let early = read_answer(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", Asked::Request(Word::Get));
-    assert!(early.unwrap().interim);
-    assert!(read_answer(b"HTTP/1.1 200 OK\r\n", Asked::Request(Word::Get)).is_none());
+    let early = read_answer(
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
+        Asked::Request(Word::Get),
+        &mut Fields::default(),
+    );
+    assert!(early.unwrap().unwrap().interim);
+    assert!(
+        read_answer(b"HTTP/1.1 200 OK\r\n", Asked::Request(Word::Get), &mut Fields::default())
+            .unwrap()
+            .is_none()
+    );
 }
 
 #[test]
 fn an_answers_body_is_what_its_head_and_its_request_say() {
-    let (length, none, close) = ("Content-Length: 5\r\n", Decoding::Nothing, Decoding::Raw);
+    let (length, none) = ("Content-Length: 5\r\n", Decoding::Nothing);
     for (case, status, asked, fields, expected) in [
         ("a length", "200 OK", Word::Get, length, Decoding::Length(5)),
-        ("nothing of it", "200 a: b", Word::Get, "X:\r\n", close),
+        ("nothing of it", "200 a: b", Word::Get, "X: \r\n", Decoding::Raw),
         ("of length 0", "404 Not Found", Word::Get, "Content-Length: 0\r\n", none.clone()),
         ("to HEAD", "200 OK", Word::Head, length, none.clone()),
         ("304", "304 Not Modified", Word::Get, length, none.clone()),
@@ -165,7 +173,8 @@ fn an_answers_body_is_what_its_head_and_its_request_say() {
         ("interim", "103 Early Hints", Word::Get, "", none),
     ] {
         let head = format!("HTTP/1.1 {status}\r\n{fields}\r\nrest");
-        let answer = read_answer(head.as_bytes(), Asked::Request(asked)).unwrap();
+        let answer = read_answer(head.as_bytes(), Asked::Request(asked), &mut Fields::default());
+        let answer = answer.unwrap().unwrap();
         assert_eq!(format!("{:?}", answer.body), format!("{expected:?}"), "{case}");
         assert_eq!(answer.len, head.len() - 4, "{case}");
         assert_eq!(answer.fields.len(), usize::from(!fields.is_empty()), "{case}");

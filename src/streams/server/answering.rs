@@ -7,6 +7,7 @@
 
 use super::leaving::{Away, Failed, Waits};
 use super::piece::{Left, Piece};
+use crate::http1::Fields;
 use crate::http2::{Asked, Decoded, Decoding, read_answer};
 use crate::ring::{Fault, Payload, Ring};
 use crate::time::Instant;
@@ -14,7 +15,7 @@ use crate::wire::Leaving;
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
 use http::Response;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -56,8 +57,14 @@ impl Answering {
     }
 
     /// Hands the next bytes over.
-    pub(super) fn send(&mut self, ring: &Ring, payload: Payload, due: Instant) -> Box<dyn Leaving> {
-        match self.hand_over(payload) {
+    pub(super) fn send(
+        &mut self,
+        ring: &Ring,
+        payload: Payload,
+        due: Instant,
+        scratch: &RefCell<Fields>,
+    ) -> Box<dyn Leaving> {
+        match self.hand_over(payload, scratch) {
             Ok(None) => Box::new(Away),
             Ok(Some(left)) => Box::new(Waits::new(ring, left, due)),
             Err(fault) => Box::new(Failed(fault)),
@@ -68,8 +75,12 @@ impl Answering {
     ///
     /// # Errors
     /// The stream is gone, or these bytes are no answer.
-    pub(super) fn hand_over(&mut self, payload: Payload) -> Result<Option<Rc<Left>>, Fault> {
-        let Some(at) = self.heads(payload.as_slice())? else { return Ok(None) };
+    pub(super) fn hand_over(
+        &mut self,
+        payload: Payload,
+        scratch: &RefCell<Fields>,
+    ) -> Result<Option<Rc<Left>>, Fault> {
+        let Some(at) = self.heads(payload.as_slice(), scratch)? else { return Ok(None) };
         let (payload, range, decoded) = payload_of(payload, at, &mut self.body)?;
         let Stage::Body(stream) = &mut self.stage else { return Ok(None) };
         let ends = decoded == Decoded::End;
@@ -98,14 +109,15 @@ impl Answering {
     }
 
     /// Takes the heads that `bytes` begin with, if heads are due; where the body begins, if there is any.
-    fn heads(&mut self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
+    fn heads(&mut self, bytes: &[u8], scratch: &RefCell<Fields>) -> Result<Option<usize>, Fault> {
         let mut at = 0;
         while let Stage::Before(respond) = &mut self.stage {
             if at == bytes.len() {
                 return Ok(None);
             }
+            let answer = read_answer(&bytes[at..], self.asked, &mut scratch.borrow_mut());
             // Heads come whole.
-            let answer = read_answer(&bytes[at..], self.asked).ok_or(Fault::Os(libc::EPROTO))?;
+            let Ok(Some(answer)) = answer else { return Err(Fault::Os(libc::EPROTO)) };
             at += answer.len;
             let mut response = Response::new(());
             *response.status_mut() = answer.status;

@@ -6,7 +6,7 @@
 use super::answering::Answering;
 use super::piece::Piece;
 use super::stream::ServerStream;
-use crate::http1::Method;
+use crate::http1::{Fields, Method};
 use crate::http2::{Asked, Flood, Malformed, Meter, RequestFields, write_request_head};
 use crate::ring::{Chunk, Fault, Ring};
 use crate::streams::carrier::{Carrier, Io};
@@ -115,6 +115,7 @@ pub enum Ended {
 pub(super) struct Shared {
     pub(super) ring: Ring,
     pub(super) secured: Option<Secured>,
+    pub(super) scratch: RefCell<Fields>,
     /// Bytes of answers that `h2` holds.
     held: Rc<Cell<usize>>,
     /// Streams that are answered, and whose clients have yet to end them.
@@ -174,6 +175,7 @@ pub async fn serve(
     let shared = Rc::new(Shared {
         ring: ring.clone(),
         secured: wire.secured().cloned(),
+        scratch: RefCell::default(),
         held: Rc::default(),
         ending: Ending::default(),
         running: Cell::new(0),

@@ -143,14 +143,14 @@ impl Layer for ServerStream {
 
     fn send(&self, payload: Payload, due: Instant) -> Box<dyn Leaving> {
         let mut answering = self.answering.borrow_mut();
-        answering.send(&self.shared.ring, payload, due)
+        answering.send(&self.shared.ring, payload, due, &self.shared.scratch)
     }
 
     fn send_gathered(&self, chunks: Vec<Chunk>, due: Instant) -> Box<dyn Leaving> {
         let mut answering = self.answering.borrow_mut();
         let mut last: Option<Rc<Left>> = None;
         for chunk in chunks {
-            match answering.hand_over(Payload::Chunk(chunk)) {
+            match answering.hand_over(Payload::Chunk(chunk), &self.shared.scratch) {
                 // They leave in order.
                 Ok(left) => last = left.or(last),
                 Err(fault) => return Box::new(Failed(fault)),
