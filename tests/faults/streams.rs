@@ -34,7 +34,8 @@ fn server_sent_events_are_not_delayed() {
     let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n");
     let until_close = format!("{head}\r\n");
     let chunk = |event: &str| format!("{:x}\r\n{event}\r\n", event.len());
-    let ways: [(&str, &str, fn(&str) -> String, &str); 2] =
+    type Framed = fn(&str) -> String;
+    let ways: [(&str, &str, Framed, &str); 2] =
         [("chunked", &chunked, chunk, "0\r\n\r\n"), ("until the end", &until_close, str::to_owned, "")];
     for (case, head, framed, end) in ways {
         let seen = Arc::new(AtomicUsize::new(0));

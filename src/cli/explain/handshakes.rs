@@ -42,14 +42,13 @@ pub(super) fn handshake(came_to: Handshake) -> Explanation {
         )
         .look(&[COUNTED, LOG]),
         Handshake::Evicted => of(
-            "it made room for another",
-            "As many clients shook hands as may (listener.tls.max_handshakes), or the shard was full, and this one had \
-             waited longest for its client, for a second at least. A flood that begins handshakes and says nothing \
-             more; or clients behind a slow line, if the limit is low.",
+            "the client kept it waiting, and it made room for others",
+            "The shard was full, or had as many handshakes under way as listener.tls.max_handshakes allows, and this one \
+             had waited for its client longest, for a second at least. That is how clients that begin handshakes and \
+             say no more lock nobody out.",
         )
-        .look(&[COUNTED, ("weir_tls_handshake_seconds", "how long those take that are done")])
-        .act(&["Nothing, against a flood: those who answer get through. If clients of yours are hit, raise \
-                listener.tls.max_handshakes."]),
+        .look(&[COUNTED, LOG, ("weir_connections_evicted_total", "connections that made room in a full shard")])
+        .act(&["If these are no attack, raise max_handshakes, or runtime.max_connections."]),
         Handshake::NotTls => of(
             "the client spoke plain HTTP",
             "It asked for http:// at a port with TLS, and was told so with a 400.",

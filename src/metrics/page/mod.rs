@@ -104,11 +104,17 @@ fn configuration(text: &mut Text, config: &ConfigFacts<'_>) {
 
 /// One sample of a file that a listener names twice. A label that is empty is none.
 fn certificates(text: &mut Text, certificates: &[CertificateDays<'_>]) {
-    let (mut family, mut told) = (text.family(&metric::CERTIFICATE_DAYS), HashSet::new());
-    for certificate in certificates {
-        let CertificateDays { listener, pool, file, days_left } = certificate;
-        if told.insert((listener, pool, file)) {
-            family.ratio(&[listener, pool, file], *days_left);
+    let mut told = HashSet::new();
+    let each = certificates.iter();
+    let once: Vec<_> = each.filter(|one| told.insert((one.listener, one.pool, one.file.as_str()))).collect();
+    let mut family = text.family(&metric::CERTIFICATE_DAYS);
+    for CertificateDays { listener, pool, file, days_left, .. } in &once {
+        family.ratio(&[listener, pool, file], *days_left);
+    }
+    let mut family = text.family(&metric::STAPLE_DAYS);
+    for CertificateDays { listener, file, staple_days_left, .. } in once {
+        if let Some(days_left) = staple_days_left {
+            family.ratio(&[listener, file], *days_left);
         }
     }
 }
@@ -207,13 +213,6 @@ fn traffic(text: &mut Text, rows: &[Row<'_>]) {
     for row in rows {
         let classes = row.recorded.iter().flat_map(|recorded| CLASSES.iter().zip(recorded.classes));
         classes.for_each(|(class, count)| family.sample(&[row.pool, row.backend, class], count));
-    }
-    let mut family = text.family(&metric::CALLS);
-    for row in rows {
-        let calls = row.recorded.iter().flat_map(|recorded| GrpcStatus::ALL.into_iter().zip(recorded.calls));
-        for (status, count) in calls.filter(|(_, count)| *count > 0) {
-            family.sample(&[row.pool, row.backend, status.word()], count);
-        }
     }
     let mut family = text.family(&metric::FAILURES);
     for row in rows {
