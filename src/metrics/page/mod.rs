@@ -23,7 +23,6 @@ use super::exposition::{Format, Level, Text};
 use super::labels::{Handshake, Phase, Side, TlsVersion, UpstreamFailure};
 use super::stats::CLASSES;
 use super::totals::{BackendTotals, ShardTotals, Totals};
-use crate::config::GrpcStatus;
 use crate::limit::LifeOver;
 use crate::time::Micros;
 use metric::Metric;
