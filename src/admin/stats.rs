@@ -170,11 +170,8 @@ fn tls(desk: &Desk, summary: &Summary) -> Tls {
         handshakes.entry(side.label()).or_default().insert(came_to.label(), *count);
     }
     let (listeners, certificates) = (desk.listeners(), desk.certificates());
-    let page = |CertificateDays { listener, pool, file, days_left }: CertificateDays<'_>| CertificatePage {
-        listener: listener.to_owned(),
-        pool: pool.to_owned(),
-        file,
-        days_left,
+    let page = |CertificateDays { listener, pool, file, days_left, .. }: CertificateDays<'_>| {
+        CertificatePage { listener: listener.to_owned(), pool: pool.to_owned(), file, days_left }
     };
     Tls {
         handshakes,

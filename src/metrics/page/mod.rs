@@ -23,6 +23,7 @@ use super::exposition::{Format, Level, Text};
 use super::labels::{Handshake, Phase, Side, TlsVersion, UpstreamFailure};
 use super::stats::CLASSES;
 use super::totals::{BackendTotals, ShardTotals, Totals};
+use crate::config::GrpcStatus;
 use crate::limit::LifeOver;
 use crate::time::Micros;
 use metric::Metric;
@@ -212,6 +213,13 @@ fn traffic(text: &mut Text, rows: &[Row<'_>]) {
     for row in rows {
         let classes = row.recorded.iter().flat_map(|recorded| CLASSES.iter().zip(recorded.classes));
         classes.for_each(|(class, count)| family.sample(&[row.pool, row.backend, class], count));
+    }
+    let mut family = text.family(&metric::CALLS);
+    for row in rows {
+        let calls = row.recorded.iter().flat_map(|recorded| GrpcStatus::ALL.into_iter().zip(recorded.calls));
+        for (status, count) in calls.filter(|(_, count)| *count > 0) {
+            family.sample(&[row.pool, row.backend, status.word()], count);
+        }
     }
     let mut family = text.family(&metric::FAILURES);
     for row in rows {

@@ -4,7 +4,6 @@ use super::super::declared::{ALL, Kind, NOT_BY_POOL, Unit};
 use super::super::{Refusal, RingCounters, ShardStats};
 use super::*;
 use crate::balance::BackendId;
-use crate::config::GrpcStatus;
 use crate::limit::LifeOver;
 use crate::sys::process::Usage;
 use std::collections::BTreeSet;
