@@ -157,7 +157,10 @@ fn listener(plan: &ListenerPlan) -> ListenerFacts<'_> {
 }
 
 /// How long each certificate holds yet.
-fn days_left<'a>(listeners: &'a [Arc<ListenerPlan>], certificates: &'a InUse) -> Vec<CertificateDays<'a>> {
+pub(super) fn days_left<'a>(
+    listeners: &'a [Arc<ListenerPlan>],
+    certificates: &'a InUse,
+) -> Vec<CertificateDays<'a>> {
     let now_unix_s = i64::try_from(clock::unix_ms() / 1_000).unwrap_or(i64::MAX);
     let days = |listener, pool, facts: &CertificateFacts| {
         let (file, days_left) = (facts.file.display().to_string(), facts.days_left(now_unix_s));

@@ -1,8 +1,10 @@
 //! The page `/stats`: everything that happened since the process began, all backends together.
 
+use super::exported::days_left;
 use super::pages::{Quantiles, Waiting};
 use crate::control::Desk;
 use crate::fleet::status::{self, PoolStatus};
+use crate::metrics::{CertificateDays, Summary};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -34,11 +36,41 @@ pub(super) struct Stats {
     request_body_bytes: u64,
     response_body_bytes: u64,
     upstream_connects: u64,
+    http2: Http2,
+    tls: Tls,
     phases: BTreeMap<&'static str, Quantiles>,
     /// What waited for a shard: completions for its loop, and connections for their accept.
     waiting: Waiting,
     pools: Vec<PoolPage>,
     configuration: Configuration,
+}
+
+/// What clients do over HTTP/2.
+#[derive(Serialize)]
+struct Http2 {
+    connections: u64,
+    requests: u64,
+}
+
+/// What there is of TLS.
+#[derive(Serialize)]
+struct Tls {
+    /// By side, and by what they came to; only what happened.
+    handshakes: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
+    /// Of those with clients that were done.
+    versions: BTreeMap<&'static str, u64>,
+    certificates: Vec<CertificatePage>,
+}
+
+/// A certificate: a listener's, or what a pool's backends are shown.
+#[derive(Serialize)]
+struct CertificatePage {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    listener: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pool: String,
+    file: String,
+    days_left: f64,
 }
 
 /// What backends that went down came to.
@@ -87,7 +119,7 @@ pub(super) fn page(desk: &Desk) -> Stats {
     let summary = desk.totals().summary();
     let (backends, pools) = (desk.backends(), desk.pools());
     let left = || pools.iter().map(|pool| &pool.left);
-    let ready = desk.ready();
+    let (ready, tls) = (desk.ready(), tls(desk, &summary));
     Stats {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: (desk.now() - desk.started()).as_duration().as_secs_f64(),
@@ -119,6 +151,8 @@ pub(super) fn page(desk: &Desk) -> Stats {
         request_body_bytes: summary.bytes_in,
         response_body_bytes: summary.bytes_out,
         upstream_connects: summary.connects,
+        http2: Http2 { connections: summary.http2_connections, requests: summary.http2_requests },
+        tls,
         phases: summary
             .phases
             .iter()
@@ -127,6 +161,22 @@ pub(super) fn page(desk: &Desk) -> Stats {
         waiting: Waiting::of(&summary.stall, &summary.accept_delay),
         pools: pools.iter().map(pool).collect(),
         configuration: configuration(desk),
+    }
+}
+
+fn tls(desk: &Desk, summary: &Summary) -> Tls {
+    let mut handshakes: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+    for (side, came_to, count) in &summary.handshakes {
+        handshakes.entry(side.label()).or_default().insert(came_to.label(), *count);
+    }
+    let (listeners, certificates) = (desk.listeners(), desk.certificates());
+    let page = |CertificateDays { listener, pool, file, days_left, .. }: CertificateDays<'_>| {
+        CertificatePage { listener: listener.to_owned(), pool: pool.to_owned(), file, days_left }
+    };
+    Tls {
+        handshakes,
+        versions: summary.tls_versions.iter().copied().collect(),
+        certificates: days_left(&listeners, &certificates).into_iter().map(page).collect(),
     }
 }
 

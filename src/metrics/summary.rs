@@ -4,7 +4,7 @@
 //! stats` has none at hand.
 
 use super::Series;
-use super::labels::{Phase, UpstreamFailure};
+use super::labels::{Handshake, Phase, Side, TlsVersion, UpstreamFailure};
 use super::stats::CLASSES;
 use super::totals::{BackendTotals, ShardTotals, Totals};
 
@@ -31,6 +31,14 @@ pub struct Summary {
     pub accepted: u64,
     /// Connections with clients, when last asked.
     pub connections: u64,
+    /// TLS handshakes by side and by what they came to; only what happened.
+    pub handshakes: Vec<(Side, Handshake, u64)>,
+    /// Those with clients that were done, by version; all are listed.
+    pub tls_versions: Vec<(&'static str, u64)>,
+    /// Connections with clients that speak HTTP/2, when last asked.
+    pub http2_connections: u64,
+    /// Requests that came over HTTP/2.
+    pub http2_requests: u64,
     /// Lengths of the phases of all exchanges.
     pub phases: Vec<(Phase, Series<u64>)>,
     /// The longest that each completion may have waited for its shard's loop.
@@ -68,10 +76,33 @@ impl Totals {
             bytes_out: sum(&|backend| backend.bytes_out),
             accepted: self.shards.iter().map(|shard| shard.accepted).sum(),
             connections: self.shards.iter().map(|shard| u64::from(shard.connections)).sum(),
+            handshakes: self.handshakes(),
+            tls_versions: TlsVersion::ALL
+                .iter()
+                .map(|version| {
+                    (
+                        version.label(),
+                        self.shards.iter().map(|shard| shard.tls_versions[*version as usize]).sum(),
+                    )
+                })
+                .collect(),
+            http2_connections: self.shards.iter().map(|shard| u64::from(shard.http2_connections)).sum(),
+            http2_requests: self.shards.iter().map(|shard| shard.http2_requests).sum(),
             phases: Phase::ALL.iter().map(of_phase).collect(),
             stall: self.of_shards(|shard| &shard.stall),
             accept_delay: self.of_shards(|shard| &shard.accept_delay),
         }
+    }
+
+    /// Handshakes of all shards; only what happened.
+    fn handshakes(&self) -> Vec<(Side, Handshake, u64)> {
+        let each =
+            Side::ALL.iter().flat_map(|side| Handshake::ALL.iter().map(move |came_to| (*side, *came_to)));
+        let count = |(side, came_to): (Side, Handshake)| {
+            let of = |shard: &ShardTotals| shard.handshakes[side as usize][came_to as usize];
+            (side, came_to, self.shards.iter().map(of).sum())
+        };
+        each.map(count).filter(|(.., count)| *count > 0).collect()
     }
 
     /// One kind of lengths, of all shards.

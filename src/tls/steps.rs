@@ -169,10 +169,13 @@ impl<'a> Steps<'a> {
         if outcome.is_err() {
             // The alert that says why, and what was to be sent before it: rustls gives them one by one, before it looks
             // at what it has been shown, which must not be less than before. What was sent earlier has left long ago,
-            // or nobody reads.
-            while let (discard, Ok(Next::Again)) =
-                side.process(&mut self.incoming[..self.shown], &mut self.out)
-            {
+            // or nobody reads. When it has no more to say it is asked nothing: it would look, and fail, again.
+            while side.common().wants_write() {
+                let (discard, Ok(Next::Again)) =
+                    side.process(&mut self.incoming[..self.shown], &mut self.out)
+                else {
+                    break;
+                };
                 self.incoming.drain(..discard);
                 self.shown -= discard;
             }

@@ -190,3 +190,17 @@ fn a_kept_connection_that_the_backend_ends_by_its_word_is_not_used_again() {
     }
     wait_until("all have been closed", || backend.open() == 0);
 }
+
+#[test]
+fn a_backend_without_tls_is_told_apart_and_harms_nothing_else() {
+    let backend = Backend::http(answers::text("plain"));
+    let weir = Weir::start(&one_pool(&[&backend], "", "[pool.app.tls]\nverify = false\n"));
+    let mut client = weir.client();
+    for _ in 0..3 {
+        let answer = client.get("/");
+        assert_eq!(answer.status, 502);
+        assert!(answer.text().contains("upstream_failed/tls"), "{}", answer.text());
+    }
+    let log = weir.stderr();
+    assert!(log.contains("does not speak TLS on this port") && !log.contains("panicked"), "{log}");
+}

@@ -107,6 +107,7 @@ pub(super) fn stats(page: &Value, paint: Paint) -> String {
     text.push_str(&configuration(&page["configuration"]));
     text.push('\n');
     text.push_str(&totals(page));
+    text.push_str(&sealed(page));
     text.push('\n');
     text.push_str(&phases(&page["phases"], &page["waiting"], paint));
     text.push('\n');
@@ -160,6 +161,29 @@ fn totals(page: &Value) -> String {
             ],
         ),
     ];
+    rows.into_iter().map(|(what, parts)| format!("{what:<12}{}\n", parts.join("   "))).collect()
+}
+
+/// What there is of HTTP/2 and TLS; nothing, if there is none.
+fn sealed(page: &Value) -> String {
+    let (http2, tls) = (&page["http2"], &page["tls"]);
+    let mut rows = Vec::new();
+    if http2["requests"].as_u64().unwrap_or(0) > 0 {
+        let requests = format!("requests {}", number(&http2["requests"]));
+        rows.push(("http/2", vec![number(&http2["connections"]), requests]));
+    }
+    for (what, side) in [("tls client", "client"), ("tls backend", "backend")] {
+        let handshakes = &tls["handshakes"][side];
+        if handshakes.is_object() {
+            rows.push((what, with(sum(handshakes), counts(handshakes))));
+        }
+    }
+    let days = |certificate: &Value| certificate["days_left"].as_f64().unwrap_or(f64::INFINITY);
+    let all = list(&tls["certificates"]);
+    if let Some(first) = all.iter().min_by(|a, b| days(a).total_cmp(&days(b))) {
+        let left = format!("{:.1} days left of {}", days(first), string(&first["file"]));
+        rows.push(("certs", vec![all.len().to_string(), left]));
+    }
     rows.into_iter().map(|(what, parts)| format!("{what:<12}{}\n", parts.join("   "))).collect()
 }
 
