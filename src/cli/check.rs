@@ -101,7 +101,20 @@ fn of_clients(listener: &config::Listener) -> String {
     let ids = listener.request_id.as_ref().map_or(String::new(), |field| format!(", ids in {field}"));
     let last = lasting(listener.max_age, listener.max_requests);
     let scheme = if listener.tls.is_some() { "https" } else { "http" };
-    format!("{scheme}, forwarded {forwarded}, {via}, trusts {trusted}{ids}{last}")
+    let http2 = http2_of_clients(listener);
+    format!("{scheme}, forwarded {forwarded}, {via}, trusts {trusted}{ids}{last}{http2}")
+}
+
+/// What a listener has of HTTP/2 beyond the defaults.
+fn http2_of_clients(listener: &config::Listener) -> String {
+    let max_streams = listener.http2.max_streams;
+    if listener.tls.is_none() && !listener.h2c {
+        ", no HTTP/2".to_owned()
+    } else if max_streams == config::Http2::default().max_streams {
+        String::new()
+    } else {
+        format!(", {max_streams} streams on an HTTP/2 connection")
+    }
 }
 
 /// How long connections go on, behind what else is said; nothing if that has no limit.
@@ -291,6 +304,7 @@ fn at_worst(config: &Config, shards: usize) -> Vec<Vec<String>> {
         vec!["memory".to_owned(), format!("{} beside the kernel's socket buffers", size(memory))],
         vec!["clients".to_owned(), format!("{clients} connections")],
     ];
+    rows.extend(http2_at_worst(config));
     rows.extend(config.listeners.iter().filter_map(|listener| {
         let bound = clients_bound(listener)?;
         Some(vec![listener.name.clone(), bound])
@@ -300,6 +314,29 @@ fn at_worst(config: &Config, shards: usize) -> Vec<Vec<String>> {
         rows.push(vec![pool.name.clone(), format!("{connections} connections to each backend")]);
     }
     rows
+}
+
+/// What HTTP/2 may take beyond the memory told before, for each connection and exchange that does its worst.
+fn http2_at_worst(config: &Config) -> Vec<Vec<String>> {
+    let bytes = |listener| config::http2_connection_bytes(listener).map(|bytes| (listener, bytes));
+    let worst = config.listeners.iter().filter_map(bytes).max_by_key(|(_, bytes)| *bytes);
+    let clients = worst.map(|(listener, bytes)| {
+        let streams = listener.http2.max_streams;
+        format!(
+            "{} more for a client's connection whose {streams} requests and their bodies all wait",
+            size(bytes)
+        )
+    });
+    let is_shared = |pool: &&config::Pool| pool.upstream.protocol == config::Protocol::Http2;
+    let pools: Vec<&str> = config.pools.iter().filter(is_shared).map(|pool| &*pool.name).collect();
+    let backends = (!pools.is_empty()).then(|| {
+        let bytes = size(config::HTTP2_EXCHANGE_BYTES);
+        format!(
+            "{bytes} more for an exchange with {} while its client or the backend does not read",
+            pools.join(", ")
+        )
+    });
+    clients.into_iter().chain(backends).map(|row| vec!["HTTP/2".to_owned(), row]).collect()
 }
 
 /// How many connections with clients `listener` has at most; `None`: it has no limit of its own.

@@ -4,7 +4,7 @@
 //! the code keeps on its memory has its term here; `tests/attack/memory.rs` takes all of it at once and
 //! compares.
 
-use super::model::{AccessFormat, Config, Pool, Protocol, Runtime};
+use super::model::{AccessFormat, Config, Listener, Pool, Protocol, Runtime};
 
 /// A connection at its most expensive, with an exchange whose body goes up: the futures, the sockets' slots
 /// and deadlines on both sides, the smallest buffers, decoders. An idle one takes a twelfth of it.
@@ -69,9 +69,22 @@ const ADMIN_BYTES: u64 = 64 << 10;
 const PAGE_BACKEND_BYTES: u64 = 16 << 10;
 const PAGE_SHARD_BYTES: u64 = 8 << 10;
 
-/// What an exchange over HTTP/2 to a backend may keep: a window of its answer, and of its request what waits for
-/// the socket.
-const SHARED_EXCHANGE_BYTES: u64 = 128 << 10;
+/// What an exchange over HTTP/2 to a backend may keep beyond what it has in any case: a window of its answer, while its
+/// client does not read; and of its request what waits for the socket, while the backend does not.
+pub const HTTP2_EXCHANGE_BYTES: u64 = 128 << 10;
+
+/// Of a client's HTTP/2 connection (`streams`): the window of each stream, and those of all at least; what small pieces
+/// of bodies take beyond their bytes, and what is on its way out and in.
+const HTTP2_WINDOW_BYTES: u64 = 64 << 10;
+const HTTP2_WINDOWS_BYTES_MIN: u64 = 1 << 20;
+const HTTP2_SMALL_PIECES_BYTES: u64 = 4 << 20;
+const HTTP2_BUFFERS_BYTES: u64 = 150 << 10;
+
+/// Heads for each stream that may be open: its own, and of one that waits while its place is not free yet.
+const HTTP2_HEADS: u64 = 2;
+
+/// What `h2` counts for a field beyond its bytes.
+const HTTP2_FIELD_BYTES: u64 = 32;
 
 /// Of a pool: what backends that left it came to, and its sum while a page by pool is made.
 const POOL_RECORDS: u64 = 2;
@@ -87,7 +100,9 @@ const PROCESS_BYTES: u64 = 8 << 20;
 /// large requests and answers; `max_connections` × 12 KiB; the ring; the histograms of the shard and of its
 /// backends. For the process: idle upstream connections × 1 KiB, control's histograms, its history, mail and
 /// admin pages, error pages twice (while a reload brings others). Where exchanges are recorded, their drafts
-/// (17 KiB a connection) and batches come on top. Where a pool speaks HTTP/2, 128 KiB a connection.
+/// (17 KiB a connection) and batches come on top. What HTTP/2 may take is not in the sum, since no operator has the
+/// memory for all connections at their worst at once, and the figure would say nothing: it is told for each that is
+/// ([`http2_connection_bytes`], [`HTTP2_EXCHANGE_BYTES`]).
 /// An eighth more for what the allocator needs to manage it. The kernel's socket buffers are not in it: they are the kernel's to give
 /// (`net.ipv4.tcp_mem`). Backends are those of the file: each that a name resolves to beyond one, or that is
 /// added at run time, takes its histograms.
@@ -97,12 +112,6 @@ pub fn worst_case_memory_bytes(config: &Config, shards: usize) -> u64 {
     let a_shard = shard_bytes(&config.runtime)
         .saturating_add(SHARD_LENGTHS * (SHARD_COUNTER_BYTES + CONTROL_COUNTER_BYTES) + RECENT_SHARD_BYTES)
         .saturating_add(backends.saturating_mul(LENGTHS * SHARD_COUNTER_BYTES));
-    let is_shared = |pool: &Pool| pool.upstream.protocol == Protocol::Http2;
-    let shared = match config.pools.iter().any(is_shared) {
-        true => (config.runtime.max_connections as u64).saturating_mul(SHARED_EXCHANGE_BYTES),
-        false => 0,
-    };
-    let a_shard = a_shard.saturating_add(shared);
     let idle = config.pools.iter().map(|pool| {
         (pool.upstream.idle_per_backend as u64)
             .saturating_mul(pool.backends.len() as u64)
@@ -122,6 +131,24 @@ pub fn worst_case_memory_bytes(config: &Config, shards: usize) -> u64 {
     let all = idle.fold(a_shard.saturating_mul(shards), u64::saturating_add);
     let all = all.saturating_add(control).saturating_add(admin).saturating_add(records_bytes(config, shards));
     all.saturating_add(all / 8)
+}
+
+/// Bytes that a client's HTTP/2 connection with `listener` may take at most, beyond what any connection does: each of
+/// its streams an exchange that waits, each body as much as the windows let in, in the smallest pieces, and as many
+/// heads as may wait. `None`: it speaks no HTTP/2.
+pub fn http2_connection_bytes(listener: &Listener) -> Option<u64> {
+    let speaks = match &listener.tls {
+        Some(tls) => tls.alpn.contains(&Protocol::Http2),
+        None => listener.h2c,
+    };
+    let fields = (listener.max_headers as u64).saturating_mul(HTTP2_FIELD_BYTES);
+    let head = (listener.max_head as u64).saturating_add(fields);
+    let stream = head.saturating_mul(HTTP2_HEADS).saturating_add(CONNECTION_BYTES);
+    let max_streams = u64::from(listener.http2.max_streams);
+    let streams = stream.saturating_mul(max_streams);
+    let windows = HTTP2_WINDOW_BYTES.saturating_mul(max_streams).max(HTTP2_WINDOWS_BYTES_MIN);
+    let rest = windows + HTTP2_SMALL_PIECES_BYTES + HTTP2_BUFFERS_BYTES;
+    speaks.then_some(streams.saturating_add(rest))
 }
 
 /// What the records of exchanges take.

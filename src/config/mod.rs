@@ -32,7 +32,10 @@ mod values;
 #[cfg(test)]
 mod tests;
 
-pub use budget::{kept_max_bytes, worst_case_connections, worst_case_memory_bytes};
+pub use budget::{
+    HTTP2_EXCHANGE_BYTES, http2_connection_bytes, kept_max_bytes, worst_case_connections,
+    worst_case_memory_bytes,
+};
 pub use cores::{CoresRefused, expand};
 pub use error_pages::{OWN_STATUSES, PAGE_BYTES_MAX};
 pub use fault::{Fault, Faults};

@@ -141,7 +141,7 @@ fn the_worst_case_of_memory_sums_shards_what_exchanges_keep_and_idle_upstream_co
     let own_histograms = 3 * 3_328 * 16 + 2 * 3_328 * 4;
     let a_shard = 9 * 16 * (4096 + 2048) + 16 * 4096 * 6 + connections + 64 * 64 + 16_384 * 16 + (2 << 20);
     let a_shard = a_shard + own_histograms;
-    let idle = (2 * 256 + 10) * 1024;
+    let idle = (2 * 4096 + 10) * 1024;
     let history = (3 << 20) + 3 * 2 * 3_328 * 4;
     let control =
         (8 << 20) + history + 8 * histograms + 8_192 * (160 + 3 * 4) + 64 * ((64 << 10) + 3 * (16 << 10));

@@ -3,7 +3,7 @@
 //! Most frames that attacks are made of are all right one by one: a cancelled request (rapid reset,
 //! CVE-2023-44487), a frame that makes *us* reset a stream (MadeYouReset, CVE-2025-8671), a SETTINGS, a PING, a
 //! PRIORITY, a WINDOW_UPDATE, an empty DATA, a CONTINUATION. So each has a price, paid from a budget that grows with
-//! time and with answers that the connection takes. Who has none left is not served on. A request that has been open
+//! time, with requests, and with answers that the connection takes. Who has none left is not served on. A request that has been open
 //! for a while is cancelled for nothing: that is how a deadline of gRPC ends, and when a backend hangs all that a
 //! client has open end so, again and again, while an attack that waits is none. Here: the prices. Pure:
 //! bytes and the time in. Not here: closing the connection (`streams`), the limits on what frames hold and on how
@@ -24,6 +24,9 @@ const IDLE_FRAMES_PER_S: u32 = 50;
 
 /// How many a frame of an answer is worth: some clients ask how far away we are each time.
 const WORTH: u32 = 4;
+
+/// How many a request is worth: gRPC's clients raise the window of each stream that they open, answered or not.
+const OPENED_WORTH: u32 = 2;
 
 /// WINDOW_UPDATEs that a piece of an answer is worth beside that: clients raise two windows for what they read.
 const WINDOWS_WORTH: u32 = 2;
@@ -116,10 +119,10 @@ impl Ages {
         Self { steps: VecDeque::new(), newest: 0, free: 0, max }
     }
 
-    /// HEADERS of this stream have come: they open it, if they are not its trailers.
-    fn came(&mut self, stream: u32, now: Instant) {
+    /// HEADERS of this stream have come; whether they open it, and are not its trailers.
+    fn came(&mut self, stream: u32, now: Instant) -> bool {
         if stream <= self.newest {
-            return;
+            return false;
         }
         self.newest = stream;
         self.free = self.max.min(self.free + 1);
@@ -129,6 +132,7 @@ impl Ages {
             }
             self.steps.push_back((stream, now));
         }
+        true
     }
 
     /// Whether this stream may be reset for nothing.
@@ -188,7 +192,9 @@ impl Meter {
             }
             let paid = match frame.kind {
                 kind::HEADERS => {
-                    ages.came(frame.stream, now);
+                    if ages.came(frame.stream, now) {
+                        frames.earn(OPENED_WORTH);
+                    }
                     true
                 }
                 kind::DATA => frame.len > 0 || frame.ends_stream() || frames.spend(now),

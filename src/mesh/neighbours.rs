@@ -210,6 +210,33 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_sent_back_is_expected_where_it_came_from_and_by_nobody_else() {
+        let (shards, mut mail) = shards(2, 1);
+        let hand = |shards: &[Neighbours]| {
+            shards[0].tell(9);
+            assert_eq!(shards[0].claim(|_| true), Some(1));
+            shards[0].send(1, connection()).unwrap();
+        };
+        hand(&shards);
+        // It may have begun to end meanwhile: what it accepted it takes back all the same.
+        shards[0].leave();
+        let Some(ToShard::Connection(came)) = mail[1].try_recv() else { panic!("nothing came") };
+        shards[1].claim_back(came.from);
+        shards[1].send(came.from, Box::new(HandedOver { returned: true, ..*came })).unwrap();
+        shards[1].arrived();
+        assert_eq!([shards[0].expected(), shards[1].expected()], [1, 0]);
+        let Some(ToShard::Connection(back)) = mail[0].try_recv() else { panic!("it did not come back") };
+        assert!(back.returned);
+        shards[0].arrived();
+        assert_eq!(shards[0].expected(), 0);
+        // One that cannot come back, since that shard is no more, is not waited for either.
+        drop(mail.remove(0));
+        shards[1].claim_back(0);
+        assert!(shards[1].send(0, back).is_err());
+        assert_eq!(shards[0].expected(), 0);
+    }
+
+    #[test]
     fn shards_that_claim_at_once_never_claim_more_than_makes_them_even() {
         let (shards, _mail) = shards(5, 8);
         thread::scope(|scope| {

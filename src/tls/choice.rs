@@ -8,7 +8,7 @@ use super::certificate::Certificate;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{SignatureAlgorithm, SignatureScheme};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// The certificates for one name, the cheapest to sign with first.
@@ -39,7 +39,10 @@ impl Certificates {
         }
         // With the first one its like of another kind of key.
         if let Some(first) = all.first() {
-            let same = |other: &&Arc<Certificate>| other.facts.names == first.facts.names;
+            // Authorities list names in any order.
+            let names = |of: &Certificate| of.facts.names.iter().cloned().collect::<BTreeSet<_>>();
+            let firsts = names(first);
+            let same = |other: &&Arc<Certificate>| names(other) == firsts;
             all.iter().filter(same).for_each(|other| certificates.default.add(other));
         }
         certificates

@@ -3,6 +3,8 @@
 use crate::harness::{Backend, Client, Load, Weir, answers, wait_until};
 use crate::pool_of;
 use nix::sys::signal::Signal;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -88,7 +90,7 @@ fn a_connection_that_is_handed_over_keeps_its_place_under_the_limits_and_its_add
     let refused =
         |weir: &Weir| weir.metric("weir_connections_refused_total", &[("cause", "max_connections")]);
     // Its connect may fail already.
-    drop(std::net::TcpStream::connect(weir.address("web")));
+    drop(TcpStream::connect(weir.address("web")));
     wait_until("one more is refused", || refused(&weir) == 1.0);
     drop(held);
     spread(&weir, 0);
@@ -172,7 +174,40 @@ fn listeners_that_come_and_go_under_load_lose_no_connection_that_is_handed_over(
         wait_until("it is loaded", || weir.stderr().matches("configuration loaded").count() == 2 * round - 1);
         weir.rewrite(&two);
         weir.signal(Signal::SIGHUP);
-        wait_until("it is there again", || std::net::TcpStream::connect(more).is_ok());
+        wait_until("it is there again", || TcpStream::connect(more).is_ok());
         wait_until("it is loaded", || weir.stderr().matches("configuration loaded").count() == 2 * round);
+    }
+}
+
+/// A shard may be meant for a connection before it has heard of the listener, or when it knows it no more: it sends it
+/// back.
+#[test]
+fn a_listener_that_comes_and_goes_loses_no_connection_that_was_accepted() {
+    let backend = Backend::http(answers::text("ok"));
+    let without = pool_of(EIGHT_SHARDS, &[(&backend, "")], "");
+    let with = format!(
+        "{without}\n[[listener]]\nname = \"more\"\naddress = \"127.0.0.1:{{more}}\"\npool = \"app\"\n"
+    );
+    let mut weir = Weir::start(&with);
+    let more = weir.address("more");
+    for round in 0..5 {
+        weir.rewrite(&without);
+        weir.signal(Signal::SIGHUP);
+        wait_until("the listener has left", || TcpStream::connect(more).is_err());
+        weir.rewrite(&with);
+        weir.signal(Signal::SIGHUP);
+        let mut held = Vec::new();
+        // At once from the first that is accepted on: the shards hear of it one after another.
+        wait_until("it is back, and has two dozen connections", || {
+            held.extend((held.len()..24).map_while(|_| TcpStream::connect(more).ok()));
+            held.len() == 24
+        });
+        for mut client in held {
+            client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).unwrap();
+            assert!(answer.ends_with("ok"), "round {round}: {answer}");
+        }
     }
 }

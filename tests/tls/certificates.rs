@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What openssl's client has to say of a handshake with weir.
 fn s_client(openssl: &Path, weir: &Weir, arguments: &[&str]) -> String {

@@ -1,6 +1,6 @@
 //! Many handshakes at once, and who is served meanwhile.
 
-use crate::harness::{Authority, Backend, Weir, answers, one_pool, wait_until};
+use crate::harness::{Authority, Backend, Then, Weir, answers, one_pool, wait_until};
 use crate::listener;
 use crate::seal::{self, Sealed};
 use rustls::version::TLS13;
@@ -137,6 +137,38 @@ fn clients_that_stall_in_their_handshake_fill_no_shard_for_those_who_come() {
     assert_eq!(weir.metric("weir_tls_handshakes_total", evicted), STALLING as f64);
     assert_eq!(before.get("/").status, 200, "who has been served goes after all of them");
     served.iter_mut().for_each(|client| assert_eq!(client.get("/").status, 200));
+}
+
+/// A hundred of them would have all buffers for good, were nobody of them given up.
+#[test]
+fn clients_that_do_not_read_leave_buffers_for_those_who_come() {
+    const LEN: usize = 50_000_000;
+    let authority = Authority::new();
+    let backend = Backend::http(answers::by(|received, wire| {
+        if !received.line().contains("/big") {
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+            return Ok(Then::KeepAlive);
+        }
+        wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {LEN}\r\n\r\n"))?;
+        let piece = vec![b'x'; 100_000];
+        (0..LEN / piece.len()).try_for_each(|_| wire.send(&piece))?;
+        Ok(Then::KeepAlive)
+    }));
+    let runtime = "cores = 1\nbuffers = 16\nbuffer_size = \"4KiB\"\n";
+    let config = one_pool(&[&backend], &listener(&authority, ""), "").replace("cores = 1\n", runtime);
+    let weir = Weir::start(&config);
+    let config = authority.client(&[&TLS13], None);
+    let mut slow = Vec::new();
+    for _ in 0..48 {
+        let mut sealed = Sealed::connect(weir.address("web"), &config, 100_000);
+        nix::sys::socket::setsockopt(&sealed.tcp, nix::sys::socket::sockopt::RcvBuf, &65_536).unwrap();
+        let request = sealed.seal(b"GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        sealed.send(&request, 100_000);
+        slow.push(sealed);
+    }
+    let mut client = seal::client(weir.address("web"), &config);
+    assert_eq!(client.get("/small").text(), "ok");
+    assert!(weir.metric("weir_ring_no_buffers_total", &[("shard", "0")]) > 0.0, "buffers did not run out");
 }
 
 #[test]

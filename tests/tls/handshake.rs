@@ -4,11 +4,13 @@ use crate::harness::{Authority, Backend, Client, Program, answers, require, wait
 use crate::harness::{Weir, one_pool};
 use crate::seal::{self, Sealed};
 use crate::{in_front_of, listener};
+use rustls::AlertDescription;
 use rustls::version::{TLS12, TLS13};
+use std::io::Write;
 use std::process::Command;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn openssl_and_curl_get_answers_over_both_versions() {
@@ -150,6 +152,29 @@ fn the_subject_of_a_clients_certificate_goes_up_and_nobody_can_say_it_himself() 
                 assert_eq!(said, expected, "{head}");
             }
         }
+    }
+}
+
+/// Who speaks TLS 1.3 has sent its request by then, which must not be why it hears nothing.
+#[test]
+fn a_client_that_is_not_let_in_hears_why_although_it_has_sent_its_request() {
+    let authority = Authority::new();
+    let backend = Backend::http(answers::text("known"));
+    let tls = format!("client_auth = \"required\"\nclient_ca = \"{}\"", authority.file().display());
+    let weir = Weir::start(&one_pool(&[&backend], &listener(&authority, &tls), ""));
+    let nobody = authority.client(&[&TLS13], None);
+    for _ in 0..20 {
+        let mut client = Sealed::connect(weir.address("web"), &nobody, usize::MAX);
+        let request = client.seal(&[b'a'; 60_000]);
+        // It may be cut off before all of it has gone; what weir has said is there all the same.
+        let _ = client.tcp.write_all(&request);
+        let error = loop {
+            assert!(client.tls.read_tls(&mut client.tcp).unwrap() > 0, "ended without a word");
+            if let Err(error) = client.tls.process_new_packets() {
+                break error;
+            }
+        };
+        assert_eq!(error, rustls::Error::AlertReceived(AlertDescription::CertificateRequired));
     }
 }
 

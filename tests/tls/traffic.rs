@@ -184,6 +184,28 @@ fn a_record_that_was_touched_ends_the_connection_by_an_alert() {
 }
 
 #[test]
+fn what_is_no_record_ends_the_connection_by_an_alert() {
+    let authority = Authority::new();
+    let backend = Backend::http(answers::text("never"));
+    let weir = in_front_of(&backend, &authority, "");
+    for versions in [&[&TLS12][..], &[&TLS13]] {
+        for at_once in [1, 100] {
+            let mut client = Sealed::connect(weir.address("web"), &authority.client(versions, None), 100_000);
+            client.send(b"\x63\x03\x03\x00\x01\x00", at_once);
+            let alert = loop {
+                let count = client.tls.read_tls(&mut client.tcp).unwrap();
+                match client.tls.process_new_packets() {
+                    Err(rustls::Error::AlertReceived(alert)) => break alert,
+                    other => assert!(other.is_ok() && count > 0, "{other:?}"),
+                }
+            };
+            assert_eq!(alert, rustls::AlertDescription::DecodeError);
+        }
+    }
+    assert_eq!(backend.requests(), 0);
+}
+
+#[test]
 fn a_websocket_over_tls_passes_both_ways() {
     let authority = Authority::new();
     let backend = Backend::raw(|mut wire, _| {

@@ -221,21 +221,45 @@ impl Drop for Certificates {
 }
 
 #[test]
-fn a_pool_that_speaks_http_2_says_so_and_what_it_may_take_is_counted() {
-    let config = |upstream: &str| {
+fn who_speaks_http_2_says_so_and_what_each_of_it_may_take() {
+    let config = |listener: &str, upstream: &str| {
         let text = format!(
-            "[[listener]]\naddress = \"127.0.0.1:1\"\npool = \"app\"\n[pool.app.upstream]\n{upstream}\n\
+            "[[listener]]\naddress = \"127.0.0.1:1\"\npool = \"app\"\n{listener}\n[pool.app.upstream]\n{upstream}\n\
              [[pool.app.backend]]\naddress = \"127.0.0.1:2\"\n"
         );
         config::parse(&text, "weir.toml").unwrap().config
     };
-    let (plain, h2) = (config(""), config("protocol = \"h2\""));
-    assert!(
-        summary(&h2, &Loaded::default(), &[0])
-            .lines()
-            .any(|line| line.contains("least_conn") && line.ends_with("HTTP/2"))
-    );
+    let (plain, h2) = (config("h2c = false", ""), config("", "protocol = \"h2\""));
+    let told = summary(&h2, &Loaded::default(), &[0]);
+    assert!(told.lines().any(|line| line.contains("least_conn") && line.ends_with("HTTP/2")), "{told}");
     assert!(!summary(&plain, &Loaded::default(), &[0]).contains("HTTP/2"));
-    let more = config::worst_case_memory_bytes(&h2, 1) - config::worst_case_memory_bytes(&plain, 1);
-    assert!(more >= plain.runtime.max_connections as u64 * (128 << 10));
+    // Told for each, and not times all that there may be.
+    assert_eq!(config::worst_case_memory_bytes(&h2, 1), config::worst_case_memory_bytes(&plain, 1));
+    for row in [
+        "22.4 MiB more for a client's connection whose 128 requests and their bodies all wait",
+        "128.0 KiB more for an exchange with app while its client or the backend does not read",
+    ] {
+        assert!(told.lines().any(|line| line == format!("  HTTP/2   {row}")), "{row:?} is not in\n{told}");
+    }
+    let few = config("http2 = { max_streams = 8 }", "");
+    assert!(
+        config::http2_connection_bytes(&few.listeners[0]) < config::http2_connection_bytes(&h2.listeners[0])
+    );
+    assert_eq!(config::http2_connection_bytes(&plain.listeners[0]), None);
+}
+
+#[test]
+fn a_listener_says_what_it_has_of_http_2_beyond_the_defaults() {
+    let shown = |keys: &str| {
+        let text = format!(
+            "[[listener]]\naddress = \"127.0.0.1:1\"\npool = \"app\"\n{keys}\n[[pool.app.backend]]\n\
+             address = \"127.0.0.1:2\"\n"
+        );
+        summary(&config::parse(&text, "weir.toml").unwrap().config, &Loaded::default(), &[0])
+    };
+    let ends = |shown: String, end: &str| shown.lines().any(|line| line.ends_with(end));
+    assert!(ends(shown(""), "trusts nobody"));
+    assert!(ends(shown("h2c = false"), "trusts nobody, no HTTP/2"));
+    let streams = shown("http2 = { max_streams = 64 }");
+    assert!(ends(streams, "trusts nobody, 64 streams on an HTTP/2 connection"));
 }

@@ -186,7 +186,9 @@ pub struct Upstream {
     /// What is spoken with the backends: in HTTP/2 exchanges share connections. Without TLS it begins at once (prior
     /// knowledge, RFC 9113 §3.3).
     pub protocol: Protocol,
-    /// Idle connections kept to one backend, over all shards.
+    /// Idle connections kept to one backend, over all shards. There are never more than exchanges at once in the last
+    /// `idle_timeout`: the one used last is taken first, and the others run out. So this is for backends to which many
+    /// idle ones are a burden; where it is less than there are exchanges at once, many make a connection anew.
     pub idle_per_backend: usize,
     /// How long one is kept; a backend's own `Keep-Alive` may shorten it.
     pub idle_timeout: Micros,
@@ -202,7 +204,7 @@ impl Default for Upstream {
     fn default() -> Self {
         Self {
             protocol: Protocol::Http1,
-            idle_per_backend: 256,
+            idle_per_backend: 4096,
             idle_timeout: Micros::from_s(4),
             max_connections: 0,
             max_age: Micros::ZERO,

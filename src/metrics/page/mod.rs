@@ -20,7 +20,8 @@ pub use facts::{
 
 use super::declared as metric;
 use super::exposition::{Format, Level, Text};
-use super::stats::{CLASSES, Handshake, Phase, Side, TlsVersion, UpstreamFailure};
+use super::labels::{Handshake, Phase, Side, TlsVersion, UpstreamFailure};
+use super::stats::CLASSES;
 use super::totals::{BackendTotals, ShardTotals, Totals};
 use crate::config::GrpcStatus;
 use crate::limit::LifeOver;
@@ -45,7 +46,6 @@ pub fn page(totals: &Totals, facts: &Facts<'_>, format: Format, level: Level) ->
     spoken(&mut text, totals);
     hearts(&mut text, facts);
     traffic(&mut text, &rows);
-    calls(&mut text, &rows);
     refusals(&mut text, totals);
     health(&mut text, &rows);
     if level == Level::Backend {
@@ -240,16 +240,6 @@ fn spoken(text: &mut Text, totals: &Totals) {
     for version in TlsVersion::ALL {
         let of = |shard: &ShardTotals| shard.tls_versions[*version as usize];
         family.sample(&[version.label()], totals.shards.iter().map(of).sum());
-    }
-}
-
-fn calls(text: &mut Text, rows: &[Row<'_>]) {
-    let mut family = text.family(&metric::CALLS);
-    for row in rows {
-        let calls = row.recorded.iter().flat_map(|recorded| GrpcStatus::ALL.into_iter().zip(recorded.calls));
-        for (status, count) in calls.filter(|(_, count)| *count > 0) {
-            family.sample(&[row.pool, row.backend, status.word()], count);
-        }
     }
 }
 

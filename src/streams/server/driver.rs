@@ -10,6 +10,7 @@ use crate::http1::Method;
 use crate::http2::{Asked, Flood, Malformed, Meter, RequestFields, write_request_head};
 use crate::ring::{Chunk, Fault, Ring};
 use crate::streams::carrier::{Carrier, Io};
+use crate::streams::ending::Ending;
 use crate::sys::random;
 use crate::time::{Instant, Micros};
 use crate::wire::{Secured, Wire};
@@ -18,6 +19,7 @@ use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::{Request, Response, StatusCode};
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
@@ -27,14 +29,21 @@ use std::time::Duration;
 /// Bytes of a stream's window: what a backend that does not read makes weir keep of it.
 const STREAM_WINDOW: u32 = 64 << 10;
 
-/// Bytes of a connection's: more than a stream's, so that a few slow ones do not hold up the others.
-const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Bytes of a connection's, at least; else a whole window for each of its streams, so that those whose backends do
+/// not read hold up no other.
+const CONNECTION_WINDOW_MIN: u32 = 1 << 20;
+
+/// The largest window that there is (RFC 9113 §6.9.1).
+const WINDOW_MAX: u32 = (1 << 31) - 1;
 
 /// Streams that errors of the client made `h2` reset, in all of a connection's life; the meter has its own budget.
 const ERRORS_MAX: usize = 1024;
 
-/// Streams that were reset before they were accepted, at least; else as many as may be open: when a backend hangs, a
-/// client whose deadlines pass resets all that it has, and opens as many again, before those are over at the backend.
+/// Streams that came and were reset in one turn, for each that may be open: all are accepted when it ends. The meter
+/// has the last word.
+const UNACCEPTED_PER_STREAM: usize = 2;
+
+/// And how many at least.
 const UNACCEPTED_MIN: usize = 64;
 
 /// Streams that were reset and are remembered, so that what was on its way for them is no fault.
@@ -45,6 +54,11 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(1);
 
 /// Bytes of one stream that `h2` takes at once beyond its window.
 const SEND_BUFFER: usize = 64 << 10;
+
+/// What small pieces of bodies that wait may cost more than their bytes, as `h2` reckons (256 for each, less its
+/// bytes): a whole window of the smallest messages of gRPC, each in a frame of its own, when its backend does not read.
+/// Beyond it `h2` ends the connection.
+const SMALL_PIECES: usize = 3 << 20;
 
 /// After a goodbye: how long a client may take to close.
 const GOODBYE: Micros = Micros::from_s(1);
@@ -103,6 +117,8 @@ pub(super) struct Shared {
     pub(super) secured: Option<Secured>,
     /// Bytes of answers that `h2` holds.
     held: Rc<Cell<usize>>,
+    /// Streams that are answered, and whose clients have yet to end them.
+    pub(super) ending: Ending,
     /// Streams whose tasks live.
     running: Cell<usize>,
     max_streams: usize,
@@ -121,6 +137,23 @@ impl Shared {
             && let Some(driver) = &*self.driver.borrow()
         {
             driver.wake_by_ref();
+        }
+    }
+
+    /// Waits until no stream is left.
+    fn poll_over(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.running.get() == 0 {
+            return Poll::Ready(());
+        }
+        self.heed(cx);
+        Poll::Pending
+    }
+
+    /// Has `cx` woken when a stream's end matters.
+    fn heed(&self, cx: &Context<'_>) {
+        let mut driver = self.driver.borrow_mut();
+        if !driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
+            *driver = Some(cx.waker().clone());
         }
     }
 }
@@ -142,6 +175,7 @@ pub async fn serve(
         ring: ring.clone(),
         secured: wire.secured().cloned(),
         held: Rc::default(),
+        ending: Ending::default(),
         running: Cell::new(0),
         max_streams: settings.max_streams as usize,
         driver: RefCell::default(),
@@ -153,6 +187,7 @@ pub async fn serve(
         settings,
         serves,
         waiting_since: Some(begun),
+        waiting: VecDeque::new(),
         served: false,
         goodbye: None,
         over: false,
@@ -165,42 +200,25 @@ pub async fn serve(
     ended
 }
 
-impl Shared {
-    /// Waits until no stream is left.
-    fn poll_over(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.running.get() == 0 {
-            return Poll::Ready(());
-        }
-        self.heed(cx);
-        Poll::Pending
-    }
-
-    /// Has `cx` woken when a stream's end matters.
-    fn heed(&self, cx: &Context<'_>) {
-        let mut driver = self.driver.borrow_mut();
-        if !driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
-            *driver = Some(cx.waker().clone());
-        }
-    }
-}
-
 /// The preface and the settings; `None`: the client did not come so far.
 async fn handshake<'a>(
     carrier: &Rc<Carrier<&'a Wire>>,
     settings: &ServerSettings,
 ) -> Option<Connection<Io<&'a Wire>, Piece>> {
     let mut builder = Builder::new();
-    let unaccepted_max = UNACCEPTED_MIN.max(settings.max_streams as usize);
+    let connection_window = STREAM_WINDOW.saturating_mul(settings.max_streams);
+    let unaccepted_max = UNACCEPTED_MIN.max(UNACCEPTED_PER_STREAM * settings.max_streams as usize);
     builder
         .max_concurrent_streams(settings.max_streams)
         .max_header_list_size(settings.max_head)
         .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_connection_window_size(connection_window.clamp(CONNECTION_WINDOW_MIN, WINDOW_MAX))
         .max_local_error_reset_streams(Some(ERRORS_MAX))
         .max_pending_accept_reset_streams(unaccepted_max)
         .max_concurrent_reset_streams(REMEMBERED_MAX)
         .reset_stream_duration(REMEMBERED_FOR)
         .max_send_buffer_size(SEND_BUFFER)
+        .data_frame_budget(SMALL_PIECES)
         .enable_connect_protocol();
     let mut handshake = pin!(builder.handshake(Io(carrier.clone())));
     poll_fn(|cx| {
@@ -222,6 +240,8 @@ struct Driver<'a> {
     serves: &'a dyn Serves,
     /// Since when there is no stream.
     waiting_since: Option<Instant>,
+    /// Requests that have no place yet, since streams that are over for the client are not over at the backend.
+    waiting: VecDeque<(Request<RecvStream>, SendResponse<Piece>)>,
     /// A request has come.
     served: bool,
     /// When the goodbye was said.
@@ -234,17 +254,12 @@ impl Driver<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         self.shared.heed(cx);
         loop {
+            self.open_waiting();
             let closes_at = if self.goodbye.is_none() { self.serves.closes_at() } else { Instant::NEVER };
             let due = self.due().min(closes_at);
             self.carrier.read_by(due);
-            let accepted = if self.shared.running.get() < self.settings.max_streams as usize {
-                self.connection.poll_accept(cx)
-            } else {
-                // Those that wait are accepted when there is room: streams that are over for the client count too.
-                self.connection.poll_closed(cx).map(|closed| closed.err().map(Err))
-            };
-            match accepted {
-                Poll::Ready(Some(Ok((request, respond)))) => self.open(request, respond),
+            match self.connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => self.accepted(request, respond),
                 Poll::Ready(Some(Err(error))) => {
                     self.tell(&error);
                     return self.poll_end(cx);
@@ -254,6 +269,7 @@ impl Driver<'_> {
                 Poll::Pending => break,
             }
         }
+        self.shared.ending.sweep(self.shared.ring.now());
         match self.carrier.push(cx) {
             Poll::Ready(Err(Fault::TimedOut)) => Poll::Ready(Ended::Stuck),
             Poll::Ready(Err(Fault::Os(_))) => Poll::Ready(Ended::Well),
@@ -331,6 +347,36 @@ impl Driver<'_> {
         true
     }
 
+    fn has_room(&self) -> bool {
+        self.shared.running.get() < self.shared.max_streams
+    }
+
+    /// A request has come. Those that may be open at once bound how many wait: one that the client has reset makes room
+    /// for another, and is let go of.
+    fn accepted(&mut self, request: Request<RecvStream>, respond: SendResponse<Piece>) {
+        if self.has_room() {
+            return self.open(request, respond);
+        }
+        if self.waiting.len() >= self.shared.max_streams {
+            self.waiting.retain_mut(|(_, respond)| !is_reset(respond));
+        }
+        self.waiting.push_back((request, respond));
+    }
+
+    /// Opens those that wait, as far as there is room; none any more of a connection that was ended for a flood.
+    fn open_waiting(&mut self) {
+        if self.over {
+            self.waiting.clear();
+        }
+        while self.has_room()
+            && let Some((request, mut respond)) = self.waiting.pop_front()
+        {
+            if !is_reset(&mut respond) {
+                self.open(request, respond);
+            }
+        }
+    }
+
     /// A stream's request.
     fn open(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Piece>) {
         self.served = true;
@@ -365,6 +411,11 @@ impl Driver<'_> {
         let stream = ServerStream::new(&self.shared, head, encoding, stream, answering);
         self.serves.serve(Wire::Layered(Box::new(stream)));
     }
+}
+
+/// Whether the client has reset the stream that this answers.
+fn is_reset(respond: &mut SendResponse<Piece>) -> bool {
+    respond.poll_reset(&mut Context::from_waker(Waker::noop())).is_ready()
 }
 
 /// Memory for a head; one that is larger grows.

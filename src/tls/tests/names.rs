@@ -44,7 +44,7 @@ fn checking(schemes: &[SignatureScheme]) -> Arc<CryptoProvider> {
 #[test]
 fn who_can_check_only_rsa_gets_rsa_and_all_others_get_the_cheaper_ecdsa() {
     let (folder, authority) = (Folder::new("kinds"), Authority::new("root"));
-    let (rsa, ecdsa) = (authority.issue_rsa(&["a.test"]), authority.issue(&["a.test"]));
+    let (rsa, ecdsa) = (authority.issue_rsa(&["a.test", "b.test"]), authority.issue(&["b.test", "a.test"]));
     let entries = [rsa.put(&folder, "rsa"), ecdsa.put(&folder, "ecdsa")];
     let loaded = load(&listening(&format!("certificates = [{}]", entries.join(", "))));
     let facts: Vec<_> = loaded.certificates[0].iter().map(|facts| facts.key.as_str()).collect();

@@ -2,6 +2,7 @@
 
 use super::backend::{H2Backend, send};
 use super::{h2_pool, in_front_of, pattern};
+use crate::frames::{DATA, END_HEADERS, HEADERS, Raw, WINDOW_UPDATE, block, frame, post};
 use crate::harness::{Client, Weir, wait_until};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -273,4 +274,55 @@ fn a_websocket_is_an_extended_connect_where_the_backend_takes_one() {
     let weir = in_front_of(&plain);
     assert_eq!(weir.client().ask(upgrade).status, 501);
     assert_eq!(plain.requests(), 0);
+}
+
+/// Bytes of one of gRPC's smallest messages, in a frame of its own.
+const MESSAGE: &[u8] = b"1234567";
+
+#[test]
+fn small_messages_that_a_backend_does_not_read_cost_no_other_stream() {
+    let backend = H2Backend::new(|exchange| async move {
+        if exchange.request.uri.path() == "/hold" {
+            return std::future::pending().await;
+        }
+        exchange.answer(Response::new(()), "ok").await;
+    });
+    let weir = in_front_of(&backend);
+    let mut raw = Raw::connect(weir.address("web"));
+    let stream = raw.stream();
+    raw.frame(HEADERS, END_HEADERS, stream, &block(&post("/hold")));
+    // What the backend's window takes, and then what waits in weir, as far as its window goes.
+    let send = |raw: &mut Raw, count| raw.send(&frame(DATA, 0, stream, MESSAGE).repeat(count));
+    send(&mut raw, 9_000);
+    let update = raw.next(|frame| frame.kind == WINDOW_UPDATE && frame.stream == stream).unwrap();
+    let room = u32::from_be_bytes(update.payload[..4].try_into().unwrap()) as usize;
+    send(&mut raw, room / MESSAGE.len());
+    assert_eq!(raw.ask("/other").0, 200);
+}
+
+#[test]
+fn small_messages_that_clients_do_not_read_cost_no_other_stream() {
+    let backend = H2Backend::new(|mut exchange| async move {
+        if exchange.request.uri.path() != "/many" {
+            return exchange.answer(Response::new(()), "ok").await;
+        }
+        let mut stream = exchange.respond.send_response(Response::new(()), false).unwrap();
+        (0..30_000).for_each(|_| stream.send_data(Bytes::from_static(MESSAGE), false).unwrap());
+        std::future::pending().await
+    });
+    let weir = in_front_of(&backend);
+    let mut raw = Raw::connect(weir.address("web"));
+    raw.reads = false;
+    raw.frame(WINDOW_UPDATE, 0, 0, &(1u32 << 30).to_be_bytes());
+    for _ in 0..6 {
+        let stream = raw.get("/many");
+        let mut came = 0;
+        while came < 65_000 {
+            came += raw.next(|frame| frame.kind == DATA && frame.stream == stream).unwrap().payload.len();
+        }
+    }
+    for _ in 0..10 {
+        assert_eq!(raw.ask("/small").0, 200);
+    }
+    assert_eq!(backend.connections(), 1);
 }

@@ -41,8 +41,10 @@ fn both_sides_agree_on_http_2_and_requests_say_https() {
 #[test]
 fn a_backend_that_does_not_agree_is_a_failed_connect_with_its_cause_in_the_log() {
     let authority = Authority::new();
-    for (alpn, said) in [(&["http/1.1"][..], "NoApplicationProtocol"), (&[], "did not agree to speak HTTP/2")]
-    {
+    for (alpn, said) in [
+        (&["http/1.1"][..], "does not speak this version of HTTP over TLS (by ALPN)"),
+        (&[], "does not offer HTTP/2 (h2 by ALPN)"),
+    ] {
         let backend = H2Backend::sealed(agreeing(&authority, alpn), |exchange| {
             exchange.answer(Response::new(()), "never")
         });
