@@ -157,7 +157,7 @@ fn clients_that_do_not_read_leave_buffers_for_those_who_come() {
     let runtime = "cores = 1\nbuffers = 16\nbuffer_size = \"4KiB\"\n";
     let config = one_pool(&[&backend], &listener(&authority, ""), "").replace("cores = 1\n", runtime);
     let weir = Weir::start(&config);
-    let config = authority.client(&[&TLS13], None);
+    let config = authority.client_config(&[&TLS13], None);
     let mut slow = Vec::new();
     for _ in 0..48 {
         let mut sealed = Sealed::connect(weir.address("web"), &config, 100_000);

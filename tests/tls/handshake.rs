@@ -160,9 +160,9 @@ fn the_subject_of_a_clients_certificate_goes_up_and_nobody_can_say_it_himself() 
 fn a_client_that_is_not_let_in_hears_why_although_it_has_sent_its_request() {
     let authority = Authority::new();
     let backend = Backend::http(answers::text("known"));
-    let tls = format!("client_auth = \"required\"\nclient_ca = \"{}\"", authority.file().display());
+    let tls = format!("client_auth = \"required\"\nclient_ca = \"{}\"", authority.cert().display());
     let weir = Weir::start(&one_pool(&[&backend], &listener(&authority, &tls), ""));
-    let nobody = authority.client(&[&TLS13], None);
+    let nobody = authority.client_config(&[&TLS13], None);
     for _ in 0..20 {
         let mut client = Sealed::connect(weir.address("web"), &nobody, usize::MAX);
         let request = client.seal(&[b'a'; 60_000]);
