@@ -190,7 +190,8 @@ fn what_is_no_record_ends_the_connection_by_an_alert() {
     let weir = in_front_of(&backend, &authority, "");
     for versions in [&[&TLS12][..], &[&TLS13]] {
         for at_once in [1, 100] {
-            let mut client = Sealed::connect(weir.address("web"), &authority.client_config(versions, None), 100_000);
+            let mut client =
+                Sealed::connect(weir.address("web"), &authority.client_config(versions, None), 100_000);
             client.send(b"\x63\x03\x03\x00\x01\x00", at_once);
             let alert = loop {
                 let count = client.tls.read_tls(&mut client.tcp).unwrap();
