@@ -2,6 +2,8 @@
 
 use crate::harness::{Backend, Client, Then, Weir, answers, one_pool, wait_until};
 use crate::{in_front_of, pattern};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -182,18 +184,22 @@ fn bytes_behind_a_response_never_reach_the_next_client() {
             0,
         ),
     ] {
+        let strayed = Arc::new(AtomicUsize::new(0));
+        let has = strayed.clone();
         let backend = Backend::http(answers::by(move |_, wire| {
             wire.send(&answer)?;
             if delay_ms > 0 {
                 sleep(Duration::from_millis(delay_ms));
                 wire.send(stray)?;
             }
+            has.fetch_add(1, Ordering::SeqCst);
             Ok(Then::KeepAlive)
         }));
         let weir = in_front_of(&backend);
         for round in 1..=3 {
             let mut client = weir.client();
             assert!(!client.get("/").text().contains("secret"), "{case}");
+            wait_until("they have been sent", || strayed.load(Ordering::SeqCst) == round);
             client.assert_silent(Duration::from_millis(60));
             assert_eq!(backend.connections(), round, "{case}: such a connection is not used again");
         }

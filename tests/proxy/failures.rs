@@ -1,9 +1,11 @@
 //! Backends that answer badly or not at all: 502 or 504 with the phase in the body, and their connection is
 //! never used again.
 
-use crate::harness::{AT_ONCE, Backend, Handler, Response, Then, Weir, answers, one_pool};
+use crate::harness::{AT_ONCE, Backend, Handler, Response, Then, Weir, answers, one_pool, wait_until};
 use crate::in_front_of;
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 fn assert_says(response: &Response, status: u16, phase: &str) {
@@ -231,10 +233,13 @@ fn bad_chunks_in_an_answer_end_the_clients_connection_unfinished() {
         ["x\r\nabc\r\n0\r\n\r\n", "3\r\nabcd\r\n0\r\n\r\n", "3\nabc\r\n0\r\n\r\n", "ffffffffffffffff1\r\n"]
     {
         let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-        // Behind the head, so that the head has gone down when the chunks are found to be bad.
+        // Behind the head, which has gone down when the chunks are found to be bad.
+        let came = Arc::new(AtomicUsize::new(0));
+        let (has, sent) = (came.clone(), AtomicUsize::new(0));
         let backend = Backend::http(answers::by(move |_, wire| {
             wire.send(format!("{head}2\r\nok\r\n"))?;
-            std::thread::sleep(Duration::from_millis(30));
+            let round = sent.fetch_add(1, Ordering::SeqCst) + 1;
+            wait_until("the client has the head", || has.load(Ordering::SeqCst) >= round);
             wire.send(chunks)?;
             Ok(Then::KeepAlive)
         }));
@@ -242,7 +247,10 @@ fn bad_chunks_in_an_answer_end_the_clients_connection_unfinished() {
         for round in 1..=2 {
             let mut client = weir.client();
             client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-            assert!(client.wire.response("GET").is_err(), "{chunks:?}");
+            client.wire.until(b"2\r\nok\r\n").unwrap();
+            came.store(round, Ordering::SeqCst);
+            let whole = client.wire.rest().is_ok_and(|rest| rest.ends_with(b"0\r\n\r\n"));
+            assert!(!whole, "{chunks:?}");
             assert_eq!(backend.connections(), round, "{chunks:?}");
         }
     }
