@@ -161,7 +161,8 @@ fn days_left<'a>(listeners: &'a [Arc<ListenerPlan>], certificates: &'a InUse) ->
     let now_unix_s = i64::try_from(clock::unix_ms() / 1_000).unwrap_or(i64::MAX);
     let days = |listener, pool, facts: &CertificateFacts| {
         let (file, days_left) = (facts.file.display().to_string(), facts.days_left(now_unix_s));
-        CertificateDays { listener, pool, file, days_left }
+        let staple_days_left = facts.staple_days_left(now_unix_s);
+        CertificateDays { listener, pool, file, days_left, staple_days_left }
     };
     let of_listeners = listeners.iter().zip(&certificates.listeners);
     let of_pools = certificates.pools.iter().map(|(pool, facts)| days("", pool, facts));

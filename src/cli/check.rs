@@ -101,7 +101,20 @@ fn of_clients(listener: &config::Listener) -> String {
     let ids = listener.request_id.as_ref().map_or(String::new(), |field| format!(", ids in {field}"));
     let last = lasting(listener.max_age, listener.max_requests);
     let scheme = if listener.tls.is_some() { "https" } else { "http" };
-    format!("{scheme}, forwarded {forwarded}, {via}, trusts {trusted}{ids}{last}")
+    let http2 = http2_of_clients(listener);
+    format!("{scheme}, forwarded {forwarded}, {via}, trusts {trusted}{ids}{last}{http2}")
+}
+
+/// What a listener has of HTTP/2 beyond the defaults.
+fn http2_of_clients(listener: &config::Listener) -> String {
+    let max_streams = listener.http2.max_streams;
+    if listener.tls.is_none() && !listener.h2c {
+        ", no HTTP/2".to_owned()
+    } else if max_streams == config::Http2::default().max_streams {
+        String::new()
+    } else {
+        format!(", {max_streams} streams on an HTTP/2 connection")
+    }
 }
 
 /// How long connections go on, behind what else is said; nothing if that has no limit.

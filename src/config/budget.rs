@@ -73,9 +73,10 @@ const PAGE_SHARD_BYTES: u64 = 8 << 10;
 /// client does not read; and of its request what waits for the socket, while the backend does not.
 pub const HTTP2_EXCHANGE_BYTES: u64 = 128 << 10;
 
-/// Of a client's HTTP/2 connection (`streams`): the window of its bodies, what small pieces of them take beyond their
-/// bytes, and what is on its way out and in.
-const HTTP2_WINDOW_BYTES: u64 = 1 << 20;
+/// Of a client's HTTP/2 connection (`streams`): the window of each stream, and those of all at least; what small pieces
+/// of bodies take beyond their bytes, and what is on its way out and in.
+const HTTP2_WINDOW_BYTES: u64 = 64 << 10;
+const HTTP2_WINDOWS_BYTES_MIN: u64 = 1 << 20;
 const HTTP2_SMALL_PIECES_BYTES: u64 = 4 << 20;
 const HTTP2_BUFFERS_BYTES: u64 = 150 << 10;
 
@@ -143,8 +144,10 @@ pub fn http2_connection_bytes(listener: &Listener) -> Option<u64> {
     let fields = (listener.max_headers as u64).saturating_mul(HTTP2_FIELD_BYTES);
     let head = (listener.max_head as u64).saturating_add(fields);
     let stream = head.saturating_mul(HTTP2_HEADS).saturating_add(CONNECTION_BYTES);
-    let streams = stream.saturating_mul(listener.http2.max_streams.into());
-    let rest = HTTP2_WINDOW_BYTES + HTTP2_SMALL_PIECES_BYTES + HTTP2_BUFFERS_BYTES;
+    let max_streams = u64::from(listener.http2.max_streams);
+    let streams = stream.saturating_mul(max_streams);
+    let windows = HTTP2_WINDOW_BYTES.saturating_mul(max_streams).max(HTTP2_WINDOWS_BYTES_MIN);
+    let rest = windows + HTTP2_SMALL_PIECES_BYTES + HTTP2_BUFFERS_BYTES;
     speaks.then_some(streams.saturating_add(rest))
 }
 

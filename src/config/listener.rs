@@ -30,6 +30,20 @@ const ANY_SIZE: std::ops::RangeInclusive<u64> = 0..=i64::MAX as u64;
 /// The numbers of connections that a limit may have.
 const ANY_COUNT: std::ops::RangeInclusive<u64> = 0..=1 << 32;
 
+/// What is said of HTTP/2, which is none of `protocol`'s words.
+const H2: Option<&str> = Some("write \"http\": clients may speak HTTP/2 where tls.alpn or h2c has it");
+
+/// The words that somebody may write for `protocol`.
+const PROTOCOLS: &[Other] = &[
+    ("tcp", None),
+    ("https", Some("write \"http\", and a section [listener.tls]")),
+    ("tls", Some("write \"http\", and a section [listener.tls]")),
+    ("h2", H2),
+    ("h2c", H2),
+    ("http2", H2),
+    ("grpc", H2),
+];
+
 /// Reads listeners and routes; references lead to `pools`, by name.
 pub(super) fn listeners_and_routes(
     root: &mut Section<'_>,
@@ -85,16 +99,6 @@ fn listener(
         &[("append", Forwarded::Append), ("replace", Forwarded::Replace), ("off", Forwarded::Off)];
     const HALF_CLOSE: &[(&str, OnHalfClose)] =
         &[("answer", OnHalfClose::Answer), ("abort", OnHalfClose::Abort)];
-    const H2: Option<&str> = Some("write \"http\": clients may speak HTTP/2 where tls.alpn or h2c has it");
-    const PROTOCOLS: &[Other] = &[
-        ("tcp", None),
-        ("https", Some("write \"http\", and a section [listener.tls]")),
-        ("tls", Some("write \"http\", and a section [listener.tls]")),
-        ("h2", H2),
-        ("h2c", H2),
-        ("http2", H2),
-        ("grpc", H2),
-    ];
     s.require("address", "\"0.0.0.0:8080\"");
     let address = s.text("address", address::listen);
     if let Some(address) = &address {

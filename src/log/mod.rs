@@ -44,7 +44,10 @@ where
     };
     // What libraries say below a warning, such as each frame of HTTP/2, is asked for by "trace" only.
     let libraries = if level == LevelFilter::TRACE { level } else { level.min(LevelFilter::WARN) };
+    // h2 even warns of them, of each one: whoever connects could fill the log.
+    let h2 = if level == LevelFilter::TRACE { level } else { LevelFilter::OFF };
     let told = Targets::new().with_default(libraries).with_target(env!("CARGO_PKG_NAME"), level);
+    let told = told.with_target("h2", h2);
     let lines = tracing_subscriber::fmt().with_max_level(level).with_writer(to).with_ansi(colours);
     match log.format {
         LogFormat::Text => Box::new(lines.with_target(false).finish().with(told)),
@@ -81,6 +84,7 @@ mod tests {
             tracing::info!(backend = "a", "up");
             tracing::debug!("a detail");
             tracing::debug!(target: "h2::codec", "a frame");
+            tracing::warn!(target: "h2::proto::ping_pong", "a frame that is strange");
         });
         String::from_utf8(written.0.lock().unwrap().clone()).unwrap()
     }

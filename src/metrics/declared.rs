@@ -241,6 +241,8 @@ metrics! {
         "Changes of the configuration file that only a restart can bring.";
     CERTIFICATE_DAYS: Gauge "weir_tls_certificate_days_left" One ["listener", "pool", "file"]
         "How many days the certificate in this file holds yet, less than 0 once it has expired: a listener's, or what a pool's backends are shown.";
+    STAPLE_DAYS: Gauge "weir_tls_staple_days_left" One ["listener", "file"]
+        "How many days the OCSP response for the certificate in this file holds yet; less than 0: it is not stapled.";
     VIEW_AGE: Histogram "weir_view_age_seconds" Seconds ["shard"]
         "Age of a shard's view of the other shards' in-flight counts, at each pick.";
     PHASES: Histogram "weir_phase_seconds" Seconds ["pool", "backend", "phase"]

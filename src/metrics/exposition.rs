@@ -241,7 +241,7 @@ mod tests {
         text.family(&TIME).sample(&["q\"b\\n\n", ""], 1_500_000);
         assert_eq!(
             text.into_string(),
-            "# HELP t_seconds T \"\\\\\n# TYPE t_seconds gauge\nt_seconds{a=\"q\\\"b\\\\n\\n\",b=\"\"} 1.5\n"
+            "# HELP t_seconds T \"\\\\\n# TYPE t_seconds gauge\nt_seconds{a=\"q\\\"b\\\\n\\n\"} 1.5\n"
         );
     }
 

@@ -7,7 +7,7 @@
 //! given to another backend takes nothing with it. Pure: time and what is in flight come in as arguments.
 
 use super::interval::{BackendInterval, Ends, Figures, Interval};
-use super::stats::Phase;
+use super::labels::Phase;
 use crate::balance::BackendId;
 use crate::time::{Instant, Micros};
 use std::collections::VecDeque;

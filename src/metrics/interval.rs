@@ -6,7 +6,8 @@
 //! 13 KiB a backend that has traffic. Arithmetic only: when to clear is `control`'s to say.
 
 use super::Series;
-use super::stats::{BackendStats, CLASSES, Phase, RingCounters, ShardStats};
+use super::labels::Phase;
+use super::stats::{BackendStats, CLASSES, RingCounters, ShardStats};
 use crate::balance::BackendId;
 use crate::time::{Instant, Micros};
 

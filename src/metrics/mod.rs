@@ -11,6 +11,7 @@ mod exposition;
 mod histogram;
 mod history;
 mod interval;
+mod labels;
 mod page;
 mod reference;
 mod stats;
@@ -21,14 +22,12 @@ pub use exposition::{Format, Level};
 pub use histogram::{LONGEST, Series};
 pub use history::{BOUNDS, BackendName, History, SLOT, Slot};
 pub use interval::{Ends, Figures, Interval, Marks, Recent, ShardFigures};
+pub use labels::{Handshake, Phase, Refusal, Side, TlsVersion, UpstreamFailure};
 pub use page::{
     AccessLogFacts, BackendFacts, CertificateDays, ConfigFacts, Facts, ListenerFacts, Past, PoolFacts,
     ShardFacts, SpanFacts, page,
 };
 pub use reference::reference;
-pub use stats::{
-    BackendRecord, BackendStats, Handshake, Phase, Refusal, RingCounters, ShardStats, Side, TlsVersion,
-    UpstreamFailure,
-};
+pub use stats::{BackendRecord, BackendStats, RingCounters, ShardStats};
 pub use summary::Summary;
 pub use totals::{BackendTotals, ShardTotals, Totals};

@@ -4,7 +4,8 @@
 //! stats` has none at hand.
 
 use super::Series;
-use super::stats::{CLASSES, Phase, UpstreamFailure};
+use super::labels::{Phase, UpstreamFailure};
+use super::stats::CLASSES;
 use super::totals::{BackendTotals, ShardTotals, Totals};
 
 /// All backends' and shards' totals, added up, those of backends that are no more too.

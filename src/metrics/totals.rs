@@ -5,7 +5,8 @@
 
 use super::Series;
 use super::interval::Interval;
-use super::stats::{BackendRecord, Handshakes, Phase, Refusal, RingCounters, ShardStats, TlsVersion};
+use super::labels::{Phase, Refusal, TlsVersion};
+use super::stats::{BackendRecord, Handshakes, RingCounters, ShardStats};
 use crate::balance::BackendId;
 use crate::limit::LifeOver;
 use hdrhistogram::Counter;
@@ -40,7 +41,6 @@ impl BackendTotals {
             phases: _,
         } = part;
         self.classes.iter_mut().zip(classes).for_each(|(total, part)| *total += part);
-        self.calls.iter_mut().zip(calls).for_each(|(total, part)| *total += part);
         self.failures.iter_mut().zip(failures).for_each(|(total, part)| *total += part);
         self.retries += retries;
         self.retries_denied += retries_denied;
@@ -234,7 +234,7 @@ impl Totals {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::super::stats::UpstreamFailure;
+    use super::super::labels::UpstreamFailure;
     use super::*;
     use crate::time::Micros;
     use proptest::prelude::*;

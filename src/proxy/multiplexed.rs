@@ -19,8 +19,8 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-/// What a client's preface begins with (RFC 9113 §3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
+/// What a client's preface begins with (RFC 9113 §3.4): as much of it as is refused, if no more has come.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
 /// What HTTP/2 counts for a field beyond its bytes (RFC 9113 §6.5.2).
 const FIELD_OVERHEAD: usize = 32;

@@ -61,7 +61,9 @@ pub(super) struct Core {
     /// Entries that found the submission queue full, in order.
     overflow: VecDeque<squeue::Entry>,
     /// Receives that wait for a buffer.
-    starved: VecDeque<u32>,
+    pub(super) starved: VecDeque<u32>,
+    /// When sends are looked at next, should a receive wait then.
+    pub(super) looks_at: Instant,
     /// Wakers to be dropped where nothing is borrowed.
     pub(super) unneeded: Vec<Waker>,
 }
@@ -91,6 +93,7 @@ impl Core {
             counts: RingCounts::default(),
             overflow: VecDeque::new(),
             starved: VecDeque::new(),
+            looks_at: Instant::default(),
             unneeded: Vec::new(),
         })
     }

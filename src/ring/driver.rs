@@ -148,6 +148,7 @@ impl Ring {
         let handled =
             self.0.looks.borrow_mut().looked(now, look, core.counts.completions, self.0.polls.get());
         core.fire_deadlines(now);
+        core.relieve(now, &self.0.buffers);
         if core.unneeded.is_empty() {
             drop(core);
         } else {

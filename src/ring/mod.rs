@@ -16,6 +16,7 @@
 //! | `operation.rs` | send, connect, sleep, readiness |
 //! | `stream.rs`, `accept.rs` | sockets and accept loops |
 //! | `splice.rs` | long bodies, uncopied |
+//! | `stuck.rs` | who is given up when there are no buffers left |
 //! | `driver.rs` | the loop: turn, run, spin, park |
 //! | `looks.rs` | how long what completed may have waited for it |
 //! | `refused.rs` | why a host gives no ring |
@@ -35,6 +36,7 @@ mod refused;
 mod slots;
 mod splice;
 mod stream;
+mod stuck;
 mod survey;
 
 pub use self::core::RingCounts;

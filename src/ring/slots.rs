@@ -47,6 +47,8 @@ pub(super) struct Slot {
     pub(super) interruptible: bool,
     /// If the result is this one, nobody need be woken for it. Never a result where nobody is quiet.
     pub(super) quiet_result: i32,
+    /// How often it was under way when sends were looked at for want of buffers.
+    pub(super) looks: u8,
     /// With a quiet result the slot is given up by itself: nobody asks for what was lent.
     pub(super) done_when_quiet: bool,
     /// Counts the slot's uses, so that who was not told of an end can see that it is over.
@@ -91,6 +93,7 @@ impl Slots {
             ended: false,
             interruptible: false,
             quiet_result: i32::MIN,
+            looks: 0,
             done_when_quiet: false,
             use_count: 0,
             waker: None,
@@ -115,6 +118,7 @@ impl Slots {
         slot.ended = false;
         slot.interruptible = false;
         slot.quiet_result = i32::MIN;
+        slot.looks = 0;
         slot.done_when_quiet = false;
         slot.use_count = slot.use_count.wrapping_add(1);
         self.free.push(key);
@@ -124,6 +128,14 @@ impl Slots {
     /// All slots whose wait may be put off.
     pub(super) fn interruptible(&mut self) -> impl Iterator<Item = &mut Slot> {
         self.slots.iter_mut().filter(|slot| slot.owner == Owner::Awaited && slot.interruptible)
+    }
+
+    /// All sends that the kernel has not taken whole, and that somebody wants to hear of.
+    pub(super) fn sending(&mut self) -> impl Iterator<Item = (u32, &mut Slot)> {
+        let sends = |slot: &Slot| matches!(slot.held, Held::Payload(_) | Held::Gather(_));
+        let under_way = move |slot: &Slot| slot.in_kernel && slot.owner == Owner::Awaited && sends(slot);
+        let numbered = self.slots.iter_mut().enumerate();
+        numbered.filter(move |(_, slot)| under_way(slot)).map(|(key, slot)| (key as u32, slot))
     }
 
     /// Whether the kernel may still touch anything.

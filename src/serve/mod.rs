@@ -27,7 +27,7 @@ use crate::ring::{RECOMMENDED, probe};
 use crate::shard::{self, Descriptors, ShardPlan};
 use crate::sys::{clock, cpu};
 use crate::time::Micros;
-use crate::tls::{Loader, Tickets};
+use crate::tls::{Loaded, Loader, Tickets};
 use activated::Activated;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -118,8 +118,8 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
     }
     // Before the privileges go: keys may be root's alone.
     let mut loader = Loader::new(tickets.clone());
-    let sealed = loader.load(&config)?;
-    sealed.warnings.iter().for_each(|warning| tracing::warn!("configuration: {warning}"));
+    let Loaded { sealing, certificates, shown, warnings, .. } = loader.load(&config)?;
+    warnings.iter().for_each(|warning| tracing::warn!("configuration: {warning}"));
     let found = control::look_up(&config, carried.as_ref())?;
     let Opened { listening, admin, files, admin_files } = open(&config, cores.len(), &mut inherited)?;
     privileges::give_up(account.as_ref(), files.iter().chain(&admin_files))?;
@@ -129,15 +129,11 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
         admin: admin.iter().filter_map(AdminListener::address).collect(),
     };
     let config = Arc::new(config);
-    let world = World::of(
-        config.clone(),
-        found,
-        listening.plans(&config, &sealed.sealing),
-        sealed.sealing.pools,
-        listening.shards(),
-        carried,
-        clock::now(),
-    )?;
+    let plans = listening.plans(&config, &sealing);
+    // What is kept here is kept to the end, and a reload is to be able to let go of it.
+    drop(sealing.listeners);
+    let world =
+        World::of(config.clone(), found, plans, sealing.pools, listening.shards(), carried, clock::now())?;
     let (to_control, mail) = mailbox(CONTROL_MAIL)?;
     let (journal, recorders) = Journal::start(cores.len(), &config)?;
     let journal = Rc::new(journal);
@@ -163,11 +159,7 @@ pub fn run(program: impl Into<Program>, on_ready: impl FnOnce(&Addresses)) -> Re
         world,
         source,
         state,
-        tls: Secrets {
-            loader,
-            tickets,
-            certificates: InUse { listeners: sealed.certificates, pools: sealed.shown },
-        },
+        tls: Secrets { loader, tickets, certificates: InUse { listeners: certificates, pools: shown } },
         listening: listening.clone(),
         journal: Some(journal.clone()),
         links,

@@ -9,11 +9,13 @@
 //! |---|---|
 //! | `carrier.rs` | a wire as `h2` wants it |
 //! | `timer.rs` | the deadline of a wait |
+//! | `ending.rs` | streams that are over but for the peer's word |
 //! | `client/` | connections to backends |
 //! | `server/` | connections of clients |
 
 mod carrier;
 mod client;
+mod ending;
 mod server;
 mod timer;
 

@@ -3,7 +3,9 @@
 //! Here: whether key and chain belong together, the names, until when it holds. Not here: who gets it (`choice`).
 
 use super::pem::{self, shown};
+use super::staple::Staple;
 use crate::config::{CertificateFiles, Fault};
+use crate::sys::clock::unix_ms;
 use crate::sys::file::Stamp;
 use crate::time::Utc;
 use rustls::crypto::CryptoProvider;
@@ -34,12 +36,29 @@ pub struct CertificateFacts {
     pub not_before_unix_s: i64,
     /// Until when it holds, in seconds since 1970.
     pub not_after_unix_s: i64,
+    /// Until when its staple holds, in the same way; `None`: it has none, or one without an end.
+    pub staple_until_unix_s: Option<i64>,
+}
+
+/// Now, in seconds since 1970.
+pub(super) fn now_unix_s() -> i64 {
+    i64::try_from(unix_ms() / 1_000).unwrap_or(i64::MAX)
+}
+
+/// How long it is until then, in days; less than 0: it is over.
+fn days_until(until_unix_s: i64, now_unix_s: i64) -> f64 {
+    (until_unix_s - now_unix_s) as f64 / DAY as f64
 }
 
 impl CertificateFacts {
     /// How long it holds yet; less than 0: it does not any more.
     pub fn days_left(&self, now_unix_s: i64) -> f64 {
-        (self.not_after_unix_s - now_unix_s) as f64 / DAY as f64
+        days_until(self.not_after_unix_s, now_unix_s)
+    }
+
+    /// The same of its staple; `None`: it has none, or one without an end.
+    pub fn staple_days_left(&self, now_unix_s: i64) -> Option<f64> {
+        self.staple_until_unix_s.map(|until| days_until(until, now_unix_s))
     }
 
     /// What is wrong with its time, if anything is: such a certificate is served all the same.
@@ -70,6 +89,8 @@ impl CertificateFacts {
 pub(super) struct Certificate {
     pub(super) certified: Arc<CertifiedKey>,
     pub(super) facts: Arc<CertificateFacts>,
+    /// What its authority says of it.
+    staple: Option<Staple>,
     /// A certificate of the chain that belongs to none before it.
     stray: Option<usize>,
 }
@@ -94,13 +115,14 @@ impl Certificate {
         let mut certified = CertifiedKey::new(chain.clone(), key);
         belongs(files, &certified, &parsed)?;
         let stray = order(files, &parsed)?;
-        let facts = Arc::new(facts(files, &parsed[0]));
+        let mut staple = None;
         if let Some(file) = &files.ocsp {
-            let (staple, stamp) = pem::staple(file)?;
-            certified.ocsp = Some(staple);
+            let (read, der, stamp) = Staple::read(file, &parsed[0])?;
+            (staple, certified.ocsp) = (Some(read), Some(der));
             stamps.push(stamp);
         }
-        Ok((Self { certified: Arc::new(certified), facts, stray }, stamps))
+        let facts = Arc::new(facts(files, &parsed[0], staple.as_ref()));
+        Ok((Self { certified: Arc::new(certified), facts, staple, stray }, stamps))
     }
 
     /// Whether they are the same; the key is, if the certificate is.
@@ -108,11 +130,25 @@ impl Certificate {
         (&self.certified.cert, &self.certified.ocsp) == (&other.certified.cert, &other.certified.ocsp)
     }
 
+    /// What a client is shown at this time: without a staple that is of no use to it.
+    pub(super) fn shown(&self) -> Arc<CertifiedKey> {
+        match &self.staple {
+            Some(staple) if !staple.holds(now_unix_s()) => {
+                let CertifiedKey { cert, key, .. } = &*self.certified;
+                Arc::new(CertifiedKey::new(cert.clone(), key.clone()))
+            }
+            _ => self.certified.clone(),
+        }
+    }
+
     /// What is allowed but probably not meant.
     pub(super) fn warnings(&self, files: &CertificateFiles, now_unix_s: i64) -> Vec<Fault> {
         let mut warnings = Vec::new();
         if let Some((what, remedy)) = self.facts.untimely(now_unix_s) {
             warnings.push(files.cert.written.fault(what, remedy));
+        }
+        if let (Some(staple), Some(file)) = (&self.staple, &files.ocsp) {
+            warnings.extend(staple.warning(file, now_unix_s));
         }
         if let Some(place) = self.stray {
             let what = format!(
@@ -200,7 +236,11 @@ fn order(files: &CertificateFiles, chain: &[X509Certificate<'_>]) -> Result<Opti
     Ok(None)
 }
 
-fn facts(files: &CertificateFiles, certificate: &X509Certificate<'_>) -> CertificateFacts {
+fn facts(
+    files: &CertificateFiles,
+    certificate: &X509Certificate<'_>,
+    staple: Option<&Staple>,
+) -> CertificateFacts {
     let validity = certificate.validity();
     CertificateFacts {
         file: files.cert.path.clone(),
@@ -208,6 +248,7 @@ fn facts(files: &CertificateFiles, certificate: &X509Certificate<'_>) -> Certifi
         key: key_kind(certificate),
         not_before_unix_s: validity.not_before.timestamp(),
         not_after_unix_s: validity.not_after.timestamp(),
+        staple_until_unix_s: staple.and_then(Staple::until_unix_s),
     }
 }
 
@@ -255,7 +296,7 @@ fn ordinal(place: usize) -> String {
 }
 
 /// A day, as people write it.
-fn date(unix_s: i64) -> String {
+pub(super) fn date(unix_s: i64) -> String {
     let utc = Utc::of_unix_s(unix_s.max(0).unsigned_abs());
     format!("{:04}-{:02}-{:02}", utc.year, utc.month, utc.day)
 }

@@ -8,12 +8,12 @@ use super::certificate::Certificate;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{SignatureAlgorithm, SignatureScheme};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// The certificates for one name, the cheapest to sign with first.
 #[derive(Clone, Debug, Default)]
-struct Keys(Vec<Arc<CertifiedKey>>);
+struct Keys(Vec<Arc<Certificate>>);
 
 /// A listener's certificates.
 #[derive(Debug, Default)]
@@ -34,13 +34,16 @@ impl Certificates {
                     Some(suffix) => certificates.wildcards.entry(suffix.into()).or_default(),
                     None => certificates.exact.entry(name.as_str().into()).or_default(),
                 };
-                keys.add(&certificate.certified);
+                keys.add(certificate);
             }
         }
         // With the first one its like of another kind of key.
         if let Some(first) = all.first() {
-            let same = |other: &&Arc<Certificate>| other.facts.names == first.facts.names;
-            all.iter().filter(same).for_each(|other| certificates.default.add(&other.certified));
+            // Authorities list names in any order.
+            let names = |of: &Certificate| of.facts.names.iter().cloned().collect::<BTreeSet<_>>();
+            let firsts = names(first);
+            let same = |other: &&Arc<Certificate>| names(other) == firsts;
+            all.iter().filter(same).for_each(|other| certificates.default.add(other));
         }
         certificates
     }
@@ -51,7 +54,7 @@ impl Certificates {
         let reachable: HashSet<_> = keys.flat_map(|keys| keys.0.iter().map(Arc::as_ptr)).collect();
         let mut seen = HashSet::new();
         let lost = |(_, one): &(usize, &Arc<Certificate>)| {
-            let it = Arc::as_ptr(&one.certified);
+            let it = Arc::as_ptr(one);
             !reachable.contains(&it) || !seen.insert(it)
         };
         all.iter().enumerate().filter(lost).map(|(place, _)| place).collect()
@@ -67,18 +70,18 @@ impl Certificates {
 
 impl Keys {
     /// The first of each kind stays.
-    fn add(&mut self, certified: &Arc<CertifiedKey>) {
-        let kind = certified.key.algorithm();
-        if self.0.iter().all(|held| held.key.algorithm() != kind) {
-            self.0.push(certified.clone());
-            self.0.sort_by_key(|held| cost(held.key.algorithm()));
+    fn add(&mut self, certificate: &Arc<Certificate>) {
+        let kind = |one: &Certificate| one.certified.key.algorithm();
+        if self.0.iter().all(|held| kind(held) != kind(certificate)) {
+            self.0.push(certificate.clone());
+            self.0.sort_by_key(|held| cost(kind(held)));
         }
     }
 
     /// The first that the client can check; if it can check none, the first: the handshake fails, and says why.
     fn choose(&self, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        let fits = |held: &&Arc<CertifiedKey>| held.key.choose_scheme(schemes).is_some();
-        self.0.iter().find(fits).or(self.0.first()).cloned()
+        let fits = |held: &&Arc<Certificate>| held.certified.key.choose_scheme(schemes).is_some();
+        self.0.iter().find(fits).or(self.0.first()).map(|chosen| chosen.shown())
     }
 }
 

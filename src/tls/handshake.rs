@@ -11,13 +11,19 @@ use super::subject::subject;
 use super::turns::Turns;
 use crate::metrics::{self, Handshake, TlsVersion};
 use crate::ring::{Fault, Ring, Stream};
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 use crate::wire::Secured;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::{CipherSuite, ClientConfig, CommonState, Error, HandshakeKind, ProtocolVersion, ServerConfig};
 use std::sync::Arc;
+
+/// How long a client that was refused is read on from, at most.
+const LINGER: Micros = Micros::from_s(1);
+
+/// And how much of it.
+const LINGER_BYTES_MAX: usize = 256 << 10;
 
 /// What is spoken over the connection, as both sides agreed (ALPN).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +136,16 @@ pub async fn accept(
 ) -> Result<Handshaken, Failure> {
     let mut server = Box::new(UnbufferedServerConnection::new(config.clone())?);
     let driven = Steps::new(ring, &stream, turns, due).drive(&mut *server).await;
-    let driven = driven.inspect_err(|failure| say(&stream, failure))?;
+    let driven = match driven {
+        Ok(driven) => driven,
+        Err(failure) => {
+            say(&stream, &failure);
+            if matches!(failure, Failure::Certificate(_) | Failure::NotTls) {
+                linger(ring, &stream).await;
+            }
+            return Err(failure);
+        }
+    };
     let client = server.common().peer_certificates().and_then(<[_]>::first);
     let client_subject = client.and_then(|certificate| subject(certificate));
     let known = Known::of(server.common());
@@ -161,6 +176,20 @@ fn say(stream: &Stream, failure: &Failure) {
         Connection: close\r\n\r\nThis port speaks TLS: ask for https://, not for http://\n";
     if matches!(failure, Failure::NotTls) {
         stream.send_at_once(PLAIN);
+    }
+}
+
+/// Reads on, for a moment, and throws away what comes. A client of TLS 1.3 sends its request before its certificate is
+/// judged: unread it would reset the connection, and the reset overtake the alert that says what is wrong.
+async fn linger(ring: &Ring, stream: &Stream) {
+    stream.shutdown_write();
+    let due = ring.now() + LINGER;
+    let mut left = LINGER_BYTES_MAX;
+    while let Ok(Some(chunk)) = stream.receive(due).await {
+        left = left.saturating_sub(chunk.len());
+        if left == 0 || ring.now() >= due {
+            return;
+        }
     }
 }
 

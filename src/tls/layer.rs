@@ -83,7 +83,7 @@ impl State {
     fn complete(&mut self, chunk: &mut Chunk) -> Result<Option<Chunk>, Broken> {
         while !chunk.is_empty() {
             let have = self.pieces.len() - HEADROOM;
-            let len = record_len(&self.pieces[HEADROOM..]).map_err(|_| Broken)?;
+            let len = self.begun_len()?;
             let missing = len.unwrap_or(HEADER) - have;
             let now = missing.min(chunk.len());
             if have >= LARGE_PIECE {
@@ -91,10 +91,7 @@ impl State {
             }
             self.pieces.extend_from_slice(&chunk[..now]);
             chunk.advance(now);
-            if now == missing
-                && (len.is_some()
-                    || record_len(&self.pieces[HEADROOM..]).map_err(|_| Broken)? == Some(HEADER))
-            {
+            if now == missing && (len.is_some() || self.begun_len()? == Some(HEADER)) {
                 let mut record = Chunk::own(std::mem::take(&mut self.pieces), HEADROOM);
                 let range = self.open(&mut record)?;
                 record.truncate(range.end);
@@ -116,7 +113,10 @@ impl State {
                     self.keep(&chunk[at..], len);
                     break;
                 }
-                Err(_) => return Err(data),
+                Err(_) => {
+                    self.ask_why_not(&mut chunk[at..]);
+                    return Err(data);
+                }
             };
             let range = match self.open(&mut chunk[at..at + len]) {
                 Ok(range) => at + range.start..at + range.end,
@@ -132,6 +132,21 @@ impl State {
             at += len;
         }
         Ok(data)
+    }
+
+    /// How long the record in pieces is, if that is known.
+    fn begun_len(&mut self) -> Result<Option<usize>, Broken> {
+        record_len(&self.pieces[HEADROOM..]).map_err(|_| {
+            let mut pieces = std::mem::take(&mut self.pieces);
+            self.ask_why_not(&mut pieces[HEADROOM..]);
+            Broken
+        })
+    }
+
+    /// Shows rustls what is no record: it says to the peer what is wrong with it.
+    fn ask_why_not(&mut self, bytes: &mut [u8]) {
+        // Whatever it makes of them, the connection is broken.
+        let _ = self.session.open(bytes);
     }
 
     /// Keeps the first piece of a record of `len` bytes, if that is known.
@@ -194,7 +209,10 @@ impl Sealed {
         }
         let mut queued = session.take_queued();
         queued.drain(..self.stream.send_at_once(&queued));
-        session.queue(queued);
+        // Empty, it would keep its memory for as long as the connection is idle.
+        if !queued.is_empty() {
+            session.queue(queued);
+        }
     }
 
     /// Sends `payload`, which is sealed.

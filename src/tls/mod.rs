@@ -5,6 +5,7 @@
 //! | `loader` | everything that a configuration names, read; what has not changed is not read again |
 //! | `pem` | what is in such a file, or why it is of no use |
 //! | `certificate` | a certificate with its key, and what is to be known of it |
+//! | `staple` | what its authority says of it, as long as that holds |
 //! | `choice` | which certificate a client gets |
 //! | `trust` | who is believed: clients by a listener, backends by a pool |
 //! | `tickets` | sessions that any shard and the next process can resume |
@@ -38,6 +39,7 @@ mod proof;
 mod reason;
 mod records;
 mod session;
+mod staple;
 mod steps;
 mod subject;
 #[cfg(test)]

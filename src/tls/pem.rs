@@ -28,6 +28,13 @@ const STAPLE_MAX: usize = 16 << 10;
 /// A DER file begins with a SEQUENCE, whose length has more than one byte; no text begins so.
 const DER_SEQUENCE: [u8; 1] = [0x30];
 
+/// What some editors begin a file with.
+const UTF_8_MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
+
+/// The same of text in two bytes for each character, which nobody reads as PEM.
+const UTF_16_LE: [u8; 2] = [0xFF, 0xFE];
+const UTF_16_BE: [u8; 2] = [0xFE, 0xFF];
+
 /// The certificates of a chain, the server's own first.
 pub(super) fn chain(file: &NamedFile) -> Result<(Vec<CertificateDer<'static>>, Stamp), Fault> {
     certificates(file, CERTIFICATE_MAX)
@@ -128,10 +135,18 @@ pub(super) fn staple(file: &NamedFile) -> Result<(Vec<u8>, Stamp), Fault> {
 }
 
 fn read(file: &NamedFile, max: usize) -> Result<(Vec<u8>, Stamp), Fault> {
-    let (bytes, stamp) = file::read_stamped(&file.path, max).map_err(|error| unreadable(file, &error))?;
+    let (mut bytes, stamp) = file::read_stamped(&file.path, max).map_err(|error| unreadable(file, &error))?;
     if bytes.len() > max {
         let what = format!("{} has more than {max} bytes", shown(&file.path));
         return Err(file.written.fault(what, "name a smaller file"));
+    }
+    if bytes.starts_with(&UTF_16_LE) || bytes.starts_with(&UTF_16_BE) {
+        let what = format!("{} is text in UTF-16", shown(&file.path));
+        return Err(file.written.fault(what, "save it as plain text (ASCII or UTF-8)"));
+    }
+    // Behind it the first line would not be seen, and with it the first certificate.
+    if bytes.starts_with(&UTF_8_MARK) {
+        bytes.drain(..UTF_8_MARK.len());
     }
     Ok((bytes, stamp))
 }

@@ -25,8 +25,11 @@ pub trait Layer {
     /// The next bytes; `None` at the end.
     fn poll_receive(&self, cx: &mut Context<'_>, due: Instant) -> Poll<Result<Option<Chunk>, Fault>>;
 
-    /// The same of a wait for the next request, which [`crate::ring::Ring::interrupt`] may end early.
-    fn poll_receive_next(&self, cx: &mut Context<'_>, due: Instant) -> Poll<Result<Option<Chunk>, Fault>>;
+    /// The same of a wait for the next request, which [`crate::ring::Ring::interrupt`] may end early where there can
+    /// be a next one.
+    fn poll_receive_next(&self, cx: &mut Context<'_>, due: Instant) -> Poll<Result<Option<Chunk>, Fault>> {
+        self.poll_receive(cx, due)
+    }
 
     /// Bytes that have come and wait unread, without waiting for any.
     fn received(&self) -> Option<Chunk>;

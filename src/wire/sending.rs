@@ -7,17 +7,19 @@ use std::task::{Context, Poll};
 
 /// A layer's send under way. Dropping it gives it up; what is half sent must then be seen to be broken.
 pub trait Leaving {
-    /// Wakes nobody when all goes well: see [`Send::quiet`].
-    fn quiet(&mut self);
+    /// Wakes nobody when all goes well, if it can do without: see [`Send::quiet`].
+    fn quiet(&mut self) {}
 
     /// The same, and the payload is not asked for: see [`Send::quiet_and_done`].
-    fn quiet_and_done(&mut self);
+    fn quiet_and_done(&mut self) {}
 
     /// Whether a send made quiet and done is over, and all of it was taken.
     fn went_well(&self) -> bool;
 
-    /// How it went, without waiting for it to go well.
-    fn poll_failed(&mut self, cx: &mut Context<'_>) -> Poll<Sent>;
+    /// How it went, without waiting for it to go well, if it can do without.
+    fn poll_failed(&mut self, cx: &mut Context<'_>) -> Poll<Sent> {
+        self.poll_sent(cx)
+    }
 
     /// How it went.
     fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Sent>;

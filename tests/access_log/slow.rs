@@ -113,7 +113,7 @@ fn while_a_fifo_is_full_a_reload_and_the_end_are_not_held_up() {
     (0..100).for_each(|_| assert_eq!(client.ask(&request).status, 200));
     drop(client);
     weir.signal(Signal::SIGTERM);
-    assert!(weir.wait_exit(Duration::from_secs(10)).success());
+    assert!(weir.wait_exit(Duration::from_secs(20)).success());
     assert!(weir.stderr().contains("last lines of the access log could not be written"));
 }
 

@@ -1,14 +1,14 @@
 //! The admin surface while the data path has no room and no time left.
 
-use crate::harness::{Program, Weir, cpu_time};
+use crate::harness::{AT_ONCE, Program, Weir, cpu_time};
 use crate::scene::Scene;
 use crate::swarm::{Swarm, Tactic};
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Within this any admin page comes, however busy the shards are.
-const WITHIN: Duration = Duration::from_secs(2);
+/// Within this any admin page comes, however busy the shards are and the machine.
+const WITHIN: Duration = AT_ONCE;
 
 /// Asks for all that an operator needs, and drains a backend and readies it again; the longest that it took.
 fn operate(weir: &Weir) -> Duration {
@@ -72,7 +72,7 @@ fn admin_answers_while_every_connection_is_taken_and_the_shard_has_no_time() {
         let swarm = Swarm::attack(address, &tactic);
         let began = Instant::now();
         while swarm.seen().opened < tactic.connections as u64 {
-            assert!(began.elapsed() < Duration::from_secs(10), "{what}: {:?}", swarm.seen());
+            assert!(began.elapsed() < Duration::from_secs(30), "{what}: {:?}", swarm.seen());
             sleep(Duration::from_millis(10));
         }
         let (cpu, began) = (cpu_time(scene.weir.pid()), Instant::now());

@@ -85,7 +85,7 @@ fn memory_under_all_attacks_at_once_stays_within_what_check_says() {
         let began = Instant::now();
         let stands = |seen: &Seen| seen.opened >= tactic.connections as u64;
         while !stands(&swarm.seen()) || began.elapsed() < Duration::from_millis(600) {
-            assert!(began.elapsed() < Duration::from_secs(10), "{what}: {:?}", swarm.seen());
+            assert!(began.elapsed() < Duration::from_secs(30), "{what}: {:?}", swarm.seen());
             sleep(Duration::from_millis(20));
             most = most.max(anonymous(&scene.weir));
         }
@@ -117,7 +117,8 @@ fn a_connection_takes_no_more_than_check_reckons_with() {
     let swarm = Swarm::attack(scene.weir.address("web"), &tactic);
     let all = CONNECTIONS as u64;
     crate::harness::wait_until("all are there", || scene.weir.metric("weir_in_flight", &[]) as u64 == all);
-    sleep(Duration::from_millis(1_500));
+    // To a megabyte, since what drips moves a little.
+    crate::harness::wait_still("their memory is there", || anonymous(&scene.weir) >> 20);
     let each = (anonymous(&scene.weir) - before) / CONNECTIONS;
     println!("a connection with an upload takes {each} bytes, of {RECKONED} reckoned");
     assert_eq!(swarm.seen().open, all);

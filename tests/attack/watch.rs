@@ -29,7 +29,7 @@ const REQUESTS_MIN: usize = 30;
 const SPELLS: usize = 3;
 
 /// How long a client waits before its request has failed.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Latencies of one client's requests over a spell.
 #[derive(Debug, Default)]
@@ -119,7 +119,7 @@ pub(crate) fn attacked(scene: &Scene, tactics: &[Tactic], stands: &dyn Fn(&[Seen
             let look = || swarms.iter().map(Swarm::seen).collect::<Vec<_>>();
             let began = Instant::now();
             while !stands(&look()) {
-                assert!(began.elapsed() < Duration::from_secs(15), "the attack does not stand: {:?}", look());
+                assert!(began.elapsed() < Duration::from_secs(30), "the attack does not stand: {:?}", look());
                 sleep(Duration::from_millis(5));
             }
             under.push(spell(address, SPELL));

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Fifty requests in half a second, and how they ended.
 fn fifty(handler: Handler, arguments: &str) -> Ended {
     let backend = Backend::http(handler);
-    let arguments = format!("--rate 100 --duration 500ms --timeout 400ms --json {arguments}");
+    let arguments = format!("--rate 100 --duration 500ms --json {arguments}");
     let ended = against(&backend, &arguments);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let figures = ended.figures();
@@ -30,7 +30,8 @@ fn each_kind_of_failure_is_counted_as_what_it_is() {
         ("not_http", answers::fixed_and_close("SSH-2.0-OpenSSH_9.2\r\n")),
         ("not_http", answers::fixed_and_close("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno\r\n")),
     ] {
-        let figures = fifty(handler, "").figures();
+        // Longer than a busy machine makes any of them.
+        let figures = fifty(handler, "--timeout 20s").figures();
         let errors = figures["errors"].as_object().unwrap();
         let others: u64 =
             errors.iter().filter(|(name, _)| *name != kind).map(|(_, n)| n.as_u64().unwrap()).sum();
@@ -43,7 +44,7 @@ fn each_kind_of_failure_is_counted_as_what_it_is() {
 #[test]
 fn whoever_does_not_answer_in_time_counts_with_the_time_that_was_waited() {
     let silent = answers::delayed(Duration::from_secs(2), answers::text("late"));
-    let figures = fifty(silent, "--connections 50").figures();
+    let figures = fifty(silent, "--connections 50 --timeout 400ms").figures();
     let (late, left) = (number(&figures, "/errors/timeout"), number(&figures, "/errors/unanswered"));
     assert!(late + left == 50 && late >= 40, "{figures}");
     assert_eq!(number(&figures, "/from_due_us/count"), 50, "{figures}");
@@ -122,7 +123,7 @@ fn a_target_that_accepts_and_is_silent_does_not_keep_it_beyond_the_second_signal
     wait_until("it listens to signals", || catches(program.pid(), Signal::SIGINT));
     program.signal(Signal::SIGINT);
     program.signal(Signal::SIGINT);
-    program.wait_exit(Duration::from_secs(10));
+    program.wait_exit(Duration::from_secs(20));
 }
 
 /// Whether the process has a handler for this signal.

@@ -41,7 +41,7 @@ fn a_stall_shows_for_every_request_that_became_due_meanwhile_not_only_for_the_on
     assert!(corrected.over(500.0).0 >= 40, "{corrected:?}");
     // One connection that waits for its answer sends nothing meanwhile, and so meets it once.
     let (_, most) = sent.over(100.0);
-    assert!((1..=15).contains(&most), "{most} of 300 over 100 ms: {sent:?}");
+    assert!(most >= 1 && most * 2 <= least, "{most} of 300 over 100 ms: {sent:?}");
     assert!(corrected.max_ms >= 950.0 && sent.max_ms >= 950.0, "{corrected:?}, {sent:?}");
     assert!(number(&ended.figures(), "/queued") >= 80, "{ended:?}");
     assert!(corrected.mean_ms > 3.0 * sent.mean_ms, "{corrected:?}, {sent:?}");
@@ -72,7 +72,9 @@ fn as_many_requests_are_sent_as_asked_for_and_as_many_a_second() {
     assert_eq!((number(&figures, "/answers"), number(&figures, "/status/2xx")), (800, 800));
     assert_eq!((backend.requests(), number(&figures, "/body_bytes")), (800, 4_000));
     let rate = figures["answers_per_second"].as_f64().unwrap();
-    assert!((300.0..=401.0).contains(&rate), "{rate} of 400 a second");
+    // A machine that is too busy for it is said to be.
+    let kept_up = figures["generator_kept_up"] == true;
+    assert!(rate <= 401.0 && (rate >= 300.0 || !kept_up), "{rate} of 400 a second: {figures}");
     for distribution in ["from_due_us", "from_sent_us", "generator_late_us"] {
         assert_eq!(number(&figures, &format!("/{distribution}/count")), 800, "{distribution}");
         let at = |name: &str| number(&figures, &format!("/{distribution}/{name}"));
@@ -135,7 +137,7 @@ fn a_generator_that_could_not_keep_up_says_that_the_figures_are_its_own() {
     wait_until("it has been stopped for 700 ms", || stopped.elapsed() > Duration::from_millis(700));
     program.signal(Signal::SIGCONT);
     wait_up_to(Duration::from_secs(30), "it has told", || program.stdout().ends_with("}\n"));
-    assert_eq!(program.wait_exit(Duration::from_secs(10)).code(), Some(0));
+    assert_eq!(program.wait_exit(Duration::from_secs(20)).code(), Some(0));
     let page: Value = serde_json::from_str(&program.stdout()).unwrap();
     let figures = &page["targets"][0];
     assert_eq!(figures["generator_kept_up"], false, "{figures}");

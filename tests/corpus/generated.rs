@@ -1,7 +1,7 @@
 //! Messages put together from what is sent and from what is sent to smuggle, several in a row, mutated, and
 //! cut anywhere: the fuzzed properties hold for them, httparse and the independent reader beside weir.
 
-use super::properties::{chunk_decoder, exchange, request_head, response_head};
+use super::properties::{chunk_decoder, exchange, http2, request_head, response_head};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
@@ -38,6 +38,23 @@ const STATUS_LINES: &[&str] = &[
     "HTTP/1.1 99 Low",
     "HTTP/2 200 OK",
     "ICY 200 OK",
+];
+
+/// Method and target, or status, of messages of HTTP/2.
+const HTTP2_LINES: &[&str] = &[
+    "GET\nhttp://a.example/",
+    "POST\nhttps://a.example:81/x?y=%20{}",
+    "PUT\n/form",
+    "HEAD\nhttp://a.example",
+    "OPTIONS\n*",
+    "CONNECT\na.example:443",
+    "CONNECT\nhttp://a.example/chat",
+    "200",
+    "204",
+    "304",
+    "100",
+    "101",
+    "503",
 ];
 
 const FIELDS: &[&str] = &[
@@ -122,6 +139,17 @@ fn head(lines: &'static [&'static str]) -> impl Strategy<Value = String> {
             format!("{line}\r\n{host}{fields}\r\n")
         },
     )
+}
+
+/// A message of HTTP/2, as its property has it.
+fn http2_message() -> impl Strategy<Value = Vec<u8>> {
+    (select(HTTP2_LINES), prop::collection::vec(select(FIELDS), 0..6)).prop_map(|(line, fields)| {
+        let field = |field: &&str| match field.split_once(':') {
+            Some((name, value)) => format!("\n{}:{}", name.to_ascii_lowercase(), value.trim()),
+            None => format!("\n{field}"),
+        };
+        (line.to_owned() + &fields.iter().map(field).collect::<String>()).into_bytes()
+    })
 }
 
 /// One that is framed as it says.
@@ -278,6 +306,11 @@ proptest! {
     #[test]
     fn any_response_head_means_the_same_to_all_before_and_after(Shown(bytes) in mutated(with_body(head(STATUS_LINES))).prop_map(Shown)) {
         response_head::holds(&bytes);
+    }
+
+    #[test]
+    fn any_http_2_message_is_one_and_the_same_on_the_other_side(Shown(bytes) in mutated(http2_message()).prop_map(Shown)) {
+        http2::holds(&bytes);
     }
 
     #[test]

@@ -75,7 +75,7 @@ fn versions(fleet: &[Backend]) -> [String; 3] {
     let listener = "[[listener]]\nname = \"more\"\naddress = \"127.0.0.1:{more}\"\npool = \"app\"\n";
     [
         site(FOUR_SHARDS, &first, &pool),
-        site(FOUR_SHARDS, &second, &pool.replace("response = \"1s\"", "response = \"2s\"")),
+        site(FOUR_SHARDS, &second, &pool.replace("response = \"10s\"", "response = \"20s\"")),
         site(FOUR_SHARDS, &second, &format!("policy = \"round_robin\"\n{pool}")) + listener,
     ]
 }

@@ -3,15 +3,15 @@
 use crate::control::state;
 use crate::fleet::{Server, behind_weir};
 use crate::harness::{End, Mix, OpenLoop, wait_until};
-use crate::ledger;
 use crate::verdict::{as_prompt_as, counters_match, excusing, nothing_noticed, post_between};
+use crate::{checked, hasty, ledger};
 use std::time::{Duration, Instant};
 
 #[test]
 fn a_killed_backend_costs_nobody_but_the_posts_it_had() {
     let ledger = ledger();
     let mut fleet = Server::three(&ledger);
-    let weir = behind_weir(&fleet);
+    let weir = behind_weir(&fleet, &checked());
     let load = OpenLoop::start(weir.address("web"), Mix::default());
     let mut killed = Vec::new();
     for server in &mut fleet {
@@ -40,7 +40,7 @@ fn a_killed_backend_costs_nobody_but_the_posts_it_had() {
 fn a_backend_that_hangs_is_left_out_until_it_goes_on() {
     let ledger = ledger();
     let fleet = Server::three(&ledger);
-    let weir = behind_weir(&fleet);
+    let weir = behind_weir(&fleet, &hasty());
     let load = OpenLoop::start(weir.address("web"), Mix::default());
     load.run(1.0);
     let hung = Instant::now();
@@ -62,7 +62,7 @@ fn a_backend_that_hangs_is_left_out_until_it_goes_on() {
 fn when_all_are_gone_clients_are_told_so_at_once_and_when_they_return_all_is_well() {
     let ledger = ledger();
     let mut fleet = Server::three(&ledger);
-    let weir = behind_weir(&fleet);
+    let weir = behind_weir(&fleet, &checked());
     let load = OpenLoop::start(weir.address("web"), Mix::default());
     load.run(0.7);
     let gone = Instant::now();
@@ -91,7 +91,7 @@ fn when_all_are_gone_clients_are_told_so_at_once_and_when_they_return_all_is_wel
 fn without_a_fault_nothing_is_noticed() {
     let ledger = ledger();
     let fleet = Server::three(&ledger);
-    let weir = behind_weir(&fleet);
+    let weir = behind_weir(&fleet, &checked());
     let load = OpenLoop::start(weir.address("web"), Mix { size_max: 60_000, ..Mix::default() });
     load.run(2.0);
     let ended = load.stop();

@@ -5,7 +5,7 @@
 
 use crate::control::state;
 use crate::harness::{Backend, Ledger, Program, Weir, free_port, ticket, wait_until};
-use crate::{CAREFUL, CHECK, FOUR_SHARDS, site};
+use crate::{FOUR_SHARDS, site};
 use nix::sys::signal::Signal;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
@@ -14,10 +14,10 @@ use std::time::Duration;
 
 const TOLD: &str = "WEIR_FAULTS_BACKEND";
 
-/// The fleet behind weir, all of them checked and up.
-pub(crate) fn behind_weir(fleet: &[Server]) -> Weir {
+/// The fleet behind weir in this pool, all of them checked and up.
+pub(crate) fn behind_weir(fleet: &[Server], pool: &str) -> Weir {
     let entries: Vec<_> = fleet.iter().map(Server::entry).collect();
-    let weir = Weir::start(&site(FOUR_SHARDS, &entries, &format!("{CAREFUL}{CHECK}")));
+    let weir = Weir::start(&site(FOUR_SHARDS, &entries, pool));
     wait_until("all are up", || fleet.iter().all(|server| state(&weir, &server.name) == "up"));
     weir
 }

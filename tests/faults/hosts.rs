@@ -8,7 +8,7 @@ use crate::control::state;
 use crate::fleet::Server;
 use crate::harness::{Ledger, Mix, OpenLoop, Weir, require, wait_until};
 use crate::verdict::{as_prompt_as, counters_match, excusing, post_between};
-use crate::{CAREFUL, CHECK, FOUR_SHARDS, ledger, site};
+use crate::{FOUR_SHARDS, hasty, ledger, site};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -104,7 +104,7 @@ fn with_a_fault(what: &str, fault: impl Fn(&Host, bool)) {
         Server::start("by", &ledger, takes),
     ];
     let entries: Vec<_> = fleet.iter().map(Server::entry).collect();
-    let weir = Weir::start(&site(FOUR_SHARDS, &entries, &format!("{CAREFUL}{CHECK}")));
+    let weir = Weir::start(&site(FOUR_SHARDS, &entries, &hasty()));
     wait_until("all are up", || fleet.iter().all(|server| state(&weir, &server.name) == "up"));
     let load = OpenLoop::start(weir.address("web"), Mix::default());
     load.run(1.0);

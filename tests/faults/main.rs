@@ -58,12 +58,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Two shards on each of two cores.
 const FOUR_SHARDS: &str = "0,1,0,1";
 
-/// What a sensible operator writes for a pool whose clients should notice nothing.
+/// What a sensible operator writes for a pool whose clients should notice nothing. Its time-outs are long: nobody is
+/// slow in most of these tests but the machine, which may be others' as well.
 const CAREFUL: &str = "\
 [pool.app.timeouts]
-connect = \"500ms\"
-response = \"1s\"
-between_bytes = \"1s\"
+connect = \"5s\"
+response = \"10s\"
+between_bytes = \"10s\"
 [pool.app.retry]
 attempts = 2
 on = [\"connect\", \"no_response\", \"truncated\", \"response_timeout\", \"500\", \"502\", \"503\"]
@@ -83,10 +84,23 @@ type = \"http\"
 path = \"/up\"
 interval = \"100ms\"
 interval_down = \"50ms\"
-timeout = \"500ms\"
+timeout = \"10s\"
 rise = 2
 fall = 3
 ";
+
+/// A careful pool whose backends are checked.
+fn checked() -> String {
+    format!("{CAREFUL}{CHECK}")
+}
+
+/// The same where a backend falls silent, which is to be noticed soon.
+fn hasty() -> String {
+    checked()
+        .replace("connect = \"5s\"", "connect = \"500ms\"")
+        .replace("\ntimeout = \"10s\"", "\ntimeout = \"500ms\"")
+        .replace("\"10s\"", "\"1s\"")
+}
 
 /// A configuration with shards on `cores`, a listener on `{web}` and the pool "app" of `backends` (name,
 /// address, further lines). `pool`: further lines of the pool, and sections.

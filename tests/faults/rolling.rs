@@ -3,8 +3,8 @@
 use crate::control::{ctl, state};
 use crate::fleet::{Server, behind_weir};
 use crate::harness::{Mix, OpenLoop, wait_until};
-use crate::ledger;
 use crate::verdict::{counters_match, excusing, nothing_noticed, post_between};
+use crate::{checked, ledger};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -13,7 +13,7 @@ fn a_deployment_with_drain_is_not_noticed() {
     // Long enough that something is under way whenever a drain begins.
     let mut fleet =
         ["one", "two", "three"].map(|name| Server::start(name, &ledger, Duration::from_millis(25)));
-    let weir = behind_weir(&fleet);
+    let weir = behind_weir(&fleet, &checked());
     let load = OpenLoop::start(weir.address("web"), Mix::default());
     load.run(0.5);
     for server in &mut fleet {
@@ -39,7 +39,7 @@ fn a_deployment_without_drain_costs_only_the_posts_that_are_under_way() {
     let ledger = ledger();
     let mut fleet =
         ["one", "two", "three"].map(|name| Server::start(name, &ledger, Duration::from_millis(25)));
-    let weir = behind_weir(&fleet);
+    let weir = behind_weir(&fleet, &checked());
     let load = OpenLoop::start(weir.address("web"), Mix::default());
     load.run(0.5);
     let mut killed = Vec::new();
@@ -66,7 +66,7 @@ fn a_deployment_without_drain_costs_only_the_posts_that_are_under_way() {
 fn one_in_maintenance_may_be_away_for_as_long_as_it_likes() {
     let ledger = ledger();
     let mut fleet = Server::three(&ledger);
-    let weir = behind_weir(&fleet);
+    let weir = behind_weir(&fleet, &checked());
     let load = OpenLoop::start(weir.address("web"), Mix::default());
     load.run(0.3);
     ctl(&weir, &["maintenance", "app", "two"]);

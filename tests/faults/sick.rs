@@ -8,7 +8,7 @@ use crate::harness::{
     Backend, End, Handler, Ledger, Mix, OpenLoop, Record, Then, Ticket, Weir, Wire, ticket,
 };
 use crate::verdict::{counters_match, excusing};
-use crate::{CAREFUL, CHECK, FOUR_SHARDS, ledger, site_of};
+use crate::{FOUR_SHARDS, checked, hasty, ledger, site_of};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -69,7 +69,7 @@ fn with_a_sick_one(
         Backend::http(well("1", &ledger)),
         Backend::http(well("2", &ledger)),
     ];
-    let weir = Weir::start(&site_of(FOUR_SHARDS, &fleet, &format!("{CAREFUL}{CHECK}")));
+    let weir = Weir::start(&site_of(FOUR_SHARDS, &fleet, &hasty()));
     let load = OpenLoop::start(weir.address("web"), Mix::default());
     load.run(1.0);
     let onset = Instant::now();
@@ -166,7 +166,7 @@ fn it_cuts_what_is_too_large_to_hold() {
         Backend::http(well("1", &ledger)),
         Backend::http(well("2", &ledger)),
     ];
-    let weir = Weir::start(&site_of(FOUR_SHARDS, &fleet, &format!("{CAREFUL}{CHECK}")));
+    let weir = Weir::start(&site_of(FOUR_SHARDS, &fleet, &checked()));
     // From 20 bytes to 80 KiB; up to 16 KiB are held.
     let load =
         OpenLoop::start(weir.address("web"), Mix { size_max: 80 << 10, post_every: 0, ..Mix::default() });

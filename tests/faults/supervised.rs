@@ -25,7 +25,7 @@ fn when_control_panics_the_process_says_so_and_exits_with_an_error_at_once() {
             wait_until("it is stalled", || weir.stderr().contains("stalled"));
         }
         inject(&weir, "/inject/control/panic");
-        let status = weir.wait_exit(Duration::from_secs(5));
+        let status = weir.wait_exit(Duration::from_secs(20));
         assert_eq!(status.code(), Some(1), "{status}");
         // The kernel takes a ring that was not wound up apart when the process is gone already.
         wait_until("nobody waits in a queue that nobody serves", || TcpStream::connect(address).is_err());
@@ -59,6 +59,6 @@ fn with_on_shard_loss_exit_a_lost_shard_ends_the_process_in_order_and_with_an_er
     for asked in under_way {
         assert_eq!(asked.join().unwrap(), "slow", "what was under way is answered");
     }
-    assert_eq!(weir.wait_exit(Duration::from_secs(10)).code(), Some(1));
+    assert_eq!(weir.wait_exit(Duration::from_secs(20)).code(), Some(1));
     wait_until("nobody is there", || TcpStream::connect(address).is_err());
 }

@@ -62,9 +62,7 @@ fn many_posts_each_run_at_most_once() {
     let count = if std::env::var("WEIR_TESTS").as_deref() == Ok("all") { 100_000 } else { 5_000 };
     let ledger = ledger();
     let fleet = ["0", "1", "2"].map(|who| closes_at_the_worst_moment(who, &ledger));
-    // Nobody is slow here but the machine.
-    let pool = careful_without_ejection().replace("\"1s\"", "\"30s\"").replace("\"500ms\"", "\"30s\"");
-    let weir = Weir::start(&site_of("0,1", &fleet, &pool));
+    let weir = Weir::start(&site_of("0,1", &fleet, careful_without_ejection()));
     let mix = Mix {
         rate: 10_000,
         at_once: 24,

@@ -21,7 +21,7 @@ fn five_takeovers_with_other_numbers_of_shards() {
     load.run(0.5);
     for cores in ["0,1,0,1", "0", "0,1,0", "1,0", "0,1,0,1"] {
         let next = weir.successor(&site(cores, &entries, &pool));
-        let status = weir.wait_exit(Duration::from_secs(10));
+        let status = weir.wait_exit(Duration::from_secs(20));
         assert_eq!(status.code(), Some(0), "the former one leaves in good order");
         weir = next;
         wait_until("the new one is ready", || weir.is_ready());
@@ -57,7 +57,7 @@ fn the_next_process_knows_who_is_down_and_who_is_drained() {
     load.run(0.4);
     for _ in 0..2 {
         let next = weir.successor(&config);
-        assert_eq!(weir.wait_exit(Duration::from_secs(10)).code(), Some(0));
+        assert_eq!(weir.wait_exit(Duration::from_secs(20)).code(), Some(0));
         weir = next;
         wait_until("the new one is ready", || weir.is_ready());
         assert_eq!([state(&weir, "one"), state(&weir, "two")], ["down", "draining"]);
@@ -87,7 +87,7 @@ fn the_next_process_goes_on_with_a_slow_start() {
     wait_until("it is up", || state(&weir, "three") == "up");
     load.run(0.7);
     let next = weir.successor(&config);
-    assert_eq!(weir.wait_exit(Duration::from_secs(10)).code(), Some(0));
+    assert_eq!(weir.wait_exit(Duration::from_secs(20)).code(), Some(0));
     let taken_over = Instant::now();
     weir = next;
     load.run(1.5);
@@ -126,7 +126,7 @@ fn the_next_process_starts_with_the_names_that_it_was_handed() {
     dns.die();
     for cores in ["0,1,0", "0,1"] {
         let next = weir.successor(&config(cores));
-        assert_eq!(weir.wait_exit(Duration::from_secs(10)).code(), Some(0));
+        assert_eq!(weir.wait_exit(Duration::from_secs(20)).code(), Some(0));
         weir = next;
         wait_until("the new one is ready", || weir.is_ready());
         assert_eq!(crate::control::backends(&weir, "app")[0].0, format!("n@{host}:{port}"));

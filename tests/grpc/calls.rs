@@ -80,17 +80,3 @@ fn the_server_gets_the_fields_that_grpc_wants() {
     let keys: Vec<_> = seen["metadata"].as_array().unwrap().iter().map(|key| key.as_str().unwrap()).collect();
     assert!(keys.contains(&"user-agent") && keys.contains(&"x-forwarded-for"), "{keys:?}");
 }
-
-/// Statuses behind messages and those of trailers alone.
-#[test]
-fn how_calls_end_is_counted_and_logged() {
-    let log = "[access_log]\nformat = \"$status $grpc_status\"\nto = \"{dir}/access.log\"\n";
-    let Some(scene) = Scene::start(None, 1, log) else { return };
-    scene.run(&["many", "3"]);
-    scene.run(&["statuses"]);
-    let calls = |status| scene.weir.metric("weir_grpc_calls_total", &[("pool", "app"), ("status", status)]);
-    wait_until("calls are counted", || calls("ok") >= 3.0 && calls("not-found") == 2.0);
-    let lines = || std::fs::read_to_string(scene.weir.dir().join("access.log")).unwrap_or_default();
-    let has = |line: &str| lines().lines().any(|logged| logged == line);
-    wait_until("calls are logged", || has("200 0") && has("200 5") && has("200 14"));
-}

@@ -1,7 +1,7 @@
 //! gRPC's health protocol as a check.
 
 use crate::harness::wait_until;
-use crate::scene::{Scene, Seal};
+use crate::scene::{Scene, seal};
 use serde_json::Value;
 
 const OFTEN: &str = "interval = \"50ms\"\ntimeout = \"20s\"\nrise = 1\nfall = 1";
@@ -16,7 +16,7 @@ fn standing(scene: &Scene, server: usize) -> (String, String) {
 
 #[test]
 fn a_server_that_does_not_serve_is_taken_out_and_comes_back() {
-    for seal in [None, Some(Seal::new())] {
+    for seal in [None, Some(seal())] {
         let lines = format!("[pool.app.health]\ntype = \"grpc\"\nservice = \"weir.Test\"\n{OFTEN}");
         let Some(scene) = Scene::start(seal, 2, &lines) else { return };
         let is = |state: &str| standing(&scene, 0).0 == state;

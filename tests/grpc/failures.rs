@@ -1,7 +1,7 @@
 //! What is tried again, and what weir answers by itself.
 
 use crate::harness::{wait_until, wait_up_to};
-use crate::scene::{Scene, Seal};
+use crate::scene::{Scene, seal};
 use serde_json::Value;
 use std::io::Read;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -59,7 +59,7 @@ fn many_deadlines_that_pass_are_no_flood_and_cost_no_other_call() {
 
 #[test]
 fn a_server_that_dies_in_the_middle_of_a_stream_was_unavailable() {
-    for seal in [None, Some(Seal::new())] {
+    for seal in [None, Some(seal())] {
         let Some(mut scene) = Scene::start(seal, 1, "") else { return };
         let (child, _) = under_way(scene.begin(&["dies"]));
         scene.servers[0].kill();

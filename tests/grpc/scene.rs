@@ -1,13 +1,14 @@
 //! weir between a client and servers of gRPC's own library.
 
-use crate::harness::{Program, Weir, free_port, require, wait_up_to};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use crate::harness::{Authority, Key, Program, Weir, free_port, require, wait_up_to};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+/// What the files of the servers' certificate are called.
+const OWN: &str = "own";
 
 /// The name that the servers' certificates have.
 const NAME: &str = "app.internal";
@@ -52,51 +53,16 @@ fn program(python: &Path, file: &str) -> Command {
     command
 }
 
-/// An authority's certificate, and one that it has issued for [`NAME`] and for loopback: files in a folder that
-/// goes with this.
-pub(crate) struct Seal {
-    dir: PathBuf,
+/// An authority that has issued a certificate for [`NAME`] and for loopback.
+pub(crate) fn seal() -> Authority {
+    let authority = Authority::new();
+    authority.server(OWN, &[NAME, "127.0.0.1"], Key::Ecdsa);
+    authority
 }
 
-impl Seal {
-    pub(crate) fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("weir-grpc-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let mut params = CertificateParams::new([]).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // Another name than what it issues, which would look as if it had signed itself.
-        params.distinguished_name.push(DnType::CommonName, "weir's tests");
-        let key = KeyPair::generate().unwrap();
-        let authority = params.self_signed(&key).unwrap();
-        let issuer = Issuer::new(params, key);
-        let params = CertificateParams::new([NAME.to_owned(), "127.0.0.1".to_owned()]).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let issued = params.signed_by(&key, &issuer).unwrap();
-        for (file, text) in
-            [("ca.pem", authority.pem()), ("cert.pem", issued.pem()), ("key.pem", key.serialize_pem())]
-        {
-            write_private(&dir.join(file), &text);
-        }
-        Self { dir }
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.dir.join(name).display().to_string()
-    }
-}
-
-fn write_private(path: &Path, text: &str) {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::write(path, text).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
-}
-
-impl Drop for Seal {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
+/// The certificate that [`seal`] has issued, and its key.
+fn own_files(seal: &Authority) -> [String; 2] {
+    ["pem", "key"].map(|ending| seal.dir().join(format!("{OWN}.{ending}")).display().to_string())
 }
 
 /// A server of gRPC's own library. Killed when dropped.
@@ -109,9 +75,9 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts one and waits until it listens.
-    pub(crate) fn start(python: &Path, name: &str, seal: Option<&Seal>) -> Self {
+    pub(crate) fn start(python: &Path, name: &str, seal: Option<&Authority>) -> Self {
         let port = free_port();
-        let files = seal.map(|seal| [seal.file("cert.pem"), seal.file("key.pem")]);
+        let files = seal.map(own_files);
         let arguments = [port.to_string(), name.to_owned()].into_iter().chain(files.into_iter().flatten());
         let arguments: Vec<String> = arguments.collect();
         let program = Self::launch(python, &arguments);
@@ -137,29 +103,29 @@ impl Server {
     }
 
     /// Tells it, in its own ear, how to be from now on.
-    pub(crate) fn set(&self, wish: &str, seal: Option<&Seal>) {
+    pub(crate) fn set(&self, wish: &str, seal: Option<&Authority>) {
         run(&self.python, self.port, seal, &["control", "Set", wish]);
     }
 
     /// What it has seen so far.
-    pub(crate) fn seen(&self, seal: Option<&Seal>) -> Value {
+    pub(crate) fn seen(&self, seal: Option<&Authority>) -> Value {
         let told = run(&self.python, self.port, seal, &["control", "Seen"]);
         serde_json::from_str(&told).unwrap()
     }
 }
 
 /// Runs a scenario of the client's to its good end; what it has written.
-fn run(python: &Path, port: u16, seal: Option<&Seal>, arguments: &[&str]) -> String {
+fn run(python: &Path, port: u16, seal: Option<&Authority>, arguments: &[&str]) -> String {
     let (status, stdout, stderr) = Program::run(&mut client(python, port, seal, arguments), PATIENCE);
     assert!(status.success(), "{arguments:?}: {stderr}");
     stdout
 }
 
-fn client(python: &Path, port: u16, seal: Option<&Seal>, arguments: &[&str]) -> Command {
+fn client(python: &Path, port: u16, seal: Option<&Authority>, arguments: &[&str]) -> Command {
     let mut command = program(python, "client.py");
     command.arg(format!("127.0.0.1:{port}")).args(arguments);
     if let Some(seal) = seal {
-        command.args(["--ca", &seal.file("ca.pem"), "--name", NAME]);
+        command.arg("--ca").arg(seal.cert()).args(["--name", NAME]);
     }
     command
 }
@@ -168,18 +134,18 @@ fn client(python: &Path, port: u16, seal: Option<&Seal>, arguments: &[&str]) -> 
 pub(crate) struct Scene {
     pub(crate) weir: Weir,
     pub(crate) servers: Vec<Server>,
-    pub(crate) seal: Option<Seal>,
+    pub(crate) seal: Option<Authority>,
     python: PathBuf,
 }
 
 impl Scene {
     /// `lines`: of the pool, where sections may follow. `None`: the library is missing here.
-    pub(crate) fn start(seal: Option<Seal>, servers: usize, lines: &str) -> Option<Self> {
+    pub(crate) fn start(seal: Option<Authority>, servers: usize, lines: &str) -> Option<Self> {
         let python = python()?;
         let start = |number: usize| Server::start(&python, &number.to_string(), seal.as_ref());
         let servers: Vec<Server> = (0..servers).map(start).collect();
         let tls = seal.as_ref().map_or((String::new(), String::new()), |seal| {
-            let (ca, cert, key) = (seal.file("ca.pem"), seal.file("cert.pem"), seal.file("key.pem"));
+            let (ca, [cert, key]) = (seal.cert().display().to_string(), own_files(seal));
             (
                 format!("[listener.tls]\ncertificates = [{{ cert = \"{cert}\", key = \"{key}\" }}]\n"),
                 format!("[pool.app.tls]\nca = \"{ca}\"\nserver_name = \"{NAME}\"\n"),
@@ -227,7 +193,7 @@ impl Scene {
 
 /// In the clear, and over TLS on both sides.
 pub(crate) fn either_way(lines: &str, scenario: impl Fn(&Scene)) {
-    for seal in [None, Some(Seal::new())] {
+    for seal in [None, Some(seal())] {
         let Some(scene) = Scene::start(seal, 1, lines) else { return };
         scenario(&scene);
     }

@@ -149,6 +149,11 @@ impl Backend {
         Self::start(Address::Unix(path.to_owned()), Behaviour::Http(handler))
     }
 
+    /// Hands each connection to `script`, on a Unix socket.
+    pub fn raw_unix(path: &Path, script: impl Fn(Wire, usize) + Send + Sync + 'static) -> Self {
+        Self::start(Address::Unix(path.to_owned()), Behaviour::Raw(Arc::new(script)))
+    }
+
     /// An address where nobody listens until `revive`; it then answers by `handler`.
     pub fn absent(handler: Handler) -> Self {
         let mut backend = Self::http(handler);

@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle, sleep};
 use std::time::Duration;
 
 /// How long a client waits for an answer before the request is lost.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(25);
 
 /// How requests ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

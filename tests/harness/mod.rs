@@ -55,7 +55,7 @@ pub use dns::Dns;
 pub use ended::{End, Ended, Record};
 pub use load::{Counts, Load};
 pub use open_loop::{Mix, OpenLoop};
-pub use program::{Program, cpu_time};
+pub use program::{Program, copy_program, cpu_time, cpu_time_of};
 pub use terminal::Terminal;
 pub use ticket::{Ledger, Ticket};
 pub use wait::{AT_ONCE, Over, Waiting, ending, free_port, require, wait_still, wait_until, wait_up_to};

@@ -5,6 +5,7 @@ use super::wait::wait_up_to;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::Read;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -115,6 +116,25 @@ impl Drop for Program {
             eprintln!("--- stdout:\n{}--- stderr:\n{}---", self.stdout(), self.stderr());
         }
     }
+}
+
+/// CPU time that those threads of a process have used so far whose names begin with `name`.
+pub fn cpu_time_of(pid: u32, name: &str) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let spent = threads.filter_map(|thread| {
+        let read = |file: &str| std::fs::read_to_string(thread.as_ref().ok()?.path().join(file)).ok();
+        // The first figure of a thread's schedstat, in nanoseconds.
+        let is_one = read("comm")?.starts_with(name);
+        is_one.then(|| read("schedstat")?.split(' ').next()?.parse::<u64>().ok()).flatten()
+    });
+    Duration::from_nanos(spent.sum())
+}
+
+/// Copies a program, by a process of its own. A file that this process has had open for writing cannot be started as
+/// long as a child that another thread is about to start has that descriptor too (ETXTBSY).
+pub fn copy_program(from: &str, to: &Path) {
+    let status = Command::new("cp").arg(from).arg(to).status().unwrap();
+    assert!(status.success(), "cp {from} {}", to.display());
 }
 
 /// CPU time that a process has used so far, in user and in kernel mode. To a hundredth of a second.

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A terminal with a program in it, which is killed when this is dropped.
 pub struct Terminal {
@@ -93,7 +93,7 @@ impl Terminal {
     /// Waits until what is seen is as it ought to be.
     ///
     /// # Panics
-    /// It is not within twenty seconds; what is seen instead is shown.
+    /// It is not within a minute; what is seen instead is shown.
     pub fn wait_until(&self, what: &str, condition: impl Fn(&str) -> bool) {
         let (mut tries, step) = (0, Duration::from_millis(10));
         while !condition(&self.text()) {

@@ -7,7 +7,7 @@
 
 use super::backend::Backend;
 use super::client::Client;
-use super::wait::{free_port, wait_up_to};
+use super::wait::{AT_ONCE, free_port, wait_until, wait_up_to};
 use super::wire::{Response, Socket, Wire};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -55,6 +55,9 @@ impl Weir {
             assert!(began.elapsed() < START, "weir is not ready after {START:?}");
             sleep(Duration::from_millis(10));
         }
+        // Shards read their mail before they hand over what this page is made of: the first verdicts too, which
+        // control knew when it said that weir is ready.
+        weir.admin("/metrics");
         weir
     }
 
@@ -162,9 +165,40 @@ impl Weir {
         self.try_admin("GET", "/readyz").is_some_and(|response| response.status == 200)
     }
 
-    /// An admin page.
+    /// An admin page. One that lacks what a shard has recorded, since the machine left it no time to hand that over, is
+    /// asked for again.
     pub fn admin(&self, path: &str) -> Response {
-        self.try_admin("GET", path).unwrap_or_else(|| panic!("admin does not answer GET {path}"))
+        let get =
+            || self.try_admin("GET", path).unwrap_or_else(|| panic!("admin does not answer GET {path}"));
+        let before = self.late_shards();
+        let page = get();
+        if self.late_shards() == before {
+            return page;
+        }
+        self.let_shards_catch_up();
+        get()
+    }
+
+    /// How often weir has said that a page is made without what a shard has recorded last.
+    fn late_shards(&self) -> usize {
+        self.stderr().matches("did not hand over their statistics").count()
+    }
+
+    /// Waits until each shard has handed over what it recorded, or for a few seconds: one may be held up by a test.
+    fn let_shards_catch_up(&self) {
+        let turns = || -> BTreeMap<String, f64> {
+            let page = self.try_admin("GET", "/metrics").map(|page| page.text()).unwrap_or_default();
+            let of_shards = page.lines().filter(|line| line.starts_with("weir_ring_turns_total{"));
+            of_shards
+                .filter_map(|line| line.rsplit_once(' '))
+                .map(|(of, n)| (of.into(), n.parse().unwrap()))
+                .collect()
+        };
+        let (before, began) = (turns(), Instant::now());
+        // Each page makes every shard turn.
+        while turns().iter().any(|(of, count)| before.get(of) >= Some(count)) && began.elapsed() < AT_ONCE {
+            sleep(Duration::from_millis(20));
+        }
     }
 
     /// An admin page; `None` if there is no answer.
@@ -204,7 +238,13 @@ impl Weir {
     /// Waits until a metric is at least `value`.
     pub fn wait_metric(&self, name: &str, labels: &[(&str, &str)], value: f64) {
         let what = format!("{name} {labels:?} is at least {value}");
-        wait_up_to(Duration::from_secs(10), &what, || self.metric(name, labels) >= value);
+        wait_until(&what, || self.metric(name, labels) >= value);
+    }
+
+    /// Waits until a metric is zero.
+    pub fn wait_none(&self, name: &str, labels: &[(&str, &str)]) {
+        let what = format!("{name} {labels:?} is zero");
+        wait_until(&what, || self.metric(name, labels) == 0.0);
     }
 
     /// Memory that the process has in RAM, in bytes.

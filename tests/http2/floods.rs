@@ -62,7 +62,7 @@ fn contained(attack: impl Fn(&mut Raw, usize) -> Vec<u8>) {
     wait_until("nothing is left of it", || {
         weir.metric("weir_in_flight", &[("pool", "app"), ("backend", "0")]) == 0.0 && backend.open() == 0
     });
-    weir.wait_metric("weir_connections", &[], 0.0);
+    weir.wait_none("weir_connections", &[]);
 }
 
 fn cancelled(raw: &mut Raw, how: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! Windows, slow streams and slow readers: nobody holds up others, and memory stays bounded.
 
 use crate::frames::*;
-use crate::harness::{Backend, Then, Weir, answers, ending, one_pool, wait_still, wait_until};
+use crate::harness::{Backend, Framing, Then, Weir, answers, ending, one_pool, wait_still, wait_until};
 
 /// What weir's memory may grow by while bodies that nobody reads are under way, in bytes.
 const GROWTH_MAX: usize = 24 << 20;
@@ -148,6 +148,62 @@ fn bodies_that_the_backend_does_not_read_hold_up_their_client_alone() {
     }
     let grown = weir.resident().saturating_sub(before);
     assert!(grown < GROWTH_MAX, "{grown} bytes for bodies that nobody reads");
+}
+
+#[test]
+fn uploads_that_backends_do_not_take_hold_up_no_other_of_their_connection() {
+    const STALLED: usize = 24;
+    const PIECE: usize = 16_000;
+    // A Unix socket takes little of what is not read.
+    let path = std::env::temp_dir().join(format!("weir-stalled-{}.sock", std::process::id()));
+    let (_over, waiting) = ending();
+    let backend = Backend::raw_unix(&path, move |mut wire, _| {
+        while let Ok(Some(head)) = wire.head() {
+            if !head.starts_with(b"POST /taken") {
+                return waiting.wait();
+            }
+            if wire.body(Framing::Length(PIECE)).is_err() {
+                return;
+            }
+            let _ = wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let weir = Weir::start(&one_pool(&[&backend], "body_min_rate_per_s = \"0B\"\n", ""));
+    let mut raw = Raw::connect(weir.address("web"));
+    let streams: Vec<u32> = (0..STALLED).map(|_| raw.request(&post("/"), 0)).collect();
+    let mut windows = [65_535; STALLED];
+    let mut connection = 65_535;
+    let mut silent = 0;
+    while silent < 5 {
+        for (stream, window) in streams.iter().zip(&mut windows) {
+            while *window >= PIECE && connection >= PIECE {
+                raw.frame(DATA, 0, *stream, &[b'x'; PIECE]);
+                *window -= PIECE;
+                connection -= PIECE;
+            }
+        }
+        raw.frame(PING, 0, 0, b"any more");
+        silent += 1;
+        loop {
+            let came = raw.next(|frame| matches!(frame.kind, WINDOW_UPDATE | PING)).unwrap();
+            if came.kind == PING {
+                break;
+            }
+            silent = 0;
+            match streams.iter().position(|stream| *stream == came.stream) {
+                Some(nth) => windows[nth] += came.code() as usize,
+                None => connection += came.code() as usize,
+            }
+        }
+    }
+    assert!(windows.iter().all(|window| *window < PIECE), "all that backends do not take waits: {windows:?}");
+    let length = PIECE.to_string();
+    let mut fields = post("/taken");
+    fields.push(("content-length", &length));
+    let stream = raw.request(&fields, 0);
+    assert!(connection >= PIECE, "a window of {connection} is left for others");
+    raw.frame(DATA, END_STREAM, stream, &[b'x'; PIECE]);
+    assert_eq!(raw.answer(stream).status, 200);
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub const SEEN: u16 = 999;
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How long an answer is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(25);
 
 #[derive(Clone, Debug)]
 pub struct Frame {

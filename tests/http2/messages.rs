@@ -81,6 +81,40 @@ fn a_body_goes_up_by_its_length_or_in_chunks_with_its_trailers() {
 }
 
 #[test]
+fn a_client_may_end_a_body_of_known_length_after_its_answer_has_come() {
+    let backend = Backend::http(answers::echo());
+    let weir = Weir::start(&one_pool(&[&backend], "", ""));
+    let mut raw = Raw::connect(weir.address("web"));
+    let mut fields = post("/");
+    fields.push(("content-length", "5"));
+    let begin = |raw: &mut Raw| {
+        let stream = raw.request(&fields, 0);
+        raw.frame(DATA, 0, stream, b"hello");
+        assert_eq!(raw.answer(stream).body, b"hello");
+        stream
+    };
+    let stream = begin(&mut raw);
+    assert_eq!(raw.ask("/").0, 200);
+    raw.frame(PING, 0, 0, b"any more");
+    let next = raw.next(|frame| frame.kind == RST_STREAM || frame.kind == PING).unwrap();
+    assert_eq!(next.kind, PING, "a reset before the client's last frame, which is about to come");
+    raw.frame(DATA, END_STREAM, stream, b"");
+    assert_eq!(raw.ask("/").0, 200);
+
+    // Who does not end it is not waited for, and told that nothing is wrong.
+    let stream = begin(&mut raw);
+    let reset = loop {
+        assert_eq!(raw.ask("/").0, 200);
+        raw.frame(PING, 0, 0, b"any more");
+        let next = raw.next(|frame| frame.kind == RST_STREAM || frame.kind == PING).unwrap();
+        if next.kind == RST_STREAM {
+            break next;
+        }
+    };
+    assert_eq!((reset.stream, reset.code()), (stream, 0));
+}
+
+#[test]
 fn answers_of_every_framing_come_down() {
     let cases: &[(&str, &str, u16, &[u8], bool)] = &[
         ("length", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 200, b"hello", false),
@@ -210,7 +244,7 @@ fn a_cancelled_request_ends_at_the_backend_too() {
     wait_until("it is there", || backend.open() == 1);
     raw.frame(RST_STREAM, 0, stream, &8u32.to_be_bytes());
     wait_until("weir leaves the backend", || backend.open() == 0);
-    weir.wait_metric("weir_in_flight", &[("pool", "app"), ("backend", "0")], 0.0);
+    weir.wait_none("weir_in_flight", &[("pool", "app"), ("backend", "0")]);
 }
 
 #[test]
@@ -240,4 +274,19 @@ fn a_preface_may_come_byte_by_byte() {
         raw.send(&[byte]);
     }
     assert_eq!(raw.answer(stream).status, 200);
+}
+
+#[test]
+fn a_preface_may_come_in_two_pieces_cut_anywhere() {
+    let backend = Backend::http(answers::text("hello"));
+    let weir = Weir::start(&one_pool(&[&backend], "", ""));
+    for at in 1..PREFACE.len() {
+        let mut raw = Raw::bare(weir.address("web"));
+        raw.send(&PREFACE[..at]);
+        // An answer of the only shard says that it has seen the first piece.
+        assert_eq!(weir.client().get("/").text(), "hello");
+        raw.send(&PREFACE[at..]);
+        raw.frame(SETTINGS, 0, 0, b"");
+        assert_eq!(raw.ask("/").0, 200, "cut at {at}");
+    }
 }

@@ -229,5 +229,5 @@ fn admin_over_a_unix_socket_and_not_at_all() {
     wait_until("it serves", || std::net::TcpStream::connect(none.address("web")).is_ok());
     assert_eq!(none.client().get("/").status, 200);
     none.signal(nix::sys::signal::Signal::SIGTERM);
-    assert_eq!(none.wait_exit(Duration::from_secs(5)).code(), Some(0));
+    assert_eq!(none.wait_exit(Duration::from_secs(20)).code(), Some(0));
 }

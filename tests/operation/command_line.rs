@@ -19,8 +19,10 @@ fn sample(name: &str) -> String {
 /// A sample, with certificates of `authority` in the place of those that it names.
 fn with_certificates(name: &str, authority: &Authority) -> String {
     let dir = authority.dir();
+    let site = authority.server("site", &["www.example.org"], Key::Ecdsa);
+    authority.staple("site", &site);
+    authority.server("site-rsa", &["www.example.org"], Key::Rsa);
     for (file, kind) in [("", Key::Ecdsa), ("-rsa", Key::Rsa)] {
-        authority.server(&format!("site{file}"), &["www.example.org"], kind);
         authority.server(&format!("www.example.org{file}"), &["www.example.org"], kind);
     }
     authority.server("wildcard.example.net", &["*.example.net"], Key::Ecdsa);
@@ -29,8 +31,6 @@ fn with_certificates(name: &str, authority: &Authority) -> String {
     for file in ["clients.pem", "internal.pem"] {
         std::fs::copy(authority.cert(), dir.join(file)).unwrap();
     }
-    // An answer that says no more than that there is one (RFC 6960 section 4.2.1).
-    std::fs::write(dir.join("site.ocsp"), [0x30, 3, 0x0a, 1, 0]).unwrap();
     let file = dir.join(format!("{name}.toml"));
     std::fs::write(&file, sample(name).replace("/etc/weir/", &format!("{}/", dir.display()))).unwrap();
     file.display().to_string()

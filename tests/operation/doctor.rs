@@ -2,7 +2,7 @@
 //!
 //! What each check makes of each fact is tested beside it (`src/cli/doctor/`); here the facts are real.
 
-use crate::harness::{Backend, Program, Weir, answers, free_port, one_pool};
+use crate::harness::{Backend, Program, Weir, answers, copy_program, free_port, one_pool};
 use crate::refused::{Folder, config, switched_off, without_io_uring};
 use serde_json::Value;
 use std::net::TcpListener;
@@ -172,7 +172,7 @@ fn nobody_gets_an_answer_too() {
     let file = folder.file("weir.toml", &config(&address, "127.0.0.1:9"));
     // Nobody may look into anybody's home.
     let binary = folder.0.join("weir");
-    std::fs::copy(env!("CARGO_BIN_EXE_weir"), &binary).unwrap();
+    copy_program(env!("CARGO_BIN_EXE_weir"), &binary);
     for (file, level, part) in
         [(None, "unseen", "no --config"), (Some(&*file), "missing", "may not see by whom")]
     {

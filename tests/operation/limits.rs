@@ -1,6 +1,6 @@
 //! weir where it may do little: unprivileged, with few descriptors, with more clients than it takes.
 
-use crate::harness::{Backend, Load, Weir, answers, cpu_time, one_pool, wait_until};
+use crate::harness::{Backend, Load, Weir, answers, copy_program, cpu_time, one_pool, wait_until};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -41,7 +41,7 @@ fn it_starts_and_serves_as_nobody_with_the_usual_limits() {
     let root = nix::unistd::geteuid().is_root();
     // Nobody may look into anybody's home.
     let binary = std::env::temp_dir().join(format!("weir-nobody-{}", std::process::id()));
-    std::fs::copy(env!("CARGO_BIN_EXE_weir"), &binary).unwrap();
+    copy_program(env!("CARGO_BIN_EXE_weir"), &binary);
     let mut command = weir_after(shell, binary.to_str().unwrap());
     if root {
         command.uid(NOBODY).gid(NOBODY);

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use weir::admin::live::model::{History, Live, Slot};
 
 /// How long an event is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(25);
 
 /// An event of the stream.
 #[derive(Debug)]
@@ -410,7 +410,7 @@ fn the_stream_ends_when_weir_drains_and_the_last_event_says_why() {
     assert_eq!(last.why.as_deref(), Some("shutting down"));
     assert!(watcher.next().is_none(), "the stream is whole");
     assert_eq!(client.response().status, 200);
-    assert_eq!(weir.wait_exit(Duration::from_secs(10)).code(), Some(0));
+    assert_eq!(weir.wait_exit(Duration::from_secs(20)).code(), Some(0));
 }
 
 #[test]
@@ -422,7 +422,7 @@ fn the_stream_ends_at_a_takeover_and_the_successor_goes_on() {
     watcher.live();
     let new = old.successor(&config);
     while watcher.next().is_some() {}
-    assert_eq!(old.wait_exit(Duration::from_secs(10)).code(), Some(0));
+    assert_eq!(old.wait_exit(Duration::from_secs(20)).code(), Some(0));
     let mut watcher = Watcher::of(&new);
     watcher.history();
     assert!(watcher.live().ready);

@@ -71,7 +71,10 @@ fn nginx(binary: PathBuf) -> Server {
 fn nginx_as_a_backend() {
     let Some(binary) = require("nginx") else { return };
     let server = nginx(binary);
-    let weir = weir_before(&server, "[pool.app.health]\npath = \"/page.txt\"\nbody_contains = \"a page\"");
+    let weir = weir_before(
+        &server,
+        "[pool.app.health]\npath = \"/page.txt\"\ntimeout = \"20s\"\nbody_contains = \"a page\"",
+    );
     let mut client = weir.client();
     for _ in 0..20 {
         let response = client.get("/page.txt");
@@ -110,7 +113,7 @@ fn haproxy_as_a_backend() {
         command.arg("-db").arg("-f").arg(dir.join("haproxy.cfg"));
         command
     });
-    let weir = weir_before(&server, "[pool.app.health]\ntype = \"http\"");
+    let weir = weir_before(&server, "[pool.app.health]\ntype = \"http\"\ntimeout = \"20s\"");
     let mut client = weir.client();
     for n in 0..20 {
         assert_eq!(client.get(&format!("/p/{n}")).text(), format!("/p/{n} 127.0.0.1"));

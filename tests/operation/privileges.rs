@@ -2,7 +2,7 @@
 //!
 //! Needs root, which alone can become somebody else; skipped otherwise, and says so.
 
-use crate::harness::{Backend, Client, Load, Program, Weir, answers, one_pool, wait_until};
+use crate::harness::{Backend, Client, Load, Program, Weir, answers, copy_program, one_pool, wait_until};
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 /// The user "nobody" and its group, which no file belongs to.
@@ -72,9 +73,13 @@ fn low_port() -> Option<u16> {
         println!("skipped: on this host everybody may bind ports below 1024");
         return None;
     }
-    // Each process begins elsewhere.
-    let places = (0..300).map(|place| 700 + (place + std::process::id() as u16 % 300) % 300);
-    places.into_iter().find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+    // Each process begins elsewhere, and no two tests are given the same.
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let mut places = (0..300).map(|_| {
+        let place = NEXT.fetch_add(1, Ordering::Relaxed);
+        700 + (place % 300 + std::process::id() as u16 % 300) % 300
+    });
+    places.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
 }
 
 fn loopback(port: u16) -> SocketAddr {
@@ -179,7 +184,7 @@ fn a_successor_takes_over_as_root_or_as_the_same_user_and_nobody_is_refused() {
     assert!(admin.exists(), "it is the successor's now");
     // Begun as the user. Nobody may look into anybody's home, so the program lies elsewhere.
     let binary = std::env::temp_dir().join(format!("weir-successor-{}", std::process::id()));
-    std::fs::copy(env!("CARGO_BIN_EXE_weir"), &binary).unwrap();
+    copy_program(env!("CARGO_BIN_EXE_weir"), &binary);
     let mut command = Command::new(&binary);
     command.uid(NOBODY).gid(NOBODY);
     let third = second.spawn_successor_by(command, &config);
@@ -250,7 +255,7 @@ fn who_cannot_be_become_is_an_error_of_the_start_that_names_the_key_and_the_reme
         return;
     }
     let binary = std::env::temp_dir().join(format!("weir-not-root-{}", std::process::id()));
-    std::fs::copy(env!("CARGO_BIN_EXE_weir"), &binary).unwrap();
+    copy_program(env!("CARGO_BIN_EXE_weir"), &binary);
     let mut command = Command::new(&binary);
     command.uid(NOBODY).gid(NOBODY);
     let (code, log) = refused(command, "user = \"1\"\ngroup = \"1\"");

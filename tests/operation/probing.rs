@@ -33,14 +33,14 @@ fn a_backend_is_checked_once_an_interval_whatever_the_number_of_shards() {
     assert_eq!(weir.metric("weir_shards", &[("state", "serving")]), 4.0);
     wait_until("10 checks were made", || times.lock().unwrap().len() > 10);
     let (count, took) = rhythm(&times, 0);
-    // Not before its time, and late ones are not made up for. (How late they are is the machine's doing.)
-    assert!(took >= Duration::from_millis(195) * count, "{count} checks in {took:?}");
+    // If each of four shards did so it would be 50 ms. How late each comes is the machine's doing, the first too.
+    assert!(took >= Duration::from_millis(150) * count, "{count} checks in {took:?}");
     ill.store(true, Ordering::SeqCst);
     wait_until("it is down", || state(&weir, 0) == "down");
     let down = times.lock().unwrap().len();
     wait_until("30 more checks were made", || times.lock().unwrap().len() > down + 30);
     let (count, took) = rhythm(&times, down);
-    assert!(took >= Duration::from_millis(19) * count, "{count} checks in {took:?} while down");
+    assert!(took >= Duration::from_millis(12) * count, "{count} checks in {took:?} while down");
     assert!(took <= Duration::from_millis(200) * count, "{count} checks in {took:?} while down");
     // The pages know of each of them.
     ill.store(false, Ordering::SeqCst);
@@ -80,7 +80,7 @@ fn first_checks_are_spread() {
     gaps.sort();
     let (_, took) = rhythm(&times, 0);
     // Half a second in all, so that a start is not slow.
-    assert!(took >= Duration::from_millis(350) && took < AT_ONCE, "{took:?}");
+    assert!(took >= Duration::from_millis(250) && took < AT_ONCE, "{took:?}");
     // A busy machine brings some together, and parts others.
     assert!(gaps[COUNT / 2] > Duration::from_millis(5), "not in bursts: {gaps:?}");
     wait_until("all are up", || backends(&weir).iter().all(|backend| backend["state"] == "up"));

@@ -72,7 +72,7 @@ fn the_supervisor_hears_that_weir_serves_and_that_it_ends() {
     assert_eq!(weir.client().get("/").text(), "a");
     weir.signal(Signal::SIGTERM);
     assert_eq!(supervisor.hears(), ["STOPPING=1", "STATUS=finishing what is in flight"]);
-    assert!(weir.wait_exit(Duration::from_secs(10)).success());
+    assert!(weir.wait_exit(Duration::from_secs(20)).success());
     assert_eq!(supervisor.hears_within(Duration::from_millis(1)), None);
 }
 
@@ -112,7 +112,7 @@ fn the_watchdog_is_fed_while_weir_serves() {
     assert_eq!(supervisor.hears(), ["WATCHDOG=1"]);
     weir.signal(Signal::SIGTERM);
     wait_until("weir says that it ends", || supervisor.hears()[0] == "STOPPING=1");
-    assert!(weir.wait_exit(Duration::from_secs(10)).success());
+    assert!(weir.wait_exit(Duration::from_secs(20)).success());
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_passed_socket_outlives_weir_and_who_connects_while_none_runs_is_answered_by
         }
         assert!(!weir.stderr().contains("accept on one socket"), "that is as it must be here");
         weir.signal(Signal::SIGTERM);
-        assert!(weir.wait_exit(Duration::from_secs(10)).success());
+        assert!(weir.wait_exit(Duration::from_secs(20)).success());
         let mut waits = Client::connect(passed);
         let _next = Weir::start_by(activated(kept, name), &config);
         assert_eq!(waits.get("/").text(), "a", "who came between the two is the next one's: {name}");
@@ -208,7 +208,7 @@ fn a_successor_is_named_to_the_supervisor_goes_on_with_its_sockets_and_leaves_th
     assert_eq!(said, [format!("MAINPID={}", new.pid()), "READY=1".to_owned(), "WATCHDOG=1".to_owned()]);
     assert_eq!(Client::connect(passed).get("/").text(), "a");
     new.signal(Signal::SIGTERM);
-    assert!(new.wait_exit(Duration::from_secs(10)).success());
+    assert!(new.wait_exit(Duration::from_secs(20)).success());
     let mut waits = Client::connect(passed);
     let _next = Weir::start_by(activated(kept, "web"), &config);
     assert_eq!(waits.get("/").text(), "a");
@@ -241,7 +241,7 @@ fn a_passed_unix_socket_stays_reachable_after_weir_has_ended() {
     let mut weir = Weir::start_by(activated(listener, "weir.socket"), &config);
     assert_eq!(Client::connect_unix(&file.0).get("/").text(), "a");
     weir.signal(Signal::SIGTERM);
-    assert!(weir.wait_exit(Duration::from_secs(10)).success());
+    assert!(weir.wait_exit(Duration::from_secs(20)).success());
     UnixStream::connect(&file.0).expect("the next weir finds who waits here");
     drop(kept);
 }
@@ -269,7 +269,7 @@ fn a_passed_socket_whose_listener_is_removed_by_a_reload_serves_again_after_the_
     assert_eq!(supervisor.hears()[0], "READY=1");
     let mut waits = Client::connect(passed);
     weir.signal(Signal::SIGTERM);
-    assert!(weir.wait_exit(Duration::from_secs(10)).success());
+    assert!(weir.wait_exit(Duration::from_secs(20)).success());
     let _next = Weir::start_by(activated(kept, "passed"), &config);
     assert_eq!(waits.get("/").text(), "a");
 }
@@ -280,7 +280,7 @@ fn a_passed_socket_that_nobody_wants_stops_the_start() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let passed = listener.local_addr().unwrap().to_string();
     let mut weir = Weir::spawn_by(activated(listener, "api"), &one_pool(&[&backend], "", ""));
-    assert_eq!(weir.wait_exit(Duration::from_secs(10)).code(), Some(1));
+    assert_eq!(weir.wait_exit(Duration::from_secs(20)).code(), Some(1));
     wait_until("it says why", || {
         let said = weir.stderr();
         said.contains(&passed) && said.contains("\"api\"") && said.contains("socket unit")

@@ -20,7 +20,7 @@ use std::time::Duration;
 use weir::sys::handoff::receive_descriptors;
 use weir::sys::socket::local_address;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(20);
 
 /// Keep-alive clients, and clients that connect for each request.
 struct Clients {

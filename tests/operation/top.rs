@@ -141,7 +141,7 @@ fn it_finds_the_successor_and_a_weir_that_is_started_again() {
 
     let file = new.dir().join("weir.toml");
     new.signal(Signal::SIGKILL);
-    new.wait_exit(Duration::from_secs(10));
+    new.wait_exit(Duration::from_secs(20));
     terminal.wait_for("NOT CONNECTED");
     terminal.wait_until("what is wrong is said, and that it goes on", |text| {
         text.contains("again in") && text.contains("cannot connect to weir's admin surface")

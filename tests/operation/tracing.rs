@@ -347,6 +347,6 @@ fn what_has_not_been_told_yet_is_told_at_the_end() {
     (0..20).for_each(|_| drop(client.get("/")));
     drop(client);
     weir.signal(Signal::SIGTERM);
-    assert!(weir.wait_exit(Duration::from_secs(10)).success());
+    assert!(weir.wait_exit(Duration::from_secs(20)).success());
     assert_eq!(told(&collector), 20);
 }

@@ -1,6 +1,6 @@
 //! Request bodies that did not come with their head are sent again from what was kept of them.
 
-use crate::harness::{Backend, Weir, answers, one_pool, wait_until};
+use crate::harness::{AT_ONCE, Backend, Weir, answers, ending, one_pool, wait_until};
 use crate::pattern;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -196,16 +196,16 @@ fn a_connection_on_which_a_request_did_not_go_up_whole_serves_no_other() {
     let died = Arc::new(AtomicUsize::new(0));
     let mut dying = dies_after(LENGTH, died.clone());
     // Answers early, and reads no more of its first request.
-    let early = Backend::raw(|mut wire, number| {
+    let (_over, end) = ending();
+    let early = Backend::raw(move |mut wire, number| {
         while wire.head().is_ok_and(|head| head.is_some()) {
             wire.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly").unwrap();
             if number == 0 {
-                std::thread::sleep(Duration::from_secs(3));
-                return;
+                return end.wait();
             }
         }
     });
-    let rule = "body_buffer = \"8MiB\"\n[pool.app.timeouts]\nresponse = \"1s\"\n";
+    let rule = "body_buffer = \"8MiB\"\n[pool.app.timeouts]\nresponse = \"20s\"\n";
     let weir = Weir::start(&one_pool(&[&dying, &early], "", &pool(rule)));
     let mut client = weir.client();
     client.send(head("PUT", LENGTH));
@@ -218,6 +218,6 @@ fn a_connection_on_which_a_request_did_not_go_up_whole_serves_no_other() {
     let began = std::time::Instant::now();
     let texts: Vec<u16> = (0..2).map(|_| client.get("/").status).collect();
     assert_eq!(texts, [200, 200]);
-    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+    assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
     assert_eq!(early.connections(), 2);
 }

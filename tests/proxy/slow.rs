@@ -66,7 +66,7 @@ fn an_idle_connection_ends_without_a_word() {
         (0..requests).for_each(|_| assert_eq!(client.get("/").status, 200));
         client.assert_closed();
         let took = began.elapsed();
-        assert!(took >= ms(300) && took < AT_ONCE, "{requests} requests, {took:?}");
+        assert!(took >= ms(250) && took < AT_ONCE, "{requests} requests, {took:?}");
     }
 }
 

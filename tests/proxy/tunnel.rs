@@ -114,7 +114,7 @@ fn a_silent_tunnel_ends_after_its_time_and_a_busy_one_does_not() {
     }
     let _ = client.wire.rest();
     let took = last.elapsed();
-    assert!(took >= Duration::from_secs(1) && took < AT_ONCE, "{took:?}");
+    assert!(took >= Duration::from_millis(900) && took < AT_ONCE, "{took:?}");
 }
 
 #[test]

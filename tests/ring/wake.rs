@@ -237,7 +237,7 @@ fn tasks_that_never_wait_do_not_starve_the_ring() {
         }
         ring.sleep_until(clock::now() + Micros::from_ms(10)).await;
         let took = clock::now().since(began);
-        assert!(took < Micros::from_s(5), "100 echoes took {took}");
+        assert!(took < Micros::from_s(20), "100 echoes took {took}");
         stop.set(true);
         drop(stream);
         until(&ring, "the peer sees the end", || echo.is_finished()).await;

@@ -1,7 +1,6 @@
 //! Many handshakes at once, and who is served meanwhile.
 
-use crate::authority::Authority;
-use crate::harness::{Backend, Weir, answers, one_pool, wait_until};
+use crate::harness::{Authority, Backend, Then, Weir, answers, one_pool, wait_until};
 use crate::listener;
 use crate::seal::{self, Sealed};
 use rustls::version::TLS13;
@@ -62,7 +61,7 @@ impl Flood {
 /// What a client says first.
 fn hello(authority: &Authority) -> Vec<u8> {
     let name = "localhost".try_into().unwrap();
-    let mut tls = rustls::ClientConnection::new(authority.client(&[&TLS13], None), name).unwrap();
+    let mut tls = rustls::ClientConnection::new(authority.client_config(&[&TLS13], None), name).unwrap();
     let mut bytes = Vec::new();
     tls.write_tls(&mut bytes).unwrap();
     bytes
@@ -73,7 +72,7 @@ fn a_flood_of_handshakes_leaves_those_who_are_connected_their_share() {
     let authority = Authority::new();
     let backend = Backend::http(answers::text("served"));
     let weir = Weir::start(&one_pool(&[&backend], &listener(&authority, ""), ""));
-    let mut client = seal::client(weir.address("web"), &authority.client(&[&TLS13], None));
+    let mut client = seal::client(weir.address("web"), &authority.client_config(&[&TLS13], None));
     assert_eq!(client.get("/").status, 200);
     let flood = Flood::of(weir.address("web"), &hello(&authority), 2);
     wait_until("the flood is on", || flood.answered() > 100);
@@ -122,7 +121,7 @@ fn clients_that_stall_in_their_handshake_fill_no_shard_for_those_who_come() {
         .replace("[listener.tls]", "head_timeout = \"60s\"\n[listener.tls]")
         .replace("cores = 1", "cores = 1\nmax_connections = 16");
     let weir = Weir::start(&config);
-    let client = authority.client(&[&TLS13], None);
+    let client = authority.client_config(&[&TLS13], None);
     let mut before = seal::client(weir.address("web"), &client);
     assert_eq!(before.get("/").status, 200);
     let _stalling = stalling(weir.address("web"), &hello(&authority), STALLING);
@@ -140,6 +139,38 @@ fn clients_that_stall_in_their_handshake_fill_no_shard_for_those_who_come() {
     served.iter_mut().for_each(|client| assert_eq!(client.get("/").status, 200));
 }
 
+/// A hundred of them would have all buffers for good, were nobody of them given up.
+#[test]
+fn clients_that_do_not_read_leave_buffers_for_those_who_come() {
+    const LEN: usize = 50_000_000;
+    let authority = Authority::new();
+    let backend = Backend::http(answers::by(|received, wire| {
+        if !received.line().contains("/big") {
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+            return Ok(Then::KeepAlive);
+        }
+        wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {LEN}\r\n\r\n"))?;
+        let piece = vec![b'x'; 100_000];
+        (0..LEN / piece.len()).try_for_each(|_| wire.send(&piece))?;
+        Ok(Then::KeepAlive)
+    }));
+    let runtime = "cores = 1\nbuffers = 16\nbuffer_size = \"4KiB\"\n";
+    let config = one_pool(&[&backend], &listener(&authority, ""), "").replace("cores = 1\n", runtime);
+    let weir = Weir::start(&config);
+    let config = authority.client(&[&TLS13], None);
+    let mut slow = Vec::new();
+    for _ in 0..48 {
+        let mut sealed = Sealed::connect(weir.address("web"), &config, 100_000);
+        nix::sys::socket::setsockopt(&sealed.tcp, nix::sys::socket::sockopt::RcvBuf, &65_536).unwrap();
+        let request = sealed.seal(b"GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        sealed.send(&request, 100_000);
+        slow.push(sealed);
+    }
+    let mut client = seal::client(weir.address("web"), &config);
+    assert_eq!(client.get("/small").text(), "ok");
+    assert!(weir.metric("weir_ring_no_buffers_total", &[("shard", "0")]) > 0.0, "buffers did not run out");
+}
+
 #[test]
 fn handshakes_over_the_limit_are_reset_and_counted_and_who_stalls_makes_room() {
     let authority = Authority::new();
@@ -155,7 +186,7 @@ fn handshakes_over_the_limit_are_reset_and_counted_and_who_stalls_makes_room() {
     assert!(weir.metric("weir_connections", &[("shard", "0")]) <= 3.0);
     // They stay where they are, and others get through.
     wait_until("they have waited for long enough", || {
-        Sealed::try_connect(weir.address("web"), &authority.client(&[&TLS13], None)).is_some()
+        Sealed::try_connect(weir.address("web"), &authority.client_config(&[&TLS13], None)).is_some()
     });
     let evicted = &[("side", "client"), ("outcome", "evicted")];
     assert!(weir.metric("weir_tls_handshakes_total", evicted) >= 1.0);
@@ -163,7 +194,7 @@ fn handshakes_over_the_limit_are_reset_and_counted_and_who_stalls_makes_room() {
     wait_until("they have gone", || weir.metric("weir_connections", &[("shard", "0")]) == 0.0);
     let before = weir.metric("weir_connections_refused_total", refused);
     // Who is through does not count.
-    let config = authority.client(&[&TLS13], None);
+    let config = authority.client_config(&[&TLS13], None);
     let mut served: Vec<_> = (0..5)
         .map(|_| {
             let mut client = seal::client(weir.address("web"), &config);

@@ -1,15 +1,16 @@
 //! Versions, what ends a handshake, clients' certificates.
 
-use crate::authority::Authority;
-use crate::harness::{Backend, Client, Program, answers, require, wait_until};
+use crate::harness::{Authority, Backend, Client, Program, answers, require, wait_until};
 use crate::harness::{Weir, one_pool};
 use crate::seal::{self, Sealed};
 use crate::{in_front_of, listener};
+use rustls::AlertDescription;
 use rustls::version::{TLS12, TLS13};
+use std::io::Write;
 use std::process::Command;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn openssl_and_curl_get_answers_over_both_versions() {
@@ -18,7 +19,7 @@ fn openssl_and_curl_get_answers_over_both_versions() {
     let backend = Backend::http(answers::text("sealed"));
     let weir = in_front_of(&backend, &authority, "");
     let port = weir.port("web");
-    let ca = authority.file();
+    let ca = authority.cert();
     for (version, of_curl, named) in [("-tls1_2", "1.2", "TLSv1.2"), ("-tls1_3", "1.3", "TLSv1.3")] {
         let mut command = Command::new(&curl);
         command.arg("-sS").arg("--cacert").arg(&ca).args(["--tls-max", of_curl, "--tlsv1.2"]);
@@ -56,7 +57,7 @@ fn a_handshake_in_pieces_is_as_good_as_any() {
     let weir = in_front_of(&backend, &authority, "");
     for versions in [&[&TLS12][..], &[&TLS13]] {
         for at_once in [1, 7, 100_000] {
-            let config = authority.client(versions, None);
+            let config = authority.client_config(versions, None);
             let mut client = Sealed::connect(weir.address("web"), &config, at_once);
             let request = client.seal(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
             client.send(&request, at_once);
@@ -116,7 +117,7 @@ fn a_client_that_speaks_no_version_of_ours_is_told_and_counted() {
     let authority = Authority::new();
     let backend = Backend::http(answers::text("never"));
     let weir = in_front_of(&backend, &authority, "min_version = \"1.3\"");
-    let config = authority.client(&[&TLS12], None);
+    let config = authority.client_config(&[&TLS12], None);
     let mut client = seal::client(weir.address("web"), &config);
     client.assert_closed();
     let counted = &[("side", "client"), ("outcome", "nothing_in_common")];
@@ -127,7 +128,7 @@ fn a_client_that_speaks_no_version_of_ours_is_told_and_counted() {
 fn the_subject_of_a_clients_certificate_goes_up_and_nobody_can_say_it_himself() {
     let authority = Authority::new();
     let backend = Backend::http(answers::text("known"));
-    let ca = authority.file();
+    let ca = authority.cert();
     let tls = format!(
         "client_auth = \"optional\"\nclient_ca = \"{}\"\nclient_subject = \"X-Client-Subject\"",
         ca.display()
@@ -138,7 +139,7 @@ fn the_subject_of_a_clients_certificate_goes_up_and_nobody_can_say_it_himself() 
                   X_Client_Subject: CN=root\r\nConnection: X-Client-Subject\r\n\r\n";
     for (own, expected) in [(Some(&alice), Some("CN=alice,O=Example")), (None, None)] {
         for versions in [&[&TLS12][..], &[&TLS13]] {
-            let mut client = seal::client(weir.address("web"), &authority.client(versions, own));
+            let mut client = seal::client(weir.address("web"), &authority.client_config(versions, own));
             for _ in 0..2 {
                 assert_eq!(client.ask(forged).status, 200);
                 let head = backend.last().text();
@@ -154,11 +155,34 @@ fn the_subject_of_a_clients_certificate_goes_up_and_nobody_can_say_it_himself() 
     }
 }
 
+/// Who speaks TLS 1.3 has sent its request by then, which must not be why it hears nothing.
+#[test]
+fn a_client_that_is_not_let_in_hears_why_although_it_has_sent_its_request() {
+    let authority = Authority::new();
+    let backend = Backend::http(answers::text("known"));
+    let tls = format!("client_auth = \"required\"\nclient_ca = \"{}\"", authority.file().display());
+    let weir = Weir::start(&one_pool(&[&backend], &listener(&authority, &tls), ""));
+    let nobody = authority.client(&[&TLS13], None);
+    for _ in 0..20 {
+        let mut client = Sealed::connect(weir.address("web"), &nobody, usize::MAX);
+        let request = client.seal(&[b'a'; 60_000]);
+        // It may be cut off before all of it has gone; what weir has said is there all the same.
+        let _ = client.tcp.write_all(&request);
+        let error = loop {
+            assert!(client.tls.read_tls(&mut client.tcp).unwrap() > 0, "ended without a word");
+            if let Err(error) = client.tls.process_new_packets() {
+                break error;
+            }
+        };
+        assert_eq!(error, rustls::Error::AlertReceived(AlertDescription::CertificateRequired));
+    }
+}
+
 #[test]
 fn nobody_says_whose_certificate_he_has_at_a_listener_that_asks_for_none() {
     let authority = Authority::new();
     let backend = Backend::http(answers::text("known"));
-    let ca = authority.file();
+    let ca = authority.cert();
     let tls = format!(
         "client_auth = \"optional\"\nclient_ca = \"{}\"\nclient_subject = \"X-Client-Subject\"",
         ca.display()
@@ -183,12 +207,13 @@ fn a_client_without_a_good_certificate_is_refused_where_one_is_required() {
     let authority = Authority::new();
     let others = Authority::new();
     let backend = Backend::http(answers::text("known"));
-    let tls = format!("client_auth = \"required\"\nclient_ca = \"{}\"", authority.file().display());
+    let tls = format!("client_auth = \"required\"\nclient_ca = \"{}\"", authority.cert().display());
     let weir = in_front_of(&backend, &authority, &tls);
     for versions in [&[&TLS12][..], &[&TLS13]] {
         let mallory = others.issue("mallory", &[]);
         for own in [None, Some(&mallory)] {
-            let mut client: Client = seal::client(weir.address("web"), &authority.client(versions, own));
+            let mut client: Client =
+                seal::client(weir.address("web"), &authority.client_config(versions, own));
             let _ = client.wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
             assert!(
                 client.wire.response("GET").is_err() || client.wire.rest().is_ok_and(|rest| rest.is_empty())
@@ -204,7 +229,7 @@ fn the_access_log_says_what_was_settled() {
     let authority = Authority::new();
     let backend = Backend::http(answers::text("logged"));
     let alice = authority.issue("alice", &[]);
-    let asks = format!("client_auth = \"optional\"\nclient_ca = \"{}\"\n", authority.file().display());
+    let asks = format!("client_auth = \"optional\"\nclient_ca = \"{}\"\n", authority.cert().display());
     let mut config = one_pool(&[&backend], &listener(&authority, &asks), "");
     config.push_str(
         "[[listener]]\nname = \"plain\"\naddress = \"127.0.0.1:{plain}\"\npool = \"app\"\n[access_log]\n\
@@ -218,7 +243,7 @@ fn the_access_log_says_what_was_settled() {
         (&[&TLS12][..], None, "web TLSv1.2 TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 localhost -\n"),
         (&[&TLS13], Some(&alice), "web TLSv1.3 TLS_AES_256_GCM_SHA384 localhost CN=alice,O=Example\n"),
     ] {
-        let mut client = seal::client(weir.address("web"), &authority.client(versions, own));
+        let mut client = seal::client(weir.address("web"), &authority.client_config(versions, own));
         assert_eq!(client.get("/").status, 200);
         wait_until("the exchange is logged", || lines().ends_with(expected));
     }

@@ -3,7 +3,6 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `authority.rs` | an authority of the test's own, and certificates from it |
 //! | `seal.rs` | clients and backends of the harness, sealed |
 //! | `handshake.rs` | versions, what ends a handshake, clients' certificates |
 //! | `traffic.rs` | bytes both ways, records in any shape, new keys, ends |
@@ -17,7 +16,6 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
-mod authority;
 mod certificates;
 mod flood;
 mod handshake;
@@ -27,8 +25,7 @@ mod tickets;
 mod traffic;
 mod upstream;
 
-use authority::Authority;
-use harness::{Backend, Weir, one_pool};
+use harness::{Authority, Backend, Weir, one_pool};
 
 /// weir in front of one backend, with a certificate for "localhost"; `tls` are further lines of `[listener.tls]`.
 fn in_front_of(backend: &Backend, authority: &Authority, tls: &str) -> Weir {

@@ -1,7 +1,8 @@
 //! Certificates that are renewed while there is traffic, one or thousands; and files of no use, which change nothing.
 
-use crate::authority::Authority;
-use crate::harness::{Backend, Weir, answers, one_pool, wait_until, wait_up_to};
+use crate::harness::{
+    Authority, Backend, Weir, answers, cpu_time, cpu_time_of, one_pool, wait_until, wait_up_to,
+};
 use crate::in_front_of;
 use crate::seal::Sealed;
 use nix::sys::signal::Signal;
@@ -116,7 +117,7 @@ fn a_renewed_certificate_is_shown_from_the_reload_on_and_no_connection_ends() {
     let files = authority.issue("a", &["localhost"]);
     let tls = format!("[listener.tls]\nalpn = [\"http/1.1\"]\ncertificates = [{{ {} }}]", files.keys());
     let weir = Weir::start(&one_pool(&[&backend], &tls, ""));
-    let client = authority.client(&[&TLS13], None);
+    let client = authority.client_config(&[&TLS13], None);
     let mut held = Sealed::connect(weir.address("web"), &client, 100_000);
     ask(&mut held);
     let clients = Clients::start(weir.address("web"), &client, 3);
@@ -143,7 +144,7 @@ fn a_file_of_no_use_changes_nothing_is_named_with_line_and_key_and_can_be_mended
     let authority = Authority::new();
     let backend = Backend::http(answers::text("ok"));
     let weir = in_front_of(&backend, &authority, "");
-    let client = authority.client(&[&TLS13], None);
+    let client = authority.client_config(&[&TLS13], None);
     let mut held = Sealed::connect(weir.address("web"), &client, 100_000);
     let before = shown(&weir, &client);
     let text = fs::read_to_string(weir.dir().join("weir.toml")).unwrap();
@@ -185,7 +186,7 @@ fn a_watched_certificate_is_loaded_once_it_is_renewed() {
     let tls = format!("[listener.tls]\nalpn = [\"http/1.1\"]\ncertificates = [{{ {} }}]", files.keys());
     let config = one_pool(&[&backend], &tls, "").replace("cores = 1\n", "cores = 1\nwatch = true\n");
     let weir = Weir::start(&config);
-    let client = authority.client(&[&TLS13], None);
+    let client = authority.client_config(&[&TLS13], None);
     let before = shown(&weir, &client);
     let renewed = authority.issue("b", &["localhost"]);
     replace(&files.key, &renewed.key);
@@ -220,9 +221,45 @@ fn many(dir: &Path, count: usize, key: &KeyPair) -> String {
 }
 
 #[test]
+fn to_read_thousands_of_certificates_and_to_let_go_of_them_is_no_work_of_the_shards() {
+    let authority = Authority::new();
+    let dir = authority.dir().to_owned();
+    let backend = Backend::http(answers::text("ok"));
+    let own = authority.issue("localhost", &["localhost"]);
+    let entries = many(&dir, 2_000, &KeyPair::generate().unwrap());
+    let config = |entries: &str| {
+        one_pool(
+            &[&backend],
+            &format!("[listener.tls]\ncertificates = [{{ {} }},\n{entries}]", own.keys()),
+            "",
+        )
+    };
+    // Nobody asks for anything, so that what the shard does is what the reload has it do.
+    let mut weir = Weir::start(&format!("[log]\nlevel = \"debug\"\n{}", config("")));
+    let pid = weir.pid();
+    let spent = || (cpu_time_of(pid, "weir-shard"), cpu_time(pid));
+    let before = spent();
+    let let_go =
+        |weir: &Weir| weir.stderr().lines().filter(|line| line.contains("is used by nobody")).count();
+    let mut let_go_before = 0;
+    for (times, text) in [config(&entries), config(&entries), config("")].iter().enumerate() {
+        let_go_before = let_go(&weir);
+        weir.rewrite(&format!("[log]\nlevel = \"debug\"\n{text}"));
+        weir.signal(Signal::SIGHUP);
+        wait_up_to(PATIENCE, "it is loaded", || loaded(&weir) == times + 1);
+    }
+    // It goes after a while, on a thread that looks whether anybody uses it still.
+    wait_up_to(PATIENCE, "what held before is let go of", || let_go(&weir) > let_go_before);
+    let after = spent();
+    let (shard, all) = (after.0 - before.0, after.1 - before.1);
+    eprintln!("the shard had {shard:?} of {all:?}");
+    assert!(shard < all / 4, "{shard:?} of {all:?}");
+}
+
+#[test]
 fn five_thousand_certificates_are_loaded_beside_the_traffic_and_unchanged_ones_are_not_read_again() {
     let authority = Authority::new();
-    let dir = authority.file().parent().unwrap().to_owned();
+    let dir = authority.dir().to_owned();
     let backend = Backend::http(answers::text("ok"));
     let own = authority.issue("localhost", &["localhost"]);
     let key = KeyPair::generate().unwrap();
@@ -235,7 +272,7 @@ fn five_thousand_certificates_are_loaded_beside_the_traffic_and_unchanged_ones_a
         one_pool(&[&backend], &tls, "")
     };
     let mut weir = Weir::start(&config(""));
-    let client = authority.client(&[&TLS13], None);
+    let client = authority.client_config(&[&TLS13], None);
     let clients = Clients::start(weir.address("web"), &client, 4);
     wait_until("traffic flows", || clients.asked() > 100);
     let mut reload = |text: &str, times: usize| {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::io::copy_bidirectional;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(25);
 
 /// Runs `task` on a thread of its own.
 fn run(task: impl Future<Output = ()> + Send + 'static) {

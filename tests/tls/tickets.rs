@@ -1,8 +1,7 @@
 //! Sessions are resumed on every shard, and by the process that takes over; not after a restart, and not where clients
 //! must show a certificate.
 
-use crate::authority::Authority;
-use crate::harness::{Backend, Weir, answers, wait_until};
+use crate::harness::{Authority, Backend, Weir, answers, wait_until};
 use crate::seal::Sealed;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, HandshakeKind};
@@ -37,7 +36,7 @@ fn a_session_is_resumed_on_every_shard_and_by_the_process_that_takes_over() {
     let tls = format!("certificates = [{{ {} }}]", authority.issue("a", &["localhost"]).keys());
     let config = configuration(&backend, &tls);
     let mut old = Weir::start(&config);
-    let clients = [authority.client(&[&TLS12], None), authority.client(&[&TLS13], None)];
+    let clients = [authority.client_config(&[&TLS12], None), authority.client_config(&[&TLS13], None)];
     let accepted =
         |weir: &Weir, shard: &str| weir.metric("weir_connections_accepted_total", &[("shard", shard)]);
     for client in &clients {
@@ -69,13 +68,14 @@ fn a_reload_keeps_sessions_unless_it_asks_more_of_clients() {
     let tls = format!("certificates = [{{ {} }}]", authority.issue("a", &["localhost"]).keys());
     let mut weir = Weir::start(&configuration(&backend, &tls));
     let own = authority.issue("alice", &[]);
-    let (client, known) = (authority.client(&[&TLS13], None), authority.client(&[&TLS13], Some(&own)));
+    let (client, known) =
+        (authority.client_config(&[&TLS13], None), authority.client_config(&[&TLS13], Some(&own)));
     assert!(!visit(&weir, &client) && visit(&weir, &client) && !visit(&weir, &known));
     let renewed = format!("certificates = [{{ {} }}]", authority.issue("b", &["localhost"]).keys());
     reload(&mut weir, &configuration(&backend, &renewed), 1);
     assert!(visit(&weir, &client), "another certificate is no reason");
     let asking =
-        format!("{renewed}\nclient_auth = \"optional\"\nclient_ca = \"{}\"", authority.file().display());
+        format!("{renewed}\nclient_auth = \"optional\"\nclient_ca = \"{}\"", authority.cert().display());
     reload(&mut weir, &configuration(&backend, &asking), 2);
     assert!(!visit(&weir, &client), "it has shown nobody who it is");
     assert!(!visit(&weir, &known) && visit(&weir, &known), "as for one that does, from then on");

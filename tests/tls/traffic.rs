@@ -1,7 +1,6 @@
 //! Bytes both ways, records in any shape, new keys, ends.
 
-use crate::authority::Authority;
-use crate::harness::{Backend, Program, answers, require, wait_until};
+use crate::harness::{Authority, Backend, Program, answers, require, wait_until};
 use crate::seal::{self, Sealed};
 use crate::{in_front_of, pattern};
 use rustls::version::{TLS12, TLS13};
@@ -23,7 +22,7 @@ fn large_bodies_pass_both_ways_byte_for_byte() {
     let backend = Backend::http(answers::echo());
     let weir = in_front_of(&backend, &authority, "");
     for versions in [&[&TLS12][..], &[&TLS13]] {
-        let mut client = seal::client(weir.address("web"), &authority.client(versions, None));
+        let mut client = seal::client(weir.address("web"), &authority.client_config(versions, None));
         for len in [1, 16_383, 16_384, 16_385, 100_000, 3_000_000] {
             let body = pattern(len);
             let response = client.ask(post(&body));
@@ -38,7 +37,8 @@ fn records_may_come_a_byte_at_a_time_or_many_at_once() {
     let backend = Backend::http(answers::echo());
     let weir = in_front_of(&backend, &authority, "");
     for versions in [&[&TLS12][..], &[&TLS13]] {
-        let mut client = Sealed::connect(weir.address("web"), &authority.client(versions, None), 100_000);
+        let mut client =
+            Sealed::connect(weir.address("web"), &authority.client_config(versions, None), 100_000);
         let body = pattern(40_000);
         let answer = |client: &mut Sealed| {
             let head = format!("Content-Length: {}\r\n\r\n", body.len());
@@ -70,7 +70,7 @@ fn requests_that_are_sent_ahead_are_answered_in_their_order() {
     let authority = Authority::new();
     let backend = Backend::http(answers::echo());
     let weir = in_front_of(&backend, &authority, "");
-    let mut client = seal::client(weir.address("web"), &authority.client(&[&TLS13], None));
+    let mut client = seal::client(weir.address("web"), &authority.client_config(&[&TLS13], None));
     let requests: Vec<u8> = (0..20).flat_map(|number| post(format!("body {number}").as_bytes())).collect();
     client.send(requests);
     for number in 0..20 {
@@ -83,7 +83,7 @@ fn new_keys_are_taken_and_answered_on_the_way() {
     let authority = Authority::new();
     let backend = Backend::http(answers::echo());
     let weir = in_front_of(&backend, &authority, "");
-    let mut client = Sealed::connect(weir.address("web"), &authority.client(&[&TLS13], None), 100_000);
+    let mut client = Sealed::connect(weir.address("web"), &authority.client_config(&[&TLS13], None), 100_000);
     for round in 0..100 {
         // rustls asks for none of ours; several in a row, and in the middle of a request.
         client.tls.refresh_traffic_keys().unwrap();
@@ -142,14 +142,15 @@ fn an_end_is_said_and_what_was_not_sealed_is_no_answer() {
     let backend = Backend::http(answers::text("bye"));
     let weir = in_front_of(&backend, &authority, "");
     for versions in [&[&TLS12][..], &[&TLS13]] {
-        let mut client = Sealed::connect(weir.address("web"), &authority.client(versions, None), 100_000);
+        let mut client =
+            Sealed::connect(weir.address("web"), &authority.client_config(versions, None), 100_000);
         let records = client.seal(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         client.send(&records, 100_000);
         let (answer, said) = client.rest();
         assert!(answer.ends_with(b"bye") && said, "{:?}", String::from_utf8_lossy(&answer));
     }
     // Who says that he sends no more is still answered what he has asked.
-    let mut client = Sealed::connect(weir.address("web"), &authority.client(&[&TLS13], None), 100_000);
+    let mut client = Sealed::connect(weir.address("web"), &authority.client_config(&[&TLS13], None), 100_000);
     let mut records = client.seal(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     client.tls.send_close_notify();
     records.extend(client.take());
@@ -164,7 +165,8 @@ fn a_record_that_was_touched_ends_the_connection_by_an_alert() {
     let backend = Backend::http(answers::text("never"));
     let weir = in_front_of(&backend, &authority, "");
     for versions in [&[&TLS12][..], &[&TLS13]] {
-        let mut client = Sealed::connect(weir.address("web"), &authority.client(versions, None), 100_000);
+        let mut client =
+            Sealed::connect(weir.address("web"), &authority.client_config(versions, None), 100_000);
         let mut records = client.seal(ASK);
         let middle = records.len() / 2;
         records[middle] ^= 1;
@@ -177,6 +179,28 @@ fn a_record_that_was_touched_ends_the_connection_by_an_alert() {
             }
         };
         assert_eq!(alert, rustls::AlertDescription::BadRecordMac);
+    }
+    assert_eq!(backend.requests(), 0);
+}
+
+#[test]
+fn what_is_no_record_ends_the_connection_by_an_alert() {
+    let authority = Authority::new();
+    let backend = Backend::http(answers::text("never"));
+    let weir = in_front_of(&backend, &authority, "");
+    for versions in [&[&TLS12][..], &[&TLS13]] {
+        for at_once in [1, 100] {
+            let mut client = Sealed::connect(weir.address("web"), &authority.client(versions, None), 100_000);
+            client.send(b"\x63\x03\x03\x00\x01\x00", at_once);
+            let alert = loop {
+                let count = client.tls.read_tls(&mut client.tcp).unwrap();
+                match client.tls.process_new_packets() {
+                    Err(rustls::Error::AlertReceived(alert)) => break alert,
+                    other => assert!(other.is_ok() && count > 0, "{other:?}"),
+                }
+            };
+            assert_eq!(alert, rustls::AlertDescription::DecodeError);
+        }
     }
     assert_eq!(backend.requests(), 0);
 }
@@ -197,7 +221,7 @@ fn a_websocket_over_tls_passes_both_ways() {
         }
     });
     let weir = in_front_of(&backend, &authority, "");
-    let mut client = seal::client(weir.address("web"), &authority.client(&[&TLS13], None));
+    let mut client = seal::client(weir.address("web"), &authority.client_config(&[&TLS13], None));
     let response = client.ask(
         "GET /chat HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
@@ -219,7 +243,7 @@ fn an_answer_without_a_length_that_is_cut_off_is_not_said_to_be_whole() {
     let half = [&b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"[..], &pattern(1_000_000)].concat();
     let backend = Backend::http(answers::fixed_and_reset(half));
     let weir = in_front_of(&backend, &authority, "");
-    let mut client = Sealed::connect(weir.address("web"), &authority.client(&[&TLS13], None), 100_000);
+    let mut client = Sealed::connect(weir.address("web"), &authority.client_config(&[&TLS13], None), 100_000);
     // Whom the end says that it is whole.
     let records = client.seal(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n");
     client.send(&records, 100_000);
@@ -244,7 +268,7 @@ fn an_idle_connection_is_small() {
     let authority = Authority::new();
     let backend = Backend::http(answers::text("idle"));
     let weir = in_front_of(&backend, &authority, "");
-    let config = authority.client(&[&TLS13], None);
+    let config = authority.client_config(&[&TLS13], None);
     let open = |count: usize| -> Vec<Sealed> {
         let connect = |_| {
             let mut client = Sealed::connect(weir.address("web"), &config, 100_000);
@@ -277,7 +301,7 @@ fn curl_uploads_and_downloads_a_file() {
     let back = weir.dir().join("back");
     let port = weir.port("web");
     let mut command = Command::new(curl);
-    command.args(["-sS", "--http1.1", "--cacert"]).arg(authority.file());
+    command.args(["-sS", "--http1.1", "--cacert"]).arg(authority.cert());
     command.args(["--resolve", &format!("localhost:{port}:127.0.0.1"), "-o"]).arg(&back);
     command
         .arg("--data-binary")

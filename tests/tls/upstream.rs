@@ -1,7 +1,6 @@
 //! Backends with TLS.
 
-use crate::authority::Authority;
-use crate::harness::{Backend, Then, Weir, answers, wait_until};
+use crate::harness::{Authority, Backend, Then, Weir, answers, wait_until};
 use crate::{pattern, seal};
 use rustls::version::{TLS12, TLS13};
 use std::io::{Read, Write};
@@ -17,7 +16,7 @@ fn weir(port: u16, tls: &str) -> Weir {
 }
 
 fn believing(authority: &Authority) -> String {
-    format!("ca = \"{}\"\nserver_name = \"localhost\"", authority.file().display())
+    format!("ca = \"{}\"\nserver_name = \"localhost\"", authority.cert().display())
 }
 
 #[test]
@@ -25,7 +24,8 @@ fn requests_go_to_backends_sealed_and_connections_are_kept() {
     let authority = Authority::new();
     for versions in [&[&TLS12][..], &[&TLS13]] {
         let backend = Backend::http(answers::echo());
-        let weir = weir(seal::in_front_of(&backend, &authority.server(versions)), &believing(&authority));
+        let weir =
+            weir(seal::in_front_of(&backend, &authority.server_config(versions)), &believing(&authority));
         let mut client = weir.client();
         for len in [0, 1, 16_384, 100_000, 2_000_000] {
             let body = pattern(len);
@@ -43,7 +43,8 @@ fn the_next_connection_resumes_the_session() {
     let authority = Authority::new();
     for versions in [&[&TLS12][..], &[&TLS13]] {
         let backend = Backend::http(answers::closing(answers::text("again")));
-        let weir = weir(seal::in_front_of(&backend, &authority.server(versions)), &believing(&authority));
+        let weir =
+            weir(seal::in_front_of(&backend, &authority.server_config(versions)), &believing(&authority));
         let mut client = weir.client();
         for _ in 0..4 {
             assert_eq!(client.get("/").status, 200);
@@ -57,11 +58,11 @@ fn the_next_connection_resumes_the_session() {
 fn a_backend_that_does_not_prove_who_it_is_gets_no_request() {
     let (authority, others) = (Authority::new(), Authority::new());
     let backend = Backend::http(answers::text("secret"));
-    let port = seal::in_front_of(&backend, &authority.server(&[&TLS13]));
-    let wrong_name = format!("ca = \"{}\"\nserver_name = \"elsewhere.example\"", authority.file().display());
+    let port = seal::in_front_of(&backend, &authority.server_config(&[&TLS13]));
+    let wrong_name = format!("ca = \"{}\"\nserver_name = \"elsewhere.example\"", authority.cert().display());
     for (case, tls, word) in [
-        ("another authority", believing(&others), "UnknownIssuer"),
-        ("another name", wrong_name, "not valid for name"),
+        ("another authority", believing(&others), "is issued by nobody"),
+        ("another name", wrong_name, "not for elsewhere.example"),
     ] {
         let weir = weir(port, &tls);
         let mut client = weir.client();
@@ -112,7 +113,7 @@ fn the_name_that_is_asked_for_and_our_own_certificate_reach_the_backend() {
     let verifier = {
         use rustls::pki_types::{CertificateDer, pem::PemObject};
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(authority.file()).unwrap()).unwrap();
+        roots.add(CertificateDer::from_pem_file(authority.cert()).unwrap()).unwrap();
         let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build().unwrap()
     };
@@ -134,13 +135,13 @@ fn the_name_that_is_asked_for_and_our_own_certificate_reach_the_backend() {
     });
     let weir = weir(port, &format!("{}\n{}", believing(&authority), own.keys().replace(", ", "\n")));
     assert_eq!(weir.client().get("/").status, 200);
-    assert_eq!(seen.join().unwrap(), (Some("localhost".to_owned()), Some(1)));
+    assert_eq!(seen.join().unwrap(), (Some("localhost".to_owned()), Some(2)));
 }
 
 #[test]
 fn an_answer_until_the_end_is_whole_only_if_the_backend_said_so() {
     let authority = Authority::new();
-    let server = authority.server(&[&TLS13]);
+    let server = authority.server_config(&[&TLS13]);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -181,7 +182,7 @@ fn a_kept_connection_that_the_backend_ends_by_its_word_is_not_used_again() {
         wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
         Ok(Then::Close)
     }));
-    let weir = weir(seal::in_front_of(&backend, &authority.server(&[&TLS13])), &believing(&authority));
+    let weir = weir(seal::in_front_of(&backend, &authority.server_config(&[&TLS13])), &believing(&authority));
     let mut client = weir.client();
     for round in 1..=5 {
         let response = client.get("/");

@@ -71,7 +71,7 @@ Exit codes: 0 every request was answered with a status below 400, 1 some were no
 /// The arguments of `weir bench`.
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// What to measure: http://HOST[:PORT][/PATH]
+    /// What to measure, over HTTP/1.1 without TLS: http://HOST[:PORT][/PATH]
     #[arg(long, value_name = "URL", value_parser = plan::target)]
     target: Target,
     /// Requests per second: 500, 2000/s, 10k

@@ -154,7 +154,8 @@ pub(super) fn target(text: &str) -> Result<Target, String> {
     match uri.scheme() {
         Some(scheme) if *scheme == Scheme::HTTP => {}
         Some(scheme) if *scheme == Scheme::HTTPS => {
-            return Err("https is not built into weir yet, it comes with TLS; measure an http:// URL".into());
+            let what = "weir bench speaks HTTP/1.1 without TLS; measure an http:// URL";
+            return Err(format!("{what}, or take h2load for TLS and HTTP/2"));
         }
         Some(scheme) => return Err(format!("{scheme}:// is not known here; {example}")),
         None => return Err(format!("it has no scheme; {example}")),
@@ -260,7 +261,7 @@ mod tests {
             );
         }
         for (text, part) in [
-            ("https://example.org/", "comes with TLS"),
+            ("https://example.org/", "without TLS"),
             ("127.0.0.1:8080", "http://"),
             ("/path", "no scheme"),
             ("ftp://example.org/", "ftp://"),

@@ -197,7 +197,6 @@ impl Certificates {
         for (name, text) in [("pem", cert.pem()), ("key", key), ("crl", list)] {
             std::fs::write(dir.join(format!("all.{name}")), text).unwrap();
         }
-        std::fs::write(dir.join("all.ocsp"), [0x30, 3, 0x0a, 1, 0]).unwrap();
         Self(dir)
     }
 
@@ -207,6 +206,8 @@ impl Certificates {
             let here = kind.map(|kind| self.0.join(format!("all.{kind}"))).filter(|path| path.exists());
             here.map_or(path.to_owned(), |path| path.display().to_string())
         };
+        // There is no response about the certificate that was just made.
+        let text = text.replace(", ocsp = \"/etc/weir/site.ocsp\"", "");
         // A path has no quotes in it, so they stand around it.
         text.split('"').map(path).collect::<Vec<_>>().join("\"")
     }
@@ -235,7 +236,7 @@ fn who_speaks_http_2_says_so_and_what_each_of_it_may_take() {
     // Told for each, and not times all that there may be.
     assert_eq!(config::worst_case_memory_bytes(&h2, 1), config::worst_case_memory_bytes(&plain, 1));
     for row in [
-        "15.4 MiB more for a client's connection whose 128 requests and their bodies all wait",
+        "22.4 MiB more for a client's connection whose 128 requests and their bodies all wait",
         "128.0 KiB more for an exchange with app while its client or the backend does not read",
     ] {
         assert!(told.lines().any(|line| line == format!("  HTTP/2   {row}")), "{row:?} is not in\n{told}");
@@ -245,4 +246,20 @@ fn who_speaks_http_2_says_so_and_what_each_of_it_may_take() {
         config::http2_connection_bytes(&few.listeners[0]) < config::http2_connection_bytes(&h2.listeners[0])
     );
     assert_eq!(config::http2_connection_bytes(&plain.listeners[0]), None);
+}
+
+#[test]
+fn a_listener_says_what_it_has_of_http_2_beyond_the_defaults() {
+    let shown = |keys: &str| {
+        let text = format!(
+            "[[listener]]\naddress = \"127.0.0.1:1\"\npool = \"app\"\n{keys}\n[[pool.app.backend]]\n\
+             address = \"127.0.0.1:2\"\n"
+        );
+        summary(&config::parse(&text, "weir.toml").unwrap().config, &Loaded::default(), &[0])
+    };
+    let ends = |shown: String, end: &str| shown.lines().any(|line| line.ends_with(end));
+    assert!(ends(shown(""), "trusts nobody"));
+    assert!(ends(shown("h2c = false"), "trusts nobody, no HTTP/2"));
+    let streams = shown("http2 = { max_streams = 64 }");
+    assert!(ends(streams, "trusts nobody, 64 streams on an HTTP/2 connection"));
 }

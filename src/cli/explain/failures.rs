@@ -62,12 +62,14 @@ pub(super) fn failure(failure: UpstreamFailure) -> Explanation {
             "the backend closed the connection instead of answering",
             "It took the request, or a part of it, and ended before a byte of an answer: a worker crashed or was \
              restarted, or it has a limit of its own. Tried again if the method is idempotent; a POST is not, since \
-             it may have run. An idle connection that turns out to be dead is replaced without being counted here. \
-             The client gets 502.",
+             it may have run. An idle connection that turns out to be dead is replaced without being counted here. A \
+             backend that wants a certificate of weir's and gets none, or one that it does not believe, ends so too: \
+             with TLS 1.3 it says so only after the handshake. The client gets 502.",
         )
         .look(&[BY_BACKEND, ("the backend's own log", "a crash, an out-of-memory kill, a restart")])
         .act(&[
             "Mend the backend.",
+            "If it wants a certificate: name one in pool.NAME.tls.cert and key.",
             "If it closes idle connections: keep pool.NAME.upstream.idle_timeout (4s) below its keep-alive timeout.",
         ]),
         UpstreamFailure::ResponseTimeout => of(

@@ -198,10 +198,15 @@ pub(super) fn refusal(refusal: Refusal) -> Explanation {
             "the client read its answer more slowly than body_min_rate_per_s",
             "After five seconds of grace the client must take listener.body_min_rate_per_s (1KiB a second) on \
              average. It did not, and its connection was reset in the middle of the answer: there is no status. A \
-             client on a very bad line, one that is stopped or stuck, or an attack.",
+             client on a very bad line, one that is stopped or stuck, or an attack. The same happens while a shard has \
+             no receive buffer left: then those that have taken nothing for a second make room, longest first.",
         )
-        .look(&[("weir_refusals_total{cause=\"slow_reader\"}", "how many there are")])
+        .look(&[
+            ("weir_refusals_total{cause=\"slow_reader\"}", "how many there are"),
+            ("weir_ring_no_buffers_total", "whether buffers ran out"),
+        ])
         .act(&[
+            "If buffers run out: raise runtime.buffers, or bound clients by listener.max_connections_per_client.",
             "Few of them are normal. For clients that pause while they read (players, downloads on hold), lower \
              listener.body_min_rate_per_s; \"0B\" waits for ever.",
         ]),

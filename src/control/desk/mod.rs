@@ -13,11 +13,13 @@
 //! | `operate` | an operator's changes |
 //! | `reload` | another configuration; names that move |
 //! | `files` | files that are watched |
+//! | `aside` | what takes long, beside the shards |
 //! | `secrets` | certificates, keys, tickets |
 //! | `logs` | the logs' files |
 //! | `pages` | what is told about it all |
 //! | `watch` | what is kept for whoever watches |
 
+mod aside;
 mod carry_out;
 mod files;
 mod logs;

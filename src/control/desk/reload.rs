@@ -91,7 +91,7 @@ impl Desk {
 
     async fn try_to_reload(&self, began: Instant) -> Result<Reloaded, ReloadRefused> {
         let source = self.0.source.clone().ok_or(ReloadRefused::NoFile)?;
-        let (Checked { config, mut warnings }, hash) = blocking(move || read(&source)).await?;
+        let (Checked { config, mut warnings }, hash) = self.aside(move || read(&source)).await??;
         let config = Arc::new(config);
         let Loaded { sealing, certificates, shown, warnings: of_files, read, opened } =
             self.load_secrets(config.clone()).await?;
@@ -145,18 +145,18 @@ impl Desk {
         })?;
         let held = self.routers_held(&config);
         let wanted = config.clone();
-        let routers = blocking(move || {
+        let routers = self.aside(move || {
             let build = |(place, held): (usize, Option<Arc<Router>>)| {
                 held.unwrap_or_else(|| Arc::new(Router::new(&wanted, place)))
             };
-            Ok(held.into_iter().enumerate().map(build).collect())
-        })
-        .await?;
+            held.into_iter().enumerate().map(build).collect()
+        });
         let opened = self.open(&config).await?;
         let (old, new) = (self.config().access_log.clone(), config.access_log.clone());
         let sink = blocking(move || {
             Journal::open(&old, &new).map_err(|refused| ReloadRefused::Impossible(vec![refused.to_string()]))
         });
+        let routers = routers.await?;
         Ok(Prepared { sink: sink.await?, config, addresses, routers, opened, sealing, certificates })
     }
 
@@ -389,7 +389,7 @@ fn read(source: &ConfigFile) -> Result<(Checked, String), ReloadRefused> {
     Ok((checked, ConfigFile::hash(&text)))
 }
 
-/// On a thread for what takes long.
+/// On a thread for what waits.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ReloadRefused> + Send + 'static,
 ) -> Result<T, ReloadRefused> {

@@ -4,16 +4,13 @@
 //! Not here: what is in the files (`tls`), when a configuration is loaded (`reload`).
 
 use super::Desk;
-use crate::config::{Config, Fault, expand};
+use crate::config::{Config, Fault};
 use crate::control::sleep_until;
 use crate::fleet::change::ReloadRefused;
-use crate::sys::{cpu, priority};
 use crate::tls::{CertificateFacts, HandedKeys, Loaded, Loader, Tickets};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
-use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
 /// Between two looks whether what held before is used by anybody still.
@@ -44,11 +41,14 @@ pub(super) struct Kept {
     loader: Arc<Mutex<Loader>>,
     tickets: Arc<Tickets>,
     certificates: RefCell<InUse>,
+    /// Somebody looks whether what held before is used by anybody still.
+    burying: Cell<bool>,
 }
 
 impl From<Secrets> for Kept {
     fn from(Secrets { loader, tickets, certificates }: Secrets) -> Self {
-        Self { loader: Arc::new(Mutex::new(loader)), tickets, certificates: RefCell::new(certificates) }
+        let (loader, certificates) = (Arc::new(Mutex::new(loader)), RefCell::new(certificates));
+        Self { loader, tickets, certificates, burying: Cell::new(false) }
     }
 }
 
@@ -70,7 +70,7 @@ impl Desk {
     /// These hold now. What held before goes once nobody uses it.
     pub(super) fn follow_secrets(&self, certificates: InUse) {
         let before = self.0.secrets.certificates.replace(certificates);
-        if before.listeners.iter().all(Vec::is_empty) {
+        if before.listeners.iter().all(Vec::is_empty) || self.0.secrets.burying.replace(true) {
             return;
         }
         let desk = self.clone();
@@ -81,6 +81,8 @@ impl Desk {
                     break;
                 }
             }
+            desk.0.secrets.burying.set(false);
+            tracing::debug!("what certificates were made into before the last reload is used by nobody");
         });
     }
 
@@ -103,31 +105,13 @@ impl Desk {
         }
     }
 
-    /// Cores on which no shard runs. There may be none.
-    fn cores_without_shards(&self) -> Vec<usize> {
-        let all = cpu::available();
-        let taken = expand(&self.0.started_with.runtime.cores, &all).unwrap_or_default();
-        all.into_iter().filter(|core| !taken.contains(core)).collect()
-    }
-
-    /// Does what takes long on a thread of its own, which gives way to the shards, and keeps off their cores where
-    /// there are others: parsing thousands of keys there would stall them.
+    /// Has the loader do what takes long.
     async fn with_loader<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Loader) -> T + Send + 'static,
     ) -> Result<T, ReloadRefused> {
-        let (done, result) = oneshot::channel();
-        let (loader, aside) = (self.0.secrets.loader.clone(), self.cores_without_shards());
-        let begun = thread::Builder::new().name("weir-tls".to_owned()).spawn(move || {
-            priority::give_way();
-            cpu::keep_to(&aside);
-            // A loader that has panicked has half a memory, which makes it read more and nothing else.
-            let found = work(&mut loader.lock().unwrap_or_else(PoisonError::into_inner));
-            // Control has ended meanwhile if nobody waits for it.
-            let _ = done.send(found);
-        });
-        let failed = |cause: String| ReloadRefused::Impossible(vec![cause]);
-        begun.map_err(|error| failed(format!("there is no thread to read certificates on: {error}")))?;
-        result.await.map_err(|_| failed("a fault of weir: reading certificates has panicked".to_owned()))
+        let loader = self.0.secrets.loader.clone();
+        // A loader that has panicked has half a memory, which makes it read more and nothing else.
+        self.aside(move || work(&mut loader.lock().unwrap_or_else(PoisonError::into_inner))).await
     }
 }

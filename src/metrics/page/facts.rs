@@ -98,6 +98,8 @@ pub struct CertificateDays<'a> {
     pub file: String,
     /// How long it holds yet.
     pub days_left: f64,
+    /// The same of its staple; `None`: it has none, or one without an end.
+    pub staple_days_left: Option<f64>,
 }
 
 /// What control knows about one shard.

@@ -20,7 +20,8 @@ pub use facts::{
 
 use super::declared as metric;
 use super::exposition::{Format, Level, Text};
-use super::stats::{CLASSES, Handshake, Phase, Side, TlsVersion, UpstreamFailure};
+use super::labels::{Handshake, Phase, Side, TlsVersion, UpstreamFailure};
+use super::stats::CLASSES;
 use super::totals::{BackendTotals, ShardTotals, Totals};
 use crate::config::GrpcStatus;
 use crate::limit::LifeOver;
@@ -45,7 +46,6 @@ pub fn page(totals: &Totals, facts: &Facts<'_>, format: Format, level: Level) ->
     spoken(&mut text, totals);
     hearts(&mut text, facts);
     traffic(&mut text, &rows);
-    calls(&mut text, &rows);
     refusals(&mut text, totals);
     health(&mut text, &rows);
     if level == Level::Backend {
@@ -104,11 +104,17 @@ fn configuration(text: &mut Text, config: &ConfigFacts<'_>) {
 
 /// One sample of a file that a listener names twice. A label that is empty is none.
 fn certificates(text: &mut Text, certificates: &[CertificateDays<'_>]) {
-    let (mut family, mut told) = (text.family(&metric::CERTIFICATE_DAYS), HashSet::new());
-    for certificate in certificates {
-        let CertificateDays { listener, pool, file, days_left } = certificate;
-        if told.insert((listener, pool, file)) {
-            family.ratio(&[listener, pool, file], *days_left);
+    let mut told = HashSet::new();
+    let each = certificates.iter();
+    let once: Vec<_> = each.filter(|one| told.insert((one.listener, one.pool, one.file.as_str()))).collect();
+    let mut family = text.family(&metric::CERTIFICATE_DAYS);
+    for CertificateDays { listener, pool, file, days_left, .. } in &once {
+        family.ratio(&[listener, pool, file], *days_left);
+    }
+    let mut family = text.family(&metric::STAPLE_DAYS);
+    for CertificateDays { listener, file, staple_days_left, .. } in once {
+        if let Some(days_left) = staple_days_left {
+            family.ratio(&[listener, file], *days_left);
         }
     }
 }
@@ -234,16 +240,6 @@ fn spoken(text: &mut Text, totals: &Totals) {
     for version in TlsVersion::ALL {
         let of = |shard: &ShardTotals| shard.tls_versions[*version as usize];
         family.sample(&[version.label()], totals.shards.iter().map(of).sum());
-    }
-}
-
-fn calls(text: &mut Text, rows: &[Row<'_>]) {
-    let mut family = text.family(&metric::CALLS);
-    for row in rows {
-        let calls = row.recorded.iter().flat_map(|recorded| GrpcStatus::ALL.into_iter().zip(recorded.calls));
-        for (status, count) in calls.filter(|(_, count)| *count > 0) {
-            family.sample(&[row.pool, row.backend, status.word()], count);
-        }
     }
 }
 

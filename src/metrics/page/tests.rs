@@ -46,8 +46,20 @@ fn facts<'a>() -> Facts<'a> {
             refused: [("max_connections", 11), ("other", 0), ("third", 0)],
         }],
         certificates: vec![
-            CertificateDays { listener: "web", pool: "", file: "/etc/a.pem".to_owned(), days_left: 89.5 },
-            CertificateDays { listener: "", pool: "app", file: "/etc/b.pem".to_owned(), days_left: 7.0 },
+            CertificateDays {
+                listener: "web",
+                pool: "",
+                file: "/etc/a.pem".to_owned(),
+                days_left: 89.5,
+                staple_days_left: Some(6.5),
+            },
+            CertificateDays {
+                listener: "",
+                pool: "app",
+                file: "/etc/b.pem".to_owned(),
+                days_left: 7.0,
+                staple_days_left: None,
+            },
         ],
         shards: vec![ShardFacts {
             number: 0,
@@ -195,6 +207,7 @@ fn samples_say_what_was_recorded() {
         "weir_config_info{hash=\"00ff\"} 1",
         "weir_config_generation 8",
         "weir_tls_certificate_days_left{listener=\"web\",file=\"/etc/a.pem\"} 89.5",
+        "weir_tls_staple_days_left{listener=\"web\",file=\"/etc/a.pem\"} 6.5",
         "weir_tls_certificate_days_left{pool=\"app\",file=\"/etc/b.pem\"} 7",
         "weir_tls_handshakes_total{side=\"client\",outcome=\"full\"} 1",
         "weir_tls_versions_total{version=\"TLSv1.2\"} 0",

@@ -15,6 +15,7 @@ mod ways;
 pub use stream::{ClientStream, Fate};
 
 use super::carrier::{Carrier, Io};
+use super::ending::Ending;
 use crate::http1::Fields;
 use crate::http2::Terms;
 use crate::ring::{Fault, Ring};
@@ -54,12 +55,6 @@ const HEAD_MAX: u32 = 64 << 10;
 
 /// How long a connection that is of no more use may take to say so and close.
 const CLOSING: Micros = Micros::from_s(1);
-
-/// Streams that were read to their last byte, but whose end has not come.
-const ENDING_MAX: usize = 64;
-
-/// How long they may take to end.
-const ENDING: Micros = Micros::from_s(1);
 
 /// Why there is no HTTP/2 connection.
 #[derive(Debug, thiserror::Error)]
@@ -113,8 +108,7 @@ pub struct ClientConnection {
     idle_since: Cell<Instant>,
     /// When something came from the backend last.
     heard: Cell<Instant>,
-    /// Streams that are over but for the backend's word, and since when.
-    ending: RefCell<Vec<(Instant, RecvStream)>>,
+    ending: Ending,
     scratch: RefCell<Fields>,
 }
 
@@ -194,7 +188,7 @@ impl ClientConnection {
             refuses: Cell::new(false),
             idle_since: Cell::new(ring.now()),
             heard: Cell::new(ends.carrier.heard()),
-            ending: RefCell::default(),
+            ending: Ending::default(),
             scratch: RefCell::default(),
         });
         Ok((connection.clone(), Driver { connection, ends }))
@@ -272,41 +266,23 @@ impl ClientConnection {
         }
     }
 
-    /// Keeps a stream until the backend has ended it too. To drop it before would be to reset it, and a client that
-    /// resets many looks like one that means harm.
+    /// Keeps a stream until the backend has ended it too.
     ///
     /// # Errors
     /// Too many are kept.
     fn let_end(&self, down: RecvStream) -> Result<(), RecvStream> {
-        let mut ending = self.ending.borrow_mut();
-        if ending.len() >= ENDING_MAX {
-            return Err(down);
-        }
-        ending.push((self.ring.now(), down));
-        Ok(())
+        self.ending.keep(down, self.ring.now())
     }
 
     /// Lets go of streams that the backend has ended, or not for long.
     pub fn sweep(&self) {
-        let now = self.ring.now();
-        let over = {
-            let mut ending = self.ending.borrow_mut();
-            let before = ending.len();
-            // What still comes is not read: a stream that has any has broken its own word, and is reset.
-            ending.retain_mut(|(since, down)| {
-                let polled = down.poll_data(&mut Context::from_waker(Waker::noop()));
-                polled.is_pending() && now.since(*since) < ENDING
-            });
-            before - ending.len()
-        };
+        let over = self.ending.sweep(self.ring.now());
         (0..over).for_each(|_| self.give_back(false));
     }
 
     /// Frames have been read, or written.
     fn look(&self) {
-        if !self.ending.borrow().is_empty() {
-            self.sweep();
-        }
+        self.sweep();
         let mut sender = self.sender.borrow_mut();
         let Some(opens) = &mut *sender else { return };
         self.allowed.set(opens.current_max_send_streams());

@@ -1,39 +1,25 @@
 //! A piece of a request's body on its way into frames, where it was received.
 
 use crate::ring::Payload;
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use std::ops::Range;
 use std::rc::Rc;
 
 /// Bytes to send. They go on in as many pieces as the windows ask for, without being copied.
 pub(super) struct Piece {
-    whole: Whole,
+    whole: Rc<Payload>,
     left: Range<usize>,
-}
-
-/// Where the bytes are.
-#[derive(Clone)]
-enum Whole {
-    /// In what the proxy has sent.
-    Sent(Rc<Payload>),
-    /// In memory of their own.
-    Own(Bytes),
 }
 
 impl Piece {
     /// This range of what the proxy has sent.
-    pub(super) fn of(payload: &Rc<Payload>, range: Range<usize>) -> Self {
-        Self { whole: Whole::Sent(payload.clone()), left: range }
-    }
-
-    /// A copy.
-    pub(super) fn copy(bytes: &[u8]) -> Self {
-        Self { whole: Whole::Own(Bytes::copy_from_slice(bytes)), left: 0..bytes.len() }
+    pub(super) fn of(whole: &Rc<Payload>, range: Range<usize>) -> Self {
+        Self { whole: whole.clone(), left: range }
     }
 
     /// Nothing.
     pub(super) fn empty() -> Self {
-        Self { whole: Whole::Own(Bytes::new()), left: 0..0 }
+        Self { whole: Rc::new(Payload::Static(b"")), left: 0..0 }
     }
 
     /// The first `count` bytes, which are taken out.
@@ -51,11 +37,7 @@ impl Buf for Piece {
     }
 
     fn chunk(&self) -> &[u8] {
-        let bytes = match &self.whole {
-            Whole::Sent(payload) => payload.as_slice(),
-            Whole::Own(bytes) => bytes,
-        };
-        &bytes[self.left.clone()]
+        &self.whole.as_slice()[self.left.clone()]
     }
 
     fn advance(&mut self, count: usize) {

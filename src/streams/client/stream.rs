@@ -75,9 +75,7 @@ impl State {
                 Some(payload)
             }
             Up::Body { body, waiting, .. } => {
-                let payload = Rc::new(payload);
-                let decoded = frames(body, payload.as_slice(), waiting, |range| Piece::of(&payload, range));
-                if decoded.is_err() {
+                if frames(body, &Rc::new(payload), waiting).is_err() {
                     ways.lose(Lost::GIVEN_UP);
                 }
                 None
@@ -115,9 +113,9 @@ impl State {
             ways.up = Up::Done(Some(stream));
             return;
         }
-        let rest = &bytes[len..];
+        let rest = Rc::new(Payload::Bytes(bytes[len..].to_vec()));
         let mut waiting = VecDeque::new();
-        let decoded = frames(&mut body, rest, &mut waiting, |range| Piece::copy(&rest[range]));
+        let decoded = frames(&mut body, &rest, &mut waiting);
         ways.up = Up::Body { stream, body, waiting };
         if decoded.is_err() {
             ways.lose(Lost::GIVEN_UP);
@@ -162,10 +160,6 @@ impl Layer for ClientStream {
             return Poll::Ready(Err(Fault::TimedOut));
         }
         polled
-    }
-
-    fn poll_receive_next(&self, cx: &mut Context<'_>, due: Instant) -> Poll<Result<Option<Chunk>, Fault>> {
-        self.poll_receive(cx, due)
     }
 
     fn received(&self) -> Option<Chunk> {
@@ -241,20 +235,12 @@ struct Handing {
 }
 
 impl Leaving for Handing {
-    fn quiet(&mut self) {
-        // Nobody is woken but by what he polls.
-    }
-
     fn quiet_and_done(&mut self) {
         self.payload = None;
     }
 
     fn went_well(&self) -> bool {
         matches!(self.state.ways.borrow().sent(), Poll::Ready(Ok(())))
-    }
-
-    fn poll_failed(&mut self, cx: &mut Context<'_>) -> Poll<Sent> {
-        self.poll_sent(cx)
     }
 
     fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Sent> {

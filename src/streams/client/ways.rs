@@ -6,7 +6,7 @@
 use super::lost::{Lost, is_no_error};
 use super::piece::Piece;
 use crate::http2::{Decoded, Decoding, Encoding, Expects, without_forbidden, write_backend_answer};
-use crate::ring::{Chunk, Fault};
+use crate::ring::{Chunk, Fault, Payload};
 use crate::time::Instant;
 use bytes::Buf;
 use h2::client::ResponseFuture;
@@ -14,8 +14,8 @@ use h2::{RecvStream, SendStream};
 use http::HeaderMap;
 use std::collections::VecDeque;
 use std::future::Future;
-use std::ops::Range;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 /// Room in front of an answer's head, for the one that goes down in its place.
@@ -68,13 +68,12 @@ pub(super) enum Down {
 /// Takes the frames out of a piece of a body.
 pub(super) fn frames(
     body: &mut Decoding,
-    bytes: &[u8],
+    payload: &Rc<Payload>,
     waiting: &mut VecDeque<Frame>,
-    piece: impl Fn(Range<usize>) -> Piece,
 ) -> Result<(), crate::http1::BadChunk> {
     let mut came = 0;
-    let decoded = body.decode(bytes, |range| {
-        waiting.push_back(Frame::Data { piece: piece(range), last: false });
+    let decoded = body.decode(payload.as_slice(), |range| {
+        waiting.push_back(Frame::Data { piece: Piece::of(payload, range), last: false });
         came += 1;
     })?;
     match decoded {

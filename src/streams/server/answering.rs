@@ -5,7 +5,7 @@
 //! handed over; for others whoever sends waits until they are in frames, so that a client that does not read holds
 //! up its backend and memory stays bounded. Called by `stream.rs`.
 
-use super::leaving::{Away, Waits};
+use super::leaving::{Away, Failed, Waits};
 use super::piece::{Left, Piece};
 use crate::http2::{Asked, Decoded, Decoding, read_answer};
 use crate::ring::{Fault, Payload, Ring};
@@ -60,7 +60,7 @@ impl Answering {
         match self.hand_over(payload) {
             Ok(None) => Box::new(Away),
             Ok(Some(left)) => Box::new(Waits::new(ring, left, due)),
-            Err(fault) => Box::new(Waits::failed(ring, fault)),
+            Err(fault) => Box::new(Failed(fault)),
         }
     }
 

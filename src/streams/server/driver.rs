@@ -10,6 +10,7 @@ use crate::http1::Method;
 use crate::http2::{Asked, Flood, Malformed, Meter, RequestFields, write_request_head};
 use crate::ring::{Chunk, Fault, Ring};
 use crate::streams::carrier::{Carrier, Io};
+use crate::streams::ending::Ending;
 use crate::sys::random;
 use crate::time::{Instant, Micros};
 use crate::wire::{Secured, Wire};
@@ -28,8 +29,12 @@ use std::time::Duration;
 /// Bytes of a stream's window: what a backend that does not read makes weir keep of it.
 const STREAM_WINDOW: u32 = 64 << 10;
 
-/// Bytes of a connection's: more than a stream's, so that a few slow ones do not hold up the others.
-const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Bytes of a connection's, at least; else a whole window for each of its streams, so that those whose backends do
+/// not read hold up no other.
+const CONNECTION_WINDOW_MIN: u32 = 1 << 20;
+
+/// The largest window that there is (RFC 9113 §6.9.1).
+const WINDOW_MAX: u32 = (1 << 31) - 1;
 
 /// Streams that errors of the client made `h2` reset, in all of a connection's life; the meter has its own budget.
 const ERRORS_MAX: usize = 1024;
@@ -112,6 +117,8 @@ pub(super) struct Shared {
     pub(super) secured: Option<Secured>,
     /// Bytes of answers that `h2` holds.
     held: Rc<Cell<usize>>,
+    /// Streams that are answered, and whose clients have yet to end them.
+    pub(super) ending: Ending,
     /// Streams whose tasks live.
     running: Cell<usize>,
     max_streams: usize,
@@ -130,6 +137,23 @@ impl Shared {
             && let Some(driver) = &*self.driver.borrow()
         {
             driver.wake_by_ref();
+        }
+    }
+
+    /// Waits until no stream is left.
+    fn poll_over(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.running.get() == 0 {
+            return Poll::Ready(());
+        }
+        self.heed(cx);
+        Poll::Pending
+    }
+
+    /// Has `cx` woken when a stream's end matters.
+    fn heed(&self, cx: &Context<'_>) {
+        let mut driver = self.driver.borrow_mut();
+        if !driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
+            *driver = Some(cx.waker().clone());
         }
     }
 }
@@ -151,6 +175,7 @@ pub async fn serve(
         ring: ring.clone(),
         secured: wire.secured().cloned(),
         held: Rc::default(),
+        ending: Ending::default(),
         running: Cell::new(0),
         max_streams: settings.max_streams as usize,
         driver: RefCell::default(),
@@ -175,37 +200,19 @@ pub async fn serve(
     ended
 }
 
-impl Shared {
-    /// Waits until no stream is left.
-    fn poll_over(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.running.get() == 0 {
-            return Poll::Ready(());
-        }
-        self.heed(cx);
-        Poll::Pending
-    }
-
-    /// Has `cx` woken when a stream's end matters.
-    fn heed(&self, cx: &Context<'_>) {
-        let mut driver = self.driver.borrow_mut();
-        if !driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
-            *driver = Some(cx.waker().clone());
-        }
-    }
-}
-
 /// The preface and the settings; `None`: the client did not come so far.
 async fn handshake<'a>(
     carrier: &Rc<Carrier<&'a Wire>>,
     settings: &ServerSettings,
 ) -> Option<Connection<Io<&'a Wire>, Piece>> {
     let mut builder = Builder::new();
+    let connection_window = STREAM_WINDOW.saturating_mul(settings.max_streams);
     let unaccepted_max = UNACCEPTED_MIN.max(UNACCEPTED_PER_STREAM * settings.max_streams as usize);
     builder
         .max_concurrent_streams(settings.max_streams)
         .max_header_list_size(settings.max_head)
         .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_connection_window_size(connection_window.clamp(CONNECTION_WINDOW_MIN, WINDOW_MAX))
         .max_local_error_reset_streams(Some(ERRORS_MAX))
         .max_pending_accept_reset_streams(unaccepted_max)
         .max_concurrent_reset_streams(REMEMBERED_MAX)
@@ -262,6 +269,7 @@ impl Driver<'_> {
                 Poll::Pending => break,
             }
         }
+        self.shared.ending.sweep(self.shared.ring.now());
         match self.carrier.push(cx) {
             Poll::Ready(Err(Fault::TimedOut)) => Poll::Ready(Ended::Stuck),
             Poll::Ready(Err(Fault::Os(_))) => Poll::Ready(Ended::Well),

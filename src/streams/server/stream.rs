@@ -5,7 +5,7 @@
 
 use super::answering::Answering;
 use super::driver::Shared;
-use super::leaving::{Away, Waits};
+use super::leaving::{Away, Failed, Waits};
 use super::piece::Left;
 use crate::http2::Encoding;
 use crate::ring::{Chunk, Fault, Payload};
@@ -28,7 +28,8 @@ const TAKEN_MAX: usize = 16 << 10;
 struct Asking {
     /// The head, until it is taken.
     head: Option<Vec<u8>>,
-    stream: RecvStream,
+    /// `None`: it is kept elsewhere, until it ends.
+    stream: Option<RecvStream>,
     encoding: Encoding,
     /// All has come, or nothing more is wanted.
     ended: bool,
@@ -53,7 +54,7 @@ impl ServerStream {
     ) -> Self {
         shared.begin();
         let ended = encoding == Encoding::Nothing;
-        let asking = Asking { head: Some(head), stream, encoding, ended };
+        let asking = Asking { head: Some(head), stream: Some(stream), encoding, ended };
         Self {
             shared: shared.clone(),
             asking: RefCell::new(asking),
@@ -73,10 +74,13 @@ impl Asking {
     /// What has come of the body, as HTTP/1.1; `None`: all has been taken.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Fault>> {
         let mut out = Vec::new();
-        while !self.ended && out.len() < TAKEN_MAX {
-            match self.stream.poll_data(cx) {
+        while let Some(stream) = &mut self.stream
+            && !self.ended
+            && out.len() < TAKEN_MAX
+        {
+            match stream.poll_data(cx) {
                 Poll::Ready(Some(data)) => self.add(data, &mut out)?,
-                Poll::Ready(None) => match self.stream.poll_trailers(cx) {
+                Poll::Ready(None) => match stream.poll_trailers(cx) {
                     Poll::Ready(trailers) => {
                         let trailers = trailers.map_err(reset)?;
                         self.ended = true;
@@ -101,9 +105,10 @@ impl Asking {
             out.reserve(data.len() + Encoding::OVERHEAD);
         }
         self.encoding.data(&data, out).map_err(|_| Fault::Os(libc::EPROTO))?;
+        let Some(stream) = &mut self.stream else { return Ok(()) };
         // It fails only if more is given back than came.
-        let _ = self.stream.flow_control().release_capacity(data.len());
-        if self.stream.is_end_stream() {
+        let _ = stream.flow_control().release_capacity(data.len());
+        if stream.is_end_stream() {
             self.ended = true;
             self.encoding.end(None, out).map_err(|_| Fault::Os(libc::EPROTO))?;
         }
@@ -122,10 +127,6 @@ impl Layer for ServerStream {
             return Poll::Ready(Err(Fault::TimedOut));
         }
         polled
-    }
-
-    fn poll_receive_next(&self, cx: &mut Context<'_>, due: Instant) -> Poll<Result<Option<Chunk>, Fault>> {
-        self.poll_receive(cx, due)
     }
 
     fn received(&self) -> Option<Chunk> {
@@ -152,7 +153,7 @@ impl Layer for ServerStream {
             match answering.hand_over(Payload::Chunk(chunk)) {
                 // They leave in order.
                 Ok(left) => last = left.or(last),
-                Err(fault) => return Box::new(Waits::failed(&self.shared.ring, fault)),
+                Err(fault) => return Box::new(Failed(fault)),
             }
         }
         match last {
@@ -200,6 +201,14 @@ impl Drop for ServerStream {
             answering.reset();
         } else {
             answering.abandon();
+            let asking = self.asking.get_mut();
+            if answering.is_whole()
+                && asking.encoding == Encoding::Length(0)
+                && let Some(stream) = asking.stream.take()
+            {
+                // One too many is reset by its drop.
+                let _ = self.shared.ending.keep(stream, self.shared.ring.now());
+            }
         }
         self.shared.end();
     }

@@ -22,6 +22,8 @@ fn a_file_that_is_of_no_use_is_a_fault_at_its_line_and_key_with_a_remedy() {
     folder.write("cut.pem", &good.cert[..good.cert.len() / 2]);
     folder.write("torn.pem", good.cert.replacen("MII", "MI!", 1));
     folder.write("der.pem", good.der());
+    let marked = [0xFEFF].into_iter().chain(good.cert.encode_utf16()).flat_map(u16::to_le_bytes);
+    folder.write("wide.pem", marked.collect::<Vec<_>>());
     folder.write("pfx.pem", [0x30, 0x82, 1, 0, 2, 1, 3, 0x30, 0x82, 0, 0xf0]);
     folder.write("odd.key", "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n");
     let encrypted = good.key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
@@ -48,6 +50,7 @@ fn a_file_that_is_of_no_use_is_a_fault_at_its_line_and_key_with_a_remedy() {
         ("cut.pem", "good.key", "cert", "the line -----END CERTIFICATE----- is missing", "copy it anew"),
         ("torn.pem", "good.key", "cert", "is not whole", "copy it anew"),
         ("der.pem", "good.key", "cert", "is DER, not PEM", "openssl x509 -inform der"),
+        ("wide.pem", "good.key", "cert", "is text in UTF-16", "save it as plain text"),
         ("pfx.pem", "good.key", "cert", "is PKCS #12, not PEM", "openssl pkcs12 -in"),
         ("good.pem", "pfx.pem", "key", "is PKCS #12, not PEM", "-nocerts"),
         ("good.pem", "odd.key", "key", "of a kind or size that weir cannot use", "RSA key of 2048 bits"),
@@ -69,6 +72,19 @@ fn a_file_that_is_of_no_use_is_a_fault_at_its_line_and_key_with_a_remedy() {
         assert!(fault.wrong.contains(wrong) && fault.remedy.contains(remedy), "{fault}");
         assert!(!fault.to_string().contains("MII"), "nothing of a key is shown: {fault}");
     }
+}
+
+#[test]
+fn what_an_editor_puts_before_the_first_line_is_overlooked() {
+    let (folder, authority) = (Folder::new("marked"), Authority::new("root"));
+    let middle = authority.below("middle");
+    let issued = middle.issue(&["a.test"]);
+    folder.write("marked.pem", format!("\u{feff}{}{}", issued.cert, middle.pem()));
+    folder.write("marked.key", format!("\u{feff}{}", issued.key));
+    let entry = entry(&folder, "marked.pem", "marked.key");
+    let loaded = load(&listening(&format!("certificates = [{entry}]")));
+    let pair = shake(&Arc::new(client(&authority)), &server(&loaded), "a.test").unwrap();
+    assert_eq!(pair.shown(), issued.der());
 }
 
 /// As `openssl ca -gencrl` writes one whose configuration has no crl_extensions.

@@ -4,6 +4,7 @@ mod clients;
 mod faults;
 mod names;
 mod reload;
+mod staples;
 mod tickets;
 
 use super::proof::Proof;

@@ -17,10 +17,6 @@ mod passing;
 mod sealed;
 mod shared;
 
-#[path = "../../tls/authority.rs"]
-#[allow(dead_code)]
-mod authority;
-
 use crate::harness;
 use backend::H2Backend;
 

@@ -1,22 +1,21 @@
 //! HTTP/2 to backends over TLS: what both sides agree on decides.
 
-use super::authority::Authority;
 use super::backend::H2Backend;
 use super::{h2_pool, pattern};
-use crate::harness::{Weir, wait_until};
+use crate::harness::{Authority, Weir, wait_until};
 use http::Response;
 use rustls::ServerConfig;
 use rustls::version::{TLS12, TLS13};
 
 /// A server's rules that agree on one of `alpn`.
 fn agreeing(authority: &Authority, alpn: &[&str]) -> ServerConfig {
-    let mut config = ServerConfig::clone(&authority.server(&[&TLS13, &TLS12]));
+    let mut config = ServerConfig::clone(&authority.server_config(&[&TLS13, &TLS12]));
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     config
 }
 
 fn weir(backend: &H2Backend, authority: &Authority) -> Weir {
-    let tls = format!("[pool.app.tls]\nca = \"{}\"\nserver_name = \"localhost\"", authority.file().display());
+    let tls = format!("[pool.app.tls]\nca = \"{}\"\nserver_name = \"localhost\"", authority.cert().display());
     Weir::start(&h2_pool(&[backend.address()], "", &tls))
 }
 
@@ -42,8 +41,10 @@ fn both_sides_agree_on_http_2_and_requests_say_https() {
 #[test]
 fn a_backend_that_does_not_agree_is_a_failed_connect_with_its_cause_in_the_log() {
     let authority = Authority::new();
-    for (alpn, said) in [(&["http/1.1"][..], "NoApplicationProtocol"), (&[], "did not agree to speak HTTP/2")]
-    {
+    for (alpn, said) in [
+        (&["http/1.1"][..], "does not speak this version of HTTP over TLS (by ALPN)"),
+        (&[], "does not offer HTTP/2 (h2 by ALPN)"),
+    ] {
         let backend = H2Backend::sealed(agreeing(&authority, alpn), |exchange| {
             exchange.answer(Response::new(()), "never")
         });
