@@ -183,9 +183,12 @@ def deadline(client):
 
 def deadlines(client):
     """Many deadlines that pass, as when servers hang, on one connection: a call beside them goes on."""
-    beside = client.unary.future(b"beside", metadata=[("x-wait", "2")], timeout=30)
-    for _ in range(3):
-        calls = [client.unary.future(b"x", metadata=[("x-wait", "20")], timeout=0.001 * ms) for ms in range(1, 400)]
+    beside = client.unary.future(b"beside", metadata=[("x-wait", "4")], timeout=60)
+    for _ in range(4):
+        # Fewer than may be open at once, and long enough that a busy machine sees them open before they end.
+        calls = [
+            client.unary.future(b"x", metadata=[("x-wait", "20")], timeout=0.5 + 0.004 * number) for number in range(120)
+        ]
         codes = {call.code() for call in calls}
         expect(codes, {grpc.StatusCode.DEADLINE_EXCEEDED}, "how they end")
     expect(beside.result(), b"beside", "the call beside them")
