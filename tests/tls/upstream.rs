@@ -1,6 +1,6 @@
 //! Backends with TLS.
 
-use crate::harness::{Authority, Backend, Then, Weir, answers, wait_until};
+use crate::harness::{Authority, Backend, Then, Weir, answers, one_pool, wait_until};
 use crate::{pattern, seal};
 use rustls::version::{TLS12, TLS13};
 use std::io::{Read, Write};
