@@ -41,6 +41,7 @@ impl BackendTotals {
             phases: _,
         } = part;
         self.classes.iter_mut().zip(classes).for_each(|(total, part)| *total += part);
+        self.calls.iter_mut().zip(calls).for_each(|(total, part)| *total += part);
         self.failures.iter_mut().zip(failures).for_each(|(total, part)| *total += part);
         self.retries += retries;
         self.retries_denied += retries_denied;

@@ -214,6 +214,13 @@ fn traffic(text: &mut Text, rows: &[Row<'_>]) {
         let classes = row.recorded.iter().flat_map(|recorded| CLASSES.iter().zip(recorded.classes));
         classes.for_each(|(class, count)| family.sample(&[row.pool, row.backend, class], count));
     }
+    let mut family = text.family(&metric::CALLS);
+    for row in rows {
+        let calls = row.recorded.iter().flat_map(|recorded| GrpcStatus::ALL.into_iter().zip(recorded.calls));
+        for (status, count) in calls.filter(|(_, count)| *count > 0) {
+            family.sample(&[row.pool, row.backend, status.word()], count);
+        }
+    }
     let mut family = text.family(&metric::FAILURES);
     for row in rows {
         let causes =
