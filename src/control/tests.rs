@@ -224,6 +224,22 @@ fn collecting_merges_all_shards_and_a_silent_one_holds_it_up_for_a_quarter_secon
 }
 
 #[test]
+fn ready_only_once_every_shard_knows_what_the_first_checks_have_found() {
+    let backend = FakeBackend::start(Answer::status(200, ""));
+    let app = pool("app", &[backend.address], Some(health(Check::Http(http_check()))));
+    with_control(config(vec![app]), 2, |rig| async move {
+        rig.shards[1].set(Manner::Stuck);
+        until("the other shard hears of it", || {
+            rig.shards[0].told(|told| told.usable.get(&A) == Some(&true))
+        })
+        .await;
+        assert_eq!(rig.desk.ready(), Err(NotReady::Unheard));
+        rig.shards[1].set(Manner::Good);
+        until("ready", || rig.desk.ready().is_ok()).await;
+    });
+}
+
+#[test]
 fn ready_only_after_the_first_checks_and_not_after_a_signal() {
     let backend = FakeBackend::start(Answer::Hang);
     let mut rule = health(Check::Http(http_check()));

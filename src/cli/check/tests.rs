@@ -232,7 +232,7 @@ fn who_speaks_http_2_says_so_and_what_each_of_it_may_take() {
     let (plain, h2) = (config("h2c = false", ""), config("", "protocol = \"h2\""));
     let told = summary(&h2, &Loaded::default(), &[0]);
     assert!(told.lines().any(|line| line.contains("least_conn") && line.ends_with("HTTP/2")), "{told}");
-    assert!(!summary(&plain, &Loaded::default(), &[0]).contains("HTTP/2"));
+    assert!(!summary(&plain, &Loaded::default(), &[0]).contains("  HTTP/2"));
     // Told for each, and not times all that there may be.
     assert_eq!(config::worst_case_memory_bytes(&h2, 1), config::worst_case_memory_bytes(&plain, 1));
     for row in [

@@ -91,8 +91,8 @@ pub(super) fn condition(condition: Condition) -> Explanation {
 }
 
 /// All reasons for not being ready; what they say of a particular pool does not matter.
-pub(super) fn reasons() -> [NotReady; 3] {
-    [NotReady::ShuttingDown, NotReady::NoShard, NotReady::Unchecked(String::new())]
+pub(super) fn reasons() -> [NotReady; 4] {
+    [NotReady::ShuttingDown, NotReady::NoShard, NotReady::Unchecked(String::new()), NotReady::Unheard]
 }
 
 /// Why weir is not ready.
@@ -121,6 +121,13 @@ pub(super) fn not_ready(reason: &NotReady) -> Explanation {
         )
         .look(&[("weir ctl backends", "which backends are unchecked")])
         .act(&["Wait for pool.NAME.health.timeout (1s)."]),
+        NotReady::Unheard => of(
+            "unheard",
+            "some shard does not know yet which backends are usable",
+            "What the first checks have found is on its way to the shards: a matter of milliseconds, at the start alone. \
+             If it stays, a shard does not run.",
+        )
+        .look(&[("weir ctl shards", "what each of them does, and for how long")]),
     }
 }
 

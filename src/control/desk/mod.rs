@@ -101,6 +101,8 @@ struct Parts {
     outboxes: RefCell<Vec<Outbox>>,
     /// The last mark that was sent.
     mark: Cell<u64>,
+    /// It was ready when it was asked once, so all shards have confirmed the first that they were told.
+    was_ready: Cell<bool>,
     /// A shard has marked something, or ended.
     confirmed: Notify,
     /// The last mark that every live shard has confirmed.
@@ -161,6 +163,7 @@ impl Desk {
                 links.into_iter().map(|link| Outbox::new(link.to_shard, generation)).collect(),
             ),
             mark: Cell::new(0),
+            was_ready: Cell::new(false),
             confirmed: Notify::new(),
             settled: Cell::new(0),
             to_measure: RefCell::default(),

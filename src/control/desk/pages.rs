@@ -24,6 +24,9 @@ pub enum NotReady {
     /// A pool has no usable backend, and one that was never checked.
     #[error("the first health checks of pool {0} have not ended")]
     Unchecked(String),
+    /// Some shard does not know yet which backends it may use.
+    #[error("the shards have not heard yet which backends are usable")]
+    Unheard,
 }
 
 impl Desk {
@@ -124,6 +127,11 @@ impl Desk {
                 return Err(NotReady::Unchecked(pool.name.clone()));
             }
         }
+        // Control knows it a moment before the shards do, and who asks here sends requests next.
+        if !self.0.was_ready.get() && self.0.settled.get() < self.0.mark.get() {
+            return Err(NotReady::Unheard);
+        }
+        self.0.was_ready.set(true);
         Ok(())
     }
 }
