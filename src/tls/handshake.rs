@@ -60,7 +60,7 @@ pub enum Failure {
     TimedOut,
     /// The peer ended or reset the connection.
     Gone,
-    /// The client speaks plain HTTP.
+    /// The peer speaks plain HTTP.
     NotTls,
     /// The peer's certificate is not good.
     Certificate(Error),
@@ -101,6 +101,9 @@ impl Failure {
         match self {
             Self::TimedOut => "it took too long".to_owned(),
             Self::Gone => "the connection ended in the middle of it".to_owned(),
+            Self::NotTls if side == metrics::Side::Backend => {
+                "the backend does not speak TLS on this port".to_owned()
+            }
             Self::NotTls => "plain HTTP on a port with TLS".to_owned(),
             Self::Certificate(error)
             | Self::NothingInCommon(error)
