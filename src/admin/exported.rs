@@ -161,7 +161,7 @@ pub(super) fn days_left<'a>(
     listeners: &'a [Arc<ListenerPlan>],
     certificates: &'a InUse,
 ) -> Vec<CertificateDays<'a>> {
-    let now_unix_s = i64::try_from(clock::unix_ms() / 1_000).unwrap_or(i64::MAX);
+    let now_unix_s = clock::unix_s();
     let days = |listener, pool, facts: &CertificateFacts| {
         let (file, days_left) = (facts.file.display().to_string(), facts.days_left(now_unix_s));
         let staple_days_left = facts.staple_days_left(now_unix_s);

@@ -59,7 +59,7 @@ fn summary(config: &Config, loaded: &Loaded, cores: &[usize]) -> String {
     };
     section("listeners", config.listeners.iter().map(listener).collect());
     section("tls", seals::rules(config));
-    let now_unix_s = i64::try_from(clock::unix_ms() / 1_000).unwrap_or(i64::MAX);
+    let now_unix_s = clock::unix_s();
     section("certificates", seals::certificates(config, loaded, now_unix_s));
     section("error pages", error_pages(config));
     section("routes", routes(config));

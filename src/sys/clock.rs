@@ -14,6 +14,11 @@ pub fn unix_ms() -> u64 {
     unix_us() / 1_000
 }
 
+/// The same in whole seconds, as certificates and files have it.
+pub fn unix_s() -> i64 {
+    i64::try_from(unix_ms() / 1_000).unwrap_or(i64::MAX)
+}
+
 /// The monotonic clock, in whole microseconds.
 pub fn now() -> Instant {
     // CLOCK_MONOTONIC exists on every Linux; were it refused, zero keeps every deadline in the future.

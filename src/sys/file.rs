@@ -57,7 +57,7 @@ impl Hash for Stamp {
 
 impl From<&Metadata> for Stamp {
     fn from(meta: &Metadata) -> Self {
-        let now_s = i64::try_from(clock::unix_ms() / 1_000).unwrap_or(i64::MAX);
+        let now_s = clock::unix_s();
         Self {
             device: meta.dev(),
             inode: meta.ino(),

@@ -5,7 +5,7 @@
 use super::pem::{self, shown};
 use super::staple::Staple;
 use crate::config::{CertificateFiles, Fault};
-use crate::sys::clock::unix_ms;
+use crate::sys::clock::unix_s;
 use crate::sys::file::Stamp;
 use crate::time::Utc;
 use rustls::crypto::CryptoProvider;
@@ -38,11 +38,6 @@ pub struct CertificateFacts {
     pub not_after_unix_s: i64,
     /// Until when its staple holds, in the same way; `None`: it has none, or one without an end.
     pub staple_until_unix_s: Option<i64>,
-}
-
-/// Now, in seconds since 1970.
-pub(super) fn now_unix_s() -> i64 {
-    i64::try_from(unix_ms() / 1_000).unwrap_or(i64::MAX)
 }
 
 /// How long it is until then, in days; less than 0: it is over.
@@ -133,7 +128,7 @@ impl Certificate {
     /// What a client is shown at this time: without a staple that is of no use to it.
     pub(super) fn shown(&self) -> Arc<CertifiedKey> {
         match &self.staple {
-            Some(staple) if !staple.holds(now_unix_s()) => {
+            Some(staple) if !staple.holds(unix_s()) => {
                 let CertifiedKey { cert, key, .. } = &*self.certified;
                 Arc::new(CertifiedKey::new(cert.clone(), key.clone()))
             }

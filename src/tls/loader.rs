@@ -5,13 +5,14 @@
 //! computes: control has it on a thread of its own, which gives way to the shards. A fault leaves all that runs as
 //! it is: what is loaded holds only once control says so.
 
-use super::certificate::{Certificate, CertificateFacts, now_unix_s};
+use super::certificate::{Certificate, CertificateFacts};
 use super::choice::Certificates;
 use super::tickets::{Ticketer, Tickets};
 use super::trust::{self, Authorities, Revoked};
 use crate::config::{
     CertificateFiles, ClientAuth, Config, Fault, Faults, ListenerTls, NamedFile, Pool, PoolTls, TlsVersion,
 };
+use crate::sys::clock::unix_s;
 use crate::sys::file::Stamp;
 use crate::topology::Sealing;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -188,7 +189,7 @@ impl Loader {
     /// # Errors
     /// All that is wrong, in line order, each with its place and remedy. What was loaded before holds on.
     pub fn load(&mut self, config: &Config) -> Result<Loaded, TlsRefused> {
-        let mut run = Run { now_unix_s: now_unix_s(), ..Run::default() };
+        let mut run = Run { now_unix_s: unix_s(), ..Run::default() };
         let listeners: Vec<_> = config
             .listeners
             .iter()

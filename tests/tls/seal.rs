@@ -106,6 +106,17 @@ impl Sealed {
         Some(Self { tcp, tls })
     }
 
+    /// Reads until weir says by an alert that it is over.
+    pub(crate) fn alert(&mut self) -> rustls::AlertDescription {
+        loop {
+            let count = self.tls.read_tls(&mut self.tcp).unwrap();
+            match self.tls.process_new_packets() {
+                Err(rustls::Error::AlertReceived(alert)) => return alert,
+                other => assert!(other.is_ok() && count > 0, "it ended without a word: {other:?}"),
+            }
+        }
+    }
+
     /// The records that are to be sent.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
